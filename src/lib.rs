@@ -1,0 +1,1 @@
+//! order-worker: a durable outbox/inbox transactional worker.

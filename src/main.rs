@@ -1,0 +1,3 @@
+//! The `order-worker` binary: picks a role.
+
+fn main() {}
