@@ -1,0 +1,22 @@
+# The project's commands; `make` lists them.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check bench
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## install what is missing (Postgres, Redis) and build the real sidecar
+	@tools/setup.sh
+
+demo: setup ## 2,000 payments through real Dapr, Redis and Postgres, a worker killed meanwhile (KEEP=1 leaves it running)
+	@KEEP=$(KEEP) cargo run --locked --quiet --release --example demo
+
+test: setup ## every test, against real Postgres, Redis and daprd
+	cargo test --locked --workspace --features failpoints
+
+check: ## formatting and lints, in seconds after an edit
+	@cargo fmt --all --check
+	@cargo clippy --locked --workspace --all-targets --features failpoints -- -D warnings
+
+bench: setup ## events per second and latency, against a stand-in sidecar and through real daprd
+	cargo bench --locked

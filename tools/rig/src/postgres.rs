@@ -1,0 +1,258 @@
+//! A throw-away Postgres cluster.
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use rustix::process::Signal;
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, postgres::PgConnectOptions};
+use tokio::sync::{Mutex, OnceCell};
+
+use crate::process::{Process, Spec};
+use crate::run_dir::RunDir;
+use crate::{ports, wait};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A cluster of its own on a free loopback port: trust authentication, superuser `postgres`, fsync on.
+#[derive(Debug)]
+pub struct Postgres {
+    process: Process,
+    port: u16,
+    count: AtomicU32,
+    templates: Mutex<HashSet<String>>,
+    _dir: RunDir,
+}
+
+impl Postgres {
+    /// Makes a cluster and starts it (about a second). For a test that stops or restarts it; others take [`shared`](Postgres::shared).
+    pub async fn start() -> Postgres {
+        let bin = bin_dir();
+        let user = rustix::process::geteuid().is_root().then(|| "postgres".to_owned());
+        let dir = reachable_dir(user.as_deref());
+        let data = dir.path().join("data");
+        fs::create_dir(&data).unwrap();
+        if let Some(user) = &user {
+            let chown = Command::new("chown").arg(format!("{user}:{user}")).arg(&data).status().unwrap();
+            assert!(
+                chown.success(),
+                "cannot give {} to the user {user}: apt-get install postgresql creates it",
+                data.display()
+            );
+        }
+        initdb(&bin, &data, dir.path(), user.clone());
+
+        let port = ports::free();
+        let mut args = vec!["-D".to_owned(), data.to_string_lossy().into_owned(), "-p".to_owned(), port.to_string()];
+        for setting in [
+            "listen_addresses=127.0.0.1",
+            // A socket's path is at most 107 bytes: a checkout deep in the tree would not start.
+            "unix_socket_directories=",
+            "max_connections=200",
+            "fsync=on",
+            "synchronous_commit=on",
+            "timezone=UTC",
+            "log_line_prefix=%m [%p] %d ",
+        ] {
+            args.extend(["-c".to_owned(), setting.to_owned()]);
+        }
+        let mut spec = Spec::new("postgres", &bin.join("postgres"), dir.path(), args);
+        spec.user = user;
+        let postgres = Postgres {
+            process: Process::spawn(spec),
+            port,
+            count: AtomicU32::new(0),
+            templates: Mutex::default(),
+            _dir: dir,
+        };
+        postgres.wait_ready().await;
+        postgres
+    }
+
+    /// The cluster that all tests of this process share; started by the first that asks.
+    pub async fn shared() -> &'static Postgres {
+        static SHARED: OnceCell<Postgres> = OnceCell::const_new();
+        SHARED.get_or_init(Postgres::start).await
+    }
+
+    /// Its port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The URL of one of its databases, as the superuser.
+    pub fn url(&self, database: &str) -> String {
+        self.url_as("postgres", database)
+    }
+
+    /// The URL of one of its databases, as another role (no password is asked).
+    pub fn url_as(&self, role: &str, database: &str) -> String {
+        format!("postgres://{role}@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// Creates an empty database whose name begins with `name`; returns its URL.
+    pub async fn database(&self, name: &str) -> String {
+        self.create(name, "template1").await
+    }
+
+    /// Creates a copy of a database that `make` has filled (given its URL) the first time that `template` was asked for: a
+    /// migrated database in some 50 ms.
+    pub async fn database_from(&self, template: &str, name: &str, make: impl AsyncFnOnce(String)) -> String {
+        let mut templates = self.templates.lock().await;
+        if !templates.contains(template) {
+            self.sql(&format!("CREATE DATABASE \"{template}\"")).await.unwrap();
+            make(self.url(template)).await;
+            templates.insert(template.to_owned());
+        }
+        drop(templates);
+        self.create(name, template).await
+    }
+
+    /// Stops it as a crash would (`immediate`: no checkpoint, recovery follows) and starts it again on the same port.
+    pub async fn restart_immediate(&self) {
+        self.stop().await;
+        self.start_again().await;
+    }
+
+    /// Stops it as a crash would (`immediate`). Clients get refused connections until [`start_again`](Postgres::start_again).
+    pub async fn stop(&self) {
+        self.process.signal(Signal::QUIT);
+        self.process.wait_exit(LIMIT).await;
+    }
+
+    /// Starts it on the same port and waits until it answers.
+    pub async fn start_again(&self) {
+        self.process.restart();
+        self.wait_ready().await;
+    }
+
+    /// Ends every connection to the database (a name or a URL of it), as an operator or a failover would.
+    pub async fn terminate_backends(&self, database: &str) -> u64 {
+        let database = name_of(database);
+        let mut connection = self.connect("postgres").await.unwrap();
+        let ended = sqlx::query_scalar::<_, bool>(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid()",
+        )
+        .bind(database)
+        .fetch_all(&mut connection)
+        .await
+        .unwrap();
+        ended.into_iter().filter(|ended| *ended).count() as u64
+    }
+
+    /// A connection to one of its databases, as the superuser.
+    pub async fn connect(&self, database: &str) -> sqlx::Result<PgConnection> {
+        PgConnectOptions::new()
+            .host("127.0.0.1")
+            .port(self.port)
+            .username("postgres")
+            .database(name_of(database))
+            .connect()
+            .await
+    }
+
+    /// What it logged.
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+
+    async fn create(&self, name: &str, template: &str) -> String {
+        let clean: String = name
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' })
+            .take(50)
+            .collect();
+        let database = format!("{clean}_{}", self.count.fetch_add(1, Ordering::Relaxed));
+        let sql = format!("CREATE DATABASE \"{database}\" TEMPLATE \"{template}\"");
+        wait::until(&format!("a copy of the database {template}"), LIMIT, async || match self.sql(&sql).await {
+            Ok(()) => true,
+            // A connection to the template (55006) goes within moments; two copies at once wait for each other.
+            Err(sqlx::Error::Database(e)) if e.code().as_deref() == Some("55006") => false,
+            Err(e) => panic!("{sql}: {e}"),
+        })
+        .await;
+        self.url(&database)
+    }
+
+    async fn sql(&self, sql: &str) -> sqlx::Result<()> {
+        let mut connection = self.connect("postgres").await?;
+        connection.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await?;
+        connection.close().await
+    }
+
+    async fn wait_ready(&self) {
+        wait::until_or(
+            "Postgres to answer",
+            LIMIT,
+            || self.process.log_tail(),
+            async || {
+                assert!(self.process.is_running(), "Postgres ended\n{}", self.process.log_tail());
+                self.sql("SELECT 1").await.is_ok()
+            },
+        )
+        .await;
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        // Its backends are no members of its process group; asked so, it ends them before its data is removed.
+        self.process.signal(Signal::QUIT);
+        for _ in 0..200 {
+            if !self.process.is_running() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+fn name_of(database: &str) -> &str {
+    let path = database.rsplit('/').next().unwrap_or(database);
+    path.split('?').next().unwrap_or(path)
+}
+
+// Debian keeps the server's programs out of PATH.
+fn bin_dir() -> PathBuf {
+    let versions =
+        fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|entry| entry.path().join("bin"));
+    let on_path =
+        std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect::<Vec<_>>()).unwrap_or_default();
+    let mut found: Vec<PathBuf> =
+        versions.filter(|dir| dir.join("initdb").exists() && dir.join("postgres").exists()).collect();
+    found.sort_by_key(|dir| {
+        let version = dir.parent().and_then(Path::file_name).map(|v| v.to_string_lossy().into_owned());
+        version.and_then(|v| v.parse::<u32>().ok()).unwrap_or(0)
+    });
+    found
+        .pop()
+        .or_else(|| on_path.into_iter().find(|dir| dir.join("initdb").exists() && dir.join("postgres").exists()))
+        .expect("no Postgres server (initdb, postgres) in /usr/lib/postgresql/*/bin or PATH: run `make setup`")
+}
+
+// initdb refuses root, and the user that runs it instead cannot enter a checkout under /root.
+fn reachable_dir(user: Option<&str>) -> RunDir {
+    let dir = RunDir::new("postgres");
+    let Some(user) = user else { return dir };
+    let reaches = Command::new("setpriv")
+        .args(["--reuid", user, "--regid", user, "--init-groups", "--", "test", "-x"])
+        .arg(dir.path())
+        .status()
+        .expect("setpriv (util-linux) runs Postgres as another user than root");
+    if reaches.success() { dir } else { RunDir::within(&std::env::temp_dir().join("order-worker-rig"), "postgres") }
+}
+
+fn initdb(bin: &Path, data: &Path, dir: &Path, user: Option<String>) {
+    let mut args: Vec<String> =
+        ["--no-sync", "--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "-D"]
+            .map(Into::into)
+            .into();
+    args.push(data.to_string_lossy().into_owned());
+    let mut spec = Spec::new("initdb", &bin.join("initdb"), dir, args);
+    spec.user = user;
+    let output = spec.command().output().expect("cannot run initdb");
+    assert!(output.status.success(), "initdb failed: {}", String::from_utf8_lossy(&output.stderr));
+}
