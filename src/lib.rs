@@ -1,1 +1,24 @@
 //! order-worker: a durable outbox/inbox transactional worker.
+
+pub mod admin;
+pub mod cli;
+pub mod config;
+pub mod database;
+pub mod egress;
+pub mod health;
+pub mod inbox;
+pub mod ingress;
+pub mod orders;
+pub mod outbox;
+pub mod queue;
+pub mod telemetry;
+pub mod worker;
+
+/// The warehouse's protocol, generated from proto/.
+pub mod warehouse {
+    /// Package `warehouse.v1`.
+    #[allow(missing_docs, clippy::all, clippy::unwrap_used)]
+    pub mod v1 {
+        tonic::include_proto!("warehouse.v1");
+    }
+}

@@ -1,0 +1,46 @@
+//! The admin listener: health, metrics and subscriptions over HTTP.
+//!
+//! | path | answer |
+//! |---|---|
+//! | `/healthz` | 200 `ok` while the process can answer at all; a database that is away is no reason to kill it |
+//! | `/readyz` | 200, or 503 when the worker itself (it starts or stops), database, schema or sidecar is not ok; which and why, as JSON |
+//! | `/metrics` | Prometheus' text format |
+//! | `/dapr/subscribe` | the topics the worker consumes, as Dapr's HTTP apps answer it |
+//!
+//! Nothing here waits for a part: what is answered was seen before, by [`crate::health`].
+
+mod connections;
+mod router;
+pub mod settings;
+mod subscriptions;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::health::Health;
+use crate::telemetry::Metrics;
+use connections::Limits;
+
+pub use subscriptions::Subscriptions;
+
+/// What the listener answers from.
+#[derive(Debug, Clone)]
+pub struct State {
+    /// Behind `/readyz`.
+    pub health: Health,
+    /// Behind `/metrics`.
+    pub metrics: Metrics,
+    /// Behind `/dapr/subscribe`.
+    pub subscriptions: Subscriptions,
+}
+
+/// Answers on `listener` until `shutdown`, then finishes the requests in hand, within five seconds.
+///
+/// Connections are few (64, the oldest gives way), short (a minute) and small (headers of 8 KiB,
+/// read within 5 s), so that no client can take more of the process than that.
+pub async fn serve(listener: TcpListener, state: State, shutdown: CancellationToken) {
+    connections::serve(listener, router::router(state), Limits::default(), shutdown).await;
+}
+
+#[cfg(test)]
+mod tests;

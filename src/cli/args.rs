@@ -1,0 +1,256 @@
+//! What may stand on the command line.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+
+use super::exit::{Exit, Stop};
+use super::{output, single_dash};
+use crate::worker::Mode;
+
+/// The exit codes, below every help.
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 a violation was found";
+
+/// A durable outbox/inbox transactional worker: payment events in, order changes once,
+/// announcements out.
+///
+/// Without a command it is the worker. Long flags take one dash or two.
+#[derive(Debug, Parser)]
+#[command(
+    name = "order-worker",
+    version = concat!("v", env!("CARGO_PKG_VERSION")),
+    subcommand_negates_reqs = true,
+    disable_help_subcommand = true,
+    after_help = EXIT_CODES,
+    after_long_help = concat!(
+        "Examples:\n",
+        "  order-worker -conf /app/configs/config.yaml -mode all\n",
+        "  DATABASE_URL=postgres://worker:secret@db:5432/orders order-worker -mode event\n",
+        "  order-worker migrate -conf config.yaml --dry-run\n",
+        "  order-worker config print -conf config.yaml\n",
+        "\n",
+        "Exit codes:\n",
+        "  0  done\n",
+        "  1  failed\n",
+        "  2  the command line or the configuration is refused\n",
+        "  3  a violation was found",
+    ),
+)]
+pub struct Arguments {
+    /// The configuration file; without it the defaults and the environment hold
+    #[arg(long, global = true, value_name = "FILE")]
+    pub conf: Option<PathBuf>,
+
+    /// What the worker does [default: cron]
+    #[arg(long, value_name = "MODE", value_enum)]
+    pub mode: Option<Mode>,
+
+    /// What to do instead of running the worker.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What to do instead of running the worker.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Create or update the worker's tables
+    ///
+    /// Goes to MIGRATE_DATABASE_URL, or else to the database of the worker (DATABASE_URL or
+    /// data.database.source). Safe when two run at once.
+    #[command(after_help = EXIT_CODES, after_long_help = concat!(
+        "Examples:\n",
+        "  DATABASE_URL=postgres://owner:secret@db:5432/orders order-worker migrate\n",
+        "  order-worker migrate -conf config.yaml --dry-run\n",
+        "\n",
+        "Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 a violation was found",
+    ))]
+    Migrate(Migrate),
+
+    /// Check or show the configuration
+    #[command(
+        subcommand,
+        subcommand_required = true,
+        arg_required_else_help = false,
+        disable_help_subcommand = true,
+        after_help = EXIT_CODES
+    )]
+    Config(ConfigCommand),
+}
+
+/// The flags of `migrate`.
+#[derive(Debug, Args)]
+pub struct Migrate {
+    /// Say what would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// The commands below `config`.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Read the configuration as the worker does, and say whether it is fit to run
+    #[command(after_help = EXIT_CODES, after_long_help = concat!(
+        "Examples:\n",
+        "  order-worker config check -conf /app/configs/config.yaml\n",
+        "\n",
+        "Exit codes: 0 fit to run, 2 refused",
+    ))]
+    Check(Shown),
+
+    /// Show every value and where it came from; secrets are masked
+    #[command(after_help = EXIT_CODES, after_long_help = concat!(
+        "Examples:\n",
+        "  order-worker config print\n",
+        "  order-worker config print -conf config.yaml -o json\n",
+        "  order-worker config print --default > config.yaml\n",
+        "\n",
+        "With -o json each value also has the name of the variable that overrides it.\n",
+        "\n",
+        "Exit codes: 0 done, 2 refused",
+    ))]
+    Print(Print),
+}
+
+/// The flags of `config print`.
+#[derive(Debug, Args)]
+pub struct Print {
+    /// Print the default file instead, which explains every key
+    #[arg(long, conflicts_with_all = ["conf", "output"])]
+    pub default: bool,
+
+    /// How the values are shown.
+    #[command(flatten)]
+    pub shown: Shown,
+}
+
+/// How a result is shown.
+#[derive(Debug, Args)]
+pub struct Shown {
+    /// For eyes or for programs
+    #[arg(short = 'o', long, value_name = "FORMAT", value_enum, default_value_t)]
+    pub output: Format,
+}
+
+/// The forms of a result.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For eyes
+    #[default]
+    Table,
+    /// For programs
+    Json,
+}
+
+pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Arguments, Stop> {
+    let mut command = Arguments::command();
+    command.build();
+    let args = single_dash::normalised(args, &command);
+    let parsed = command.try_get_matches_from_mut(args).and_then(|matches| Arguments::from_arg_matches(&matches));
+    match parsed {
+        Ok(Arguments { mode: Some(_), command: Some(_), .. }) => Err(Stop::failed(
+            Exit::Usage,
+            "-mode belongs to the worker, which runs without a command",
+            "leave out -mode or the command",
+        )),
+        Ok(arguments) => Ok(arguments),
+        Err(error) => Err(refused(&error)),
+    }
+}
+
+/// Writes the help or the version that was asked for, or puts clap's answer into our two lines.
+fn refused(error: &clap::Error) -> Stop {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        let written = output::write(|out| write!(out, "{}", error.render()));
+        return written.err().unwrap_or(Stop::Shown);
+    }
+    // "error: what is wrong\n  [possible values: …]\n\n  tip: …\n\nUsage: …"
+    let text = error.render().to_string();
+    let what = text.split("\n\n").next().unwrap_or(&text);
+    let what = what.strip_prefix("error: ").unwrap_or(what);
+    let hint = match suggestion(error) {
+        Some(name) => format!("did you mean {name}?"),
+        None => "order-worker --help".to_owned(),
+    };
+    Stop::failed(Exit::Usage, what, hint)
+}
+
+fn suggestion(error: &clap::Error) -> Option<String> {
+    use ContextKind::{SuggestedArg, SuggestedSubcommand, SuggestedValue};
+    [SuggestedValue, SuggestedSubcommand, SuggestedArg].into_iter().find_map(|kind| match error.get(kind)? {
+        ContextValue::String(name) => Some(name.clone()),
+        ContextValue::Strings(names) => names.first().cloned(),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(args: &[&str]) -> Result<Arguments, Stop> {
+        parse(std::iter::once("order-worker").chain(args.iter().copied()).map(OsString::from))
+    }
+
+    fn refusal(args: &[&str]) -> (String, String) {
+        match read(args) {
+            Err(Stop::Failed { exit: Exit::Usage, message, hint }) => (message, hint),
+            other => panic!("{args:?}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn clap_finds_nothing_wrong_with_the_definition() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn one_dash_and_two_are_the_same() {
+        for args in [
+            ["-conf", "c.yaml", "-mode", "all"].as_slice(),
+            &["--conf", "c.yaml", "--mode", "all"],
+            &["-conf=c.yaml", "-mode=all"],
+            &["--mode=all", "-conf", "c.yaml"],
+        ] {
+            let arguments = read(args).unwrap();
+            assert_eq!(arguments.conf.as_deref(), Some("c.yaml".as_ref()), "{args:?}");
+            assert_eq!(arguments.mode, Some(Mode::All), "{args:?}");
+        }
+        assert_eq!(read(&[]).unwrap().mode, None);
+    }
+
+    #[test]
+    fn the_file_may_be_named_before_or_behind_the_command() {
+        for args in [["-conf", "c", "config", "check"], ["config", "check", "-conf", "c"]] {
+            assert_eq!(read(&args).unwrap().conf.as_deref(), Some("c".as_ref()), "{args:?}");
+        }
+        let dry = read(&["migrate", "-dry-run"]).unwrap();
+        assert!(matches!(dry.command, Some(Command::Migrate(Migrate { dry_run: true }))));
+        for args in [["config", "print", "-o", "json"], ["config", "print", "-output", "json"]] {
+            let Some(Command::Config(ConfigCommand::Print(print))) = read(&args).unwrap().command else {
+                panic!("{args:?}")
+            };
+            assert_eq!(print.shown.output, Format::Json);
+        }
+    }
+
+    #[test]
+    fn a_wrong_command_line_is_refused_in_two_lines() {
+        let (message, hint) = refusal(&["-mode", "both"]);
+        for mode in ["both", "cron", "event", "all"] {
+            assert!(message.contains(mode), "{message}");
+        }
+        assert!(!message.contains('\n') && !hint.contains('\n'));
+        assert_eq!(refusal(&["-mode", "evnt"]).1, "did you mean event?");
+        assert_eq!(refusal(&["migrte"]).1, "did you mean migrate?");
+        assert_eq!(refusal(&["--cnof", "x"]).1, "did you mean --conf?");
+        assert!(refusal(&["config"]).0.contains("check, print"));
+        assert!(refusal(&["-conf"]).0.contains("--conf <FILE>"));
+        assert!(refusal(&["-mode", "all", "migrate"]).0.contains("belongs to the worker"));
+        refusal(&["-conf", "a", "-conf", "b"]);
+        refusal(&["stray"]);
+        refusal(&["-x"]);
+    }
+}

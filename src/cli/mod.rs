@@ -1,0 +1,45 @@
+//! The command line: one binary, whose subcommand picks the role; without one it is the worker.
+//!
+//! The configuration is read and checked before anything else happens. Exit codes: 0 done, 1
+//! failed, 2 usage or configuration, 3 a violation was found. Errors are one line on stderr,
+//! `order-worker: error: …`, and a `hint:` line below it.
+
+mod args;
+mod configuration;
+mod exit;
+mod migrate;
+mod output;
+mod roles;
+mod single_dash;
+
+use std::ffi::OsString;
+
+pub use args::{Arguments, Command};
+pub use exit::{Exit, Stop, finish};
+
+use crate::config::Config;
+
+/// Reads the command line; `args` begins with the program's name.
+///
+/// # Errors
+/// [`Stop::Shown`] when help or the version was asked for and has been written,
+/// [`Stop::Failed`] with [`Exit::Usage`] when the command line is refused.
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Arguments, Stop> {
+    args::parse(args)
+}
+
+/// Does what the command line asks for. `env` is the whole environment.
+///
+/// # Errors
+/// [`Stop::Failed`] with what went wrong, the way out and the exit code.
+pub fn run(arguments: Arguments, env: impl Iterator<Item = (String, String)>) -> Result<(), Stop> {
+    let conf = arguments.conf.as_deref();
+    match arguments.command {
+        None => {
+            let loaded = Config::load(conf, env)?;
+            roles::block_on(roles::work(loaded.config, arguments.mode.unwrap_or_default()))
+        }
+        Some(Command::Migrate(migrate)) => migrate::run(&migrate, conf, env),
+        Some(Command::Config(command)) => configuration::run(&command, conf, env),
+    }
+}

@@ -1,0 +1,39 @@
+//! What goes to stdout: the only place that writes there.
+
+use std::io::{self, ErrorKind, StdoutLock, Write};
+
+use comfy_table::{Cell, Table, presets};
+use serde::Serialize;
+
+use super::exit::{Exit, Stop};
+
+/// Writes to stdout. A reader that went away (`| head`) is no error: there is no more to do.
+pub(super) fn write(write: impl FnOnce(&mut StdoutLock<'static>) -> io::Result<()>) -> Result<(), Stop> {
+    let mut out = io::stdout().lock();
+    match write(&mut out).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(Stop::Shown),
+        Err(error) => Err(Stop::failed(Exit::Failed, format!("cannot write: {error}"), "")),
+        Ok(()) => Ok(()),
+    }
+}
+
+/// Writes `value` as JSON, indented.
+pub(super) fn json(value: &impl Serialize) -> Result<(), Stop> {
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|error| Stop::failed(Exit::Failed, format!("cannot write JSON: {error}"), ""))?;
+    write(|out| writeln!(out, "{text}"))
+}
+
+/// Writes rows below a head in columns of plain text: no frame, no colour, one line a row.
+pub(super) fn table<const N: usize>(head: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> Result<(), Stop> {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(head.map(str::to_uppercase));
+    for row in rows {
+        table.add_row(row.map(Cell::new));
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    let text = table.trim_fmt();
+    write(|out| writeln!(out, "{text}"))
+}

@@ -1,0 +1,321 @@
+//! What a value may be: one rule for each key, checked before anything is built from the value, so
+//! that every refusal can say what is allowed. The rules stand beside the structs they guard.
+
+use std::time::Duration;
+
+use humantime_serde::re::humantime;
+use serde_json::Value;
+
+use super::secret::MASK;
+
+/// Why a text is not the thing it should be. `Display` is one clause, without the text itself.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Malformed(pub String);
+
+/// What the value of one key may be.
+#[derive(Clone, Copy, Debug)]
+pub enum Rule {
+    /// A whole number, both ends allowed.
+    Whole {
+        /// The least value.
+        min: u64,
+        /// The largest value.
+        max: u64,
+    },
+    /// A time with its unit, both ends allowed.
+    Time {
+        /// The shortest.
+        min: Duration,
+        /// The longest.
+        max: Duration,
+    },
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// A text that `check` accepts.
+    Text {
+        /// What is allowed, for the refusal.
+        allowed: &'static str,
+        /// Refuses what is not that.
+        check: fn(&str) -> Result<(), Malformed>,
+        /// Whether the empty text is allowed too.
+        optional: bool,
+    },
+    /// A text that is never shown; the empty one means that there is none.
+    Secret {
+        /// What is allowed, for the refusal.
+        allowed: &'static str,
+        /// Refuses what is not that; its answer must not contain the text.
+        check: fn(&str) -> Result<(), Malformed>,
+        /// The form that may be shown.
+        mask: fn(&str) -> String,
+    },
+}
+
+/// A refusal: the value as it may be shown, and why where there is more to say than what is allowed.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub given: String,
+    pub reason: Option<String>,
+}
+
+impl Rule {
+    /// A whole number from `min` to `max`.
+    #[must_use]
+    pub const fn whole(min: u64, max: u64) -> Self {
+        Self::Whole { min, max }
+    }
+
+    /// A time from `min` to `max`.
+    #[must_use]
+    pub const fn time(min: Duration, max: Duration) -> Self {
+        Self::Time { min, max }
+    }
+
+    /// A text of which a `T` can be made; `allowed` says what that is.
+    #[must_use]
+    pub const fn text<T: TryFrom<String, Error = Malformed>>(allowed: &'static str) -> Self {
+        Self::Text { allowed, check: parses::<T>, optional: false }
+    }
+
+    /// As [`Rule::text`], or empty.
+    #[must_use]
+    pub const fn optional_text<T: TryFrom<String, Error = Malformed>>(allowed: &'static str) -> Self {
+        Self::Text { allowed, check: parses::<T>, optional: true }
+    }
+
+    /// A name of Dapr's or telemetry's: no white space, not empty.
+    #[must_use]
+    pub const fn name() -> Self {
+        Self::Text { allowed: "a name without spaces", check: name, optional: false }
+    }
+
+    /// A token that travels in a header: visible ASCII, or empty.
+    #[must_use]
+    pub const fn token() -> Self {
+        Self::Secret { allowed: "visible ASCII characters", check: token, mask: masked }
+    }
+
+    /// A password: any text, or empty.
+    #[must_use]
+    pub const fn password() -> Self {
+        Self::Secret { allowed: "any text", check: |_| Ok(()), mask: masked }
+    }
+
+    /// What is allowed, in words that follow "allowed: ".
+    #[must_use]
+    pub fn allowed(&self) -> String {
+        match self {
+            Self::Whole { min, max } => format!("a whole number, {min} to {max}"),
+            Self::Time { min, max } => {
+                format!("a time with its unit, {} to {}", short(*min), short(*max))
+            }
+            Self::Choice(words) => format!("one of {}", words.join(", ")),
+            Self::Text { allowed, optional: true, .. } => format!("{allowed}, or empty"),
+            Self::Text { allowed, .. } | Self::Secret { allowed, .. } => (*allowed).to_owned(),
+        }
+    }
+
+    /// Reads a value of the environment, which is always text.
+    pub(super) fn read_text(&self, text: &str) -> Result<Value, Refusal> {
+        match self {
+            Self::Whole { .. } => match text.trim().parse::<i128>() {
+                Ok(number) => self.read_whole(number),
+                Err(_) => Err(self.refuse(text, None)),
+            },
+            _ => self.read_string(text),
+        }
+    }
+
+    /// Reads a scalar of the file.
+    pub(super) fn read_scalar(&self, value: &Value) -> Result<Value, Refusal> {
+        match (self, value) {
+            (Self::Whole { .. }, Value::Number(number)) => match number.to_string().parse() {
+                Ok(number) => self.read_whole(number),
+                Err(_) => Err(self.refuse(&number.to_string(), None)),
+            },
+            (Self::Whole { .. }, Value::String(text)) => Err(self.refuse(text, Some("this is text".to_owned()))),
+            (Self::Time { .. }, Value::Number(number)) => {
+                Err(self.refuse(&number.to_string(), Some("it has no unit".to_owned())))
+            }
+            (_, Value::String(text)) => self.read_string(text),
+            (_, Value::Null) => Err(Refusal {
+                given: "nothing".to_owned(),
+                reason: Some("write \"\" for an empty text, or leave the key out".to_owned()),
+            }),
+            (rule, other) => Err(Refusal {
+                given: match rule {
+                    Self::Secret { .. } => MASK.to_owned(),
+                    _ => other.to_string(),
+                },
+                reason: Some("YAML takes this for a number or a yes or no: put it in quotes".to_owned()),
+            }),
+        }
+    }
+
+    /// The value as it may be shown; secrets are masked.
+    pub(super) fn shown(&self, value: &Value) -> Value {
+        match (self, value) {
+            (Self::Secret { mask, .. }, Value::String(text)) if !text.is_empty() => Value::String(mask(text)),
+            (_, value) => value.clone(),
+        }
+    }
+
+    fn read_whole(&self, number: i128) -> Result<Value, Refusal> {
+        let Self::Whole { min, max } = *self else {
+            return Err(self.refuse(&number.to_string(), None));
+        };
+        match u64::try_from(number) {
+            Ok(number) if (min..=max).contains(&number) => Ok(Value::from(number)),
+            _ => Err(self.refuse(&number.to_string(), None)),
+        }
+    }
+
+    fn read_string(&self, text: &str) -> Result<Value, Refusal> {
+        match self {
+            Self::Whole { .. } => return Err(self.refuse(text, None)),
+            Self::Time { min, max } => match humantime::parse_duration(text) {
+                Ok(time) if (*min..=*max).contains(&time) => {}
+                Ok(_) => return Err(self.refuse(text, None)),
+                Err(error) => return Err(self.refuse(text, Some(error.to_string()))),
+            },
+            Self::Choice(words) if words.contains(&text) => {}
+            Self::Choice(_) => return Err(self.refuse(text, None)),
+            Self::Text { optional: true, .. } | Self::Secret { .. } if text.is_empty() => {}
+            Self::Text { check, .. } | Self::Secret { check, .. } => {
+                check(text).map_err(|why| self.refuse(text, Some(why.to_string())))?;
+            }
+        }
+        Ok(Value::String(text.to_owned()))
+    }
+
+    fn refuse(&self, given: &str, reason: Option<String>) -> Refusal {
+        // A text that was refused cannot be masked in part: nobody knows where its secret stands.
+        let given = match self {
+            Self::Secret { .. } => MASK.to_owned(),
+            Self::Whole { .. } | Self::Time { .. } => clipped(given),
+            _ => format!("\"{}\"", clipped(given)),
+        };
+        Refusal { given, reason }
+    }
+}
+
+/// The first 80 characters, on one line.
+fn clipped(text: &str) -> String {
+    let line: String = text.chars().take(80).flat_map(char::escape_debug).collect();
+    if text.chars().count() > 80 { format!("{line}…") } else { line }
+}
+
+/// A time in its largest whole unit, as the file writes it. (humantime counts in months and years,
+/// where 365d becomes a row of odd parts.)
+fn short(time: Duration) -> String {
+    let millis = time.as_millis();
+    [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")]
+        .into_iter()
+        .find(|(unit, _)| millis > 0 && millis.is_multiple_of(*unit))
+        .map_or_else(
+            || {
+                if millis == 0 { "0s".to_owned() } else { format!("{millis}ms") }
+            },
+            |(unit, letter)| format!("{}{letter}", millis / unit),
+        )
+}
+
+fn parses<T: TryFrom<String, Error = Malformed>>(text: &str) -> Result<(), Malformed> {
+    T::try_from(text.to_owned()).map(drop)
+}
+
+fn name(text: &str) -> Result<(), Malformed> {
+    if text.is_empty() {
+        return Err(Malformed("it is empty".to_owned()));
+    }
+    if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return Err(Malformed("it contains white space".to_owned()));
+    }
+    Ok(())
+}
+
+fn token(text: &str) -> Result<(), Malformed> {
+    if text.ends_with(['\n', '\r']) {
+        return Err(Malformed("it ends in a line break (echo writes one; echo -n does not)".into()));
+    }
+    if !text.chars().all(|c| c.is_ascii_graphic()) {
+        return Err(Malformed("it contains white space or characters beyond ASCII".to_owned()));
+    }
+    Ok(())
+}
+
+fn masked(_: &str) -> String {
+    MASK.to_owned()
+}
+
+/// Deserializes an optional text: the empty one is `None`.
+///
+/// # Errors
+/// When the text is not empty and no `T` can be made of it.
+pub fn optional<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: TryFrom<String>,
+    T::Error: std::fmt::Display,
+{
+    let text = <String as serde::Deserialize>::deserialize(deserializer)?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    T::try_from(text).map(Some).map_err(serde::de::Error::custom)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const LEASE: Rule = Rule::time(Duration::from_secs(1), Duration::from_secs(600));
+
+    #[test]
+    fn a_whole_number_is_taken_from_both_layers_and_nothing_else_is() {
+        let batch = Rule::whole(1, 10);
+        assert_eq!(batch.read_scalar(&json!(10)), Ok(json!(10)));
+        assert_eq!(batch.read_text(" 10 "), Ok(json!(10)));
+        for bad in [json!(0), json!(11), json!(-1), json!(1.5), json!("5"), json!(true), json!(null)] {
+            assert!(batch.read_scalar(&bad).is_err(), "{bad}");
+        }
+        for bad in ["", "0", "11", "-1", "1.5", "5 rows", "99999999999999999999999999"] {
+            assert!(batch.read_text(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_time_needs_its_unit() {
+        assert_eq!(LEASE.read_text("10s"), Ok(json!("10s")));
+        assert_eq!(LEASE.read_scalar(&json!("1m 30s")), Ok(json!("1m 30s")));
+        let refusal = LEASE.read_scalar(&json!(10)).unwrap_err();
+        assert_eq!(refusal.reason.as_deref(), Some("it has no unit"));
+        for bad in ["10", "-5s", "999ms", "601s", "soon", "", "99999999999999999999d"] {
+            assert!(LEASE.read_text(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn text_that_yaml_takes_for_something_else_is_to_be_quoted() {
+        let refusal = Rule::name().read_scalar(&json!(false)).unwrap_err();
+        assert!(refusal.reason.unwrap().contains("quotes"));
+    }
+
+    #[test]
+    fn a_refused_secret_is_not_shown() {
+        let refusal = Rule::token().read_text("hunter2\n").unwrap_err();
+        assert_eq!(refusal.given, "***");
+        assert!(refusal.reason.unwrap().contains("line break"));
+        let number = Rule::password().read_scalar(&json!(12345)).unwrap_err();
+        assert_eq!(number.given, "***");
+    }
+
+    #[test]
+    fn times_are_written_as_the_file_writes_them() {
+        let all = [0, 250, 1_000, 90_000, 120_000, 86_400_000, 31_536_000_000];
+        let shown: Vec<_> = all.map(|ms| short(Duration::from_millis(ms))).into();
+        assert_eq!(shown, ["0s", "250ms", "1s", "90s", "2m", "1d", "365d"]);
+    }
+}

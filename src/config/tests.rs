@@ -1,0 +1,206 @@
+//! The layers together, and the manual against the rules.
+
+use super::*;
+
+const DATABASE: (&str, &str) = ("DATABASE_URL", "postgres://w:hunter2@db/orders");
+
+fn environment<'a>(variables: &'a [(&'a str, &'a str)]) -> impl Iterator<Item = (String, String)> + 'a {
+    variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+}
+
+/// Loads with a file of this text (empty: no file) and these variables beside DATABASE_URL.
+fn load(yaml: &str, variables: &[(&str, &str)]) -> Result<Loaded, ConfigError> {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), yaml).unwrap();
+    let path = Some(file.path()).filter(|_| !yaml.is_empty());
+    Config::load(path, environment(&[&[DATABASE], variables].concat()))
+}
+
+/// YAML that sets one key.
+fn yaml(path: &str, value: &str) -> String {
+    let parts: Vec<_> = path.split('.').collect();
+    let mut text = String::new();
+    for (depth, part) in parts.iter().enumerate() {
+        text += &format!("{}{part}:{}", "  ".repeat(depth), if depth + 1 < parts.len() { "\n" } else { " " });
+    }
+    text + value + "\n"
+}
+
+// serde refuses unknown fields and the structs know no defaults: that this loads shows that file,
+// rules and structs have the same keys.
+#[test]
+fn the_defaults_hold_without_a_file() {
+    let loaded = load("", &[]).unwrap();
+    let worker = &loaded.config.worker;
+    assert_eq!(worker.eventbus.addr.to_string(), ":5005");
+    assert_eq!(worker.queue.lease, Duration::from_secs(10));
+    assert_eq!(worker.inbox.keep_keys, Duration::from_secs(365 * 86_400));
+    assert_eq!(worker.queue.inbox.concurrency, 2);
+    assert_eq!(loaded.config.business.order.auto_cancel_minutes, 1440);
+    assert_eq!(loaded.origins.of("worker.queue.lease"), Some(&Origin::Default));
+    assert!(worker.eventbus.app_token.is_none() && worker.consul.addr.is_none());
+}
+
+#[test]
+fn the_environment_wins_over_the_file_and_the_file_over_the_default() {
+    let text = "worker:\n  queue:\n    lease: 20s\n    poll_interval: 1s\n";
+    let loaded = load(text, &[("ORDER_WORKER_QUEUE_LEASE", "30s")]).unwrap();
+    assert_eq!(loaded.config.worker.queue.lease, Duration::from_secs(30));
+    assert_eq!(loaded.config.worker.queue.poll_interval, Duration::from_secs(1));
+    let of = |key| loaded.origins.of(key).unwrap().to_string();
+    assert_eq!(of("worker.queue.lease"), "environment ORDER_WORKER_QUEUE_LEASE");
+    assert!(of("worker.queue.poll_interval").ends_with(":4"));
+    assert_eq!(of("data.database.source"), "environment DATABASE_URL");
+    assert_eq!(of("worker.admin.addr"), "default");
+}
+
+#[test]
+fn the_order_name_wins_over_the_given_name() {
+    let loaded = load("", &[("REDIS_ADDR", "a:1"), ("ORDER_DATA_REDIS_ADDR", "b:2")]).unwrap();
+    assert_eq!(loaded.config.data.redis.addr.unwrap().to_string(), "b:2");
+    let emptied = load("", &[("REDIS_ADDR", "a:1"), ("ORDER_DATA_REDIS_ADDR", "")]).unwrap();
+    assert!(emptied.config.data.redis.addr.is_none());
+}
+
+#[test]
+fn a_missing_database_is_refused_where_one_is_needed() {
+    let missing = Config::load(None, environment(&[])).unwrap_err();
+    assert_eq!(missing, ConfigError::NoDatabase { variable_is_empty: false });
+    let empty = Config::load(None, environment(&[("DATABASE_URL", "")])).unwrap_err();
+    assert!(empty.hint().contains("empty"), "{}", empty.hint());
+    let read = Config::read(None, environment(&[])).unwrap();
+    assert!(read.config.database_url().is_err());
+}
+
+#[test]
+fn secrets_are_never_shown() {
+    let secrets =
+        [("APP_API_TOKEN", "hunter2"), ("DAPR_API_TOKEN", "hunter2"), ("ORDER_DATA_REDIS_PASSWORD", "hunter2")];
+    let loaded = load("", &secrets).unwrap();
+    assert_eq!(loaded.config.worker.dapr.api_token.as_ref().unwrap().expose(), "hunter2");
+    let shown = format!("{loaded:?} {loaded:#?}");
+    assert!(!shown.contains("hunter2"), "{shown}");
+    let masked = loaded.origins.iter().filter(|setting| setting.value.to_string().contains("***"));
+    assert_eq!(masked.count(), 4);
+    // An empty secret is shown as what it is: not set.
+    let setting =
+        |loaded: &Loaded, key| loaded.origins.iter().find(|setting| setting.key == key).unwrap().value.clone();
+    assert_eq!(setting(&load("", &[]).unwrap(), "worker.dapr.api_token"), "");
+    assert_eq!(setting(&loaded, "data.database.source"), "postgres://w:***@db/orders");
+
+    let refused = load(&yaml("data.database.source", "postgres://w:hunter2@db:x/orders"), &[]);
+    assert!(!refused.unwrap_err().to_string().contains("hunter2"));
+}
+
+#[test]
+fn a_refusal_names_key_place_limits_and_way_out() {
+    let refusal = load(&yaml("worker.queue.inbox.batch", "0"), &[]).unwrap_err().to_string();
+    assert!(refusal.starts_with("worker.queue.inbox.batch: 0 is not allowed"), "{refusal}");
+    assert!(refusal.contains("1 to 10000") && refusal.contains(":4)"), "{refusal}");
+    let unknown = load(&yaml("worker.queue.inbox.bacth", "5"), &[]).unwrap_err();
+    assert_eq!(unknown.hint(), "did you mean worker.queue.inbox.batch?");
+    let driver = load(&yaml("data.database.driver", "mysql"), &[]).unwrap_err().to_string();
+    assert!(driver.contains("one of postgres"), "{driver}");
+}
+
+/// Sets one key by the file and by its variable, alone, and says whether each took it. The keys
+/// that it must agree with are moved out of the way first.
+fn taken(path: &str, value: &str) -> [Result<Loaded, ConfigError>; 2] {
+    let apart: &[(&str, &str)] = match path {
+        "worker.queue.lease" => &[("ORDER_WORKER_DATABASE_IDLEINTRANSACTIONTIMEOUT", "500ms")],
+        "worker.database.statement_timeout" => &[("ORDER_WORKER_DATABASE_LOCKTIMEOUT", "10ms")],
+        "worker.database.lock_timeout" => &[("ORDER_WORKER_DATABASE_STATEMENTTIMEOUT", "10m")],
+        "worker.database.idle_in_transaction_timeout" | "worker.queue.poll_interval" => {
+            &[("ORDER_WORKER_QUEUE_LEASE", "10m")]
+        }
+        "worker.inbox.keep_bodies" => &[("ORDER_WORKER_INBOX_KEEPKEYS", "3650d")],
+        "worker.inbox.keep_keys" => &[("ORDER_WORKER_INBOX_KEEPBODIES", "1d")],
+        _ => &[],
+    };
+    let variable = environment::variable(path);
+    [load(&yaml(path, value), apart), load("", &[apart, &[(&variable, value)]].concat())]
+}
+
+#[test]
+fn every_limit_holds_at_its_edges_in_both_layers() {
+    for (path, rule) in schema::values() {
+        let (inside, outside) = match rule {
+            Rule::Whole { min, max } => (
+                vec![min.to_string(), max.to_string()],
+                vec![(i128::from(min) - 1).to_string(), (max + 1).to_string(), "many".to_owned()],
+            ),
+            Rule::Time { min, max } => {
+                let ms = |time: Duration| format!("{}ms", time.as_millis());
+                let step = Duration::from_millis(1);
+                let below = min.checked_sub(step).map_or("-1ms".to_owned(), ms);
+                (vec![ms(min), ms(max)], vec![below, ms(max + step), "10".to_owned()])
+            }
+            Rule::Choice(words) => (words.iter().map(|word| (*word).to_owned()).collect(), vec!["other".to_owned()]),
+            Rule::Text { .. } | Rule::Secret { .. } => continue,
+        };
+        for value in inside {
+            for layer in taken(&path, &value) {
+                assert!(layer.is_ok(), "{path}={value}: {}", layer.unwrap_err());
+            }
+        }
+        for value in outside {
+            for layer in taken(&path, &value) {
+                let refusal = layer.expect_err(&format!("{path}={value}")).to_string();
+                assert!(refusal.contains(&path) && refusal.contains(&rule.allowed()), "{refusal}");
+            }
+        }
+    }
+}
+
+#[test]
+fn values_that_do_not_go_together_are_refused() {
+    let cases = [
+        ("ORDER_WORKER_DATABASE_IDLEINTRANSACTIONTIMEOUT", "10s", "worker.queue.lease"),
+        ("ORDER_WORKER_DATABASE_LOCKTIMEOUT", "30s", "worker.database.statement_timeout"),
+        ("ORDER_WORKER_QUEUE_POLLINTERVAL", "10s", "worker.queue.lease"),
+        ("ORDER_WORKER_INBOX_KEEPKEYS", "29d", "worker.inbox.keep_bodies"),
+    ];
+    for (variable, value, other) in cases {
+        let refusal = load("", &[(variable, value)]).unwrap_err();
+        let text = refusal.to_string();
+        assert!(text.contains(variable) && text.contains(other), "{text}");
+        assert!(!refusal.hint().is_empty());
+    }
+}
+
+#[test]
+fn the_default_file_has_every_key_and_a_comment_with_its_limits_above_each() {
+    let origin = |line| Origin::File { file: String::new(), line };
+    let mut undocumented = Vec::new();
+    let lines: Vec<&str> = DEFAULT.lines().collect();
+    let comment_above = |line: usize| {
+        let above = lines[..line - 1].iter().rev();
+        let comment: Vec<_> = above.take_while(|text| text.trim_start().starts_with('#')).collect();
+        comment.into_iter().rev().map(|text| text.trim_start_matches([' ', '#'])).collect::<Vec<_>>().join(" ")
+    };
+    for (number, text) in lines.iter().enumerate() {
+        let is_key = text.trim_start().split_once(':').is_some_and(|(key, _)| !key.starts_with('#'));
+        if is_key && comment_above(number + 1).is_empty() {
+            undocumented.push(text.trim().to_owned());
+        }
+    }
+    assert!(undocumented.is_empty(), "{undocumented:?}");
+
+    let rules: BTreeMap<_, _> = schema::values().into_iter().collect();
+    let found = file::values(DEFAULT, origin).unwrap();
+    assert_eq!(found.len(), rules.len(), "a key is missing in configs/config.yaml");
+    for (path, _, place) in found {
+        let Origin::File { line, .. } = place else { panic!("{path} has no line") };
+        let comment = comment_above(usize::try_from(line).unwrap());
+        let allowed = rules[&path].allowed();
+        // The limits themselves ("1 to 10000"), the words of a choice; the rest is prose.
+        let told = match rules[&path] {
+            Rule::Whole { .. } | Rule::Time { .. } => allowed.rsplit_once(", ").unwrap().1,
+            Rule::Choice(words) => words[words.len() - 1],
+            Rule::Text { optional: true, .. } => "empty",
+            Rule::Text { .. } => continue,
+            Rule::Secret { .. } => "secret",
+        };
+        assert!(comment.contains(told), "{path}: {told:?} is not told in {comment:?}");
+    }
+}

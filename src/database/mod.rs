@@ -1,0 +1,90 @@
+//! The database: sessions that cannot become zombies, the schema, and what an error of it means.
+
+mod adopt;
+mod migrate;
+mod partitions;
+mod schema;
+pub mod settings;
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{ConnectOptions, PgPool};
+
+pub use migrate::{MigrateError, Report, migrate};
+pub use partitions::maintain;
+pub use schema::{SchemaState, schema_state};
+
+use settings::Database;
+
+/// Whose fault a database error is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// The environment's: it will go away, nothing is counted.
+    Environment,
+    /// The statement's or its values': it will come again.
+    Message,
+}
+
+/// Classes by SQLSTATE: 08 connection, 40 rollback (deadlock, serialization), 53 resources, 55 not in the right state (lock_timeout),
+/// 57 operator intervention (shutdown, statement_timeout), 25 a transaction that was ended (idle_in_transaction_session_timeout),
+/// 28 and 42501 rights. Everything that is no answer of the server is the environment's, but for values that do not decode.
+#[must_use]
+pub fn class(error: &sqlx::Error) -> Class {
+    match error {
+        sqlx::Error::Database(database) => {
+            let code = database.code().unwrap_or_default();
+            let environment = ["08", "25", "28", "40", "53", "55", "57", "58"];
+            if code == "42501" || environment.iter().any(|class| code.starts_with(class)) {
+                Class::Environment
+            } else {
+                Class::Message
+            }
+        }
+        sqlx::Error::ColumnDecode { .. }
+        | sqlx::Error::Decode(_)
+        | sqlx::Error::Encode(_)
+        | sqlx::Error::ColumnNotFound(_)
+        | sqlx::Error::TypeNotFound { .. }
+        | sqlx::Error::RowNotFound => Class::Message,
+        _ => Class::Environment,
+    }
+}
+
+/// How to connect.
+///
+/// # Errors
+///
+/// When the URL is none.
+pub fn options(url: &str) -> Result<PgConnectOptions, sqlx::Error> {
+    let options = PgConnectOptions::from_str(url)?.application_name("order-worker");
+    Ok(options.log_slow_statements(tracing::log::LevelFilter::Warn, Duration::from_secs(1)))
+}
+
+/// A pool that connects when it is needed, and never to a session without limits.
+///
+/// # Errors
+///
+/// When the URL is none.
+pub fn connect(url: &str, settings: &Database) -> Result<PgPool, sqlx::Error> {
+    let millis = |time: Duration| format!("{}ms", time.as_millis());
+    let options = options(url)?.statement_cache_capacity(settings.statement_cache).options([
+        ("statement_timeout", millis(settings.statement_timeout)),
+        ("lock_timeout", millis(settings.lock_timeout)),
+        // A worker that fell asleep inside a transaction loses it before others take its lanes.
+        ("idle_in_transaction_session_timeout", millis(settings.idle_in_transaction_timeout)),
+        ("tcp_keepalives_idle", "10".to_owned()),
+        ("tcp_keepalives_interval", "5".to_owned()),
+        ("tcp_keepalives_count", "3".to_owned()),
+        ("tcp_user_timeout", "20000".to_owned()),
+        // Partitions are pruned when a statement runs; planning it anew each time costs more than the statement.
+        ("plan_cache_mode", "force_generic_plan".to_owned()),
+        ("jit", "off".to_owned()),
+    ]);
+    Ok(PgPoolOptions::new()
+        .max_connections(settings.max_connections)
+        .acquire_timeout(settings.acquire_timeout)
+        .max_lifetime(Duration::from_secs(30 * 60))
+        .connect_lazy_with(options))
+}

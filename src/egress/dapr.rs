@@ -1,0 +1,142 @@
+//! Announcements through the Dapr sidecar: unary publishes, since Dapr's bulk publish keeps no order.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use dapr::dapr::proto::runtime::v1::PublishEventRequest;
+use dapr::dapr::proto::runtime::v1::dapr_client::DaprClient;
+use serde::Deserialize;
+use tonic::metadata::AsciiMetadataValue;
+use tonic::transport::Channel as Connection;
+use tonic::{Code, Request, Status};
+
+use super::Channel;
+use crate::queue::{Queue, Reaction, Row, Verdict};
+use crate::telemetry::{Metrics, spans, trace};
+
+/// The CloudEvent source of everything that the worker announces.
+const SOURCE: &str = "order-worker";
+
+/// The channel to the sidecar.
+#[derive(Clone, Debug)]
+pub struct Dapr {
+    client: DaprClient<Connection>,
+    token: Option<AsciiMetadataValue>,
+    pubsub: String,
+    timeout: Duration,
+    metrics: Metrics,
+}
+
+#[derive(Deserialize)]
+struct EventType {
+    event_type: Option<String>,
+}
+
+impl Dapr {
+    /// A channel over a connection that is made when it is needed. `pubsub` names the component; `timeout` bounds one publish.
+    #[must_use]
+    pub fn new(
+        connection: Connection,
+        token: Option<AsciiMetadataValue>,
+        pubsub: String,
+        timeout: Duration,
+        metrics: Metrics,
+    ) -> Self {
+        Self { client: DaprClient::new(connection), token, pubsub, timeout, metrics }
+    }
+
+    fn request(&self, row: &Row, traceparent: Option<&str>) -> Request<PublishEventRequest> {
+        let kind = serde_json::from_str::<EventType>(&row.body).ok().and_then(|body| body.event_type);
+        let mut metadata = HashMap::from([
+            ("cloudevent.id".to_owned(), row.event_id.clone()),
+            ("cloudevent.source".to_owned(), SOURCE.to_owned()),
+            ("cloudevent.type".to_owned(), kind.unwrap_or_else(|| row.topic.clone())),
+            ("cloudevent.subject".to_owned(), row.order_id.clone()),
+        ]);
+        if let Some(traceparent) = traceparent {
+            metadata.insert("cloudevent.traceparent".to_owned(), traceparent.to_owned());
+        }
+        let mut request = Request::new(PublishEventRequest {
+            pubsub_name: self.pubsub.clone(),
+            topic: row.topic.clone(),
+            data: row.body.clone().into_bytes(),
+            data_content_type: "application/json".to_owned(),
+            metadata,
+        });
+        if let Some(token) = &self.token {
+            request.metadata_mut().insert("dapr-api-token", token.clone());
+        }
+        if let Some(value) = traceparent.and_then(|traceparent| traceparent.parse().ok()) {
+            request.metadata_mut().insert("traceparent", value);
+        }
+        request
+    }
+}
+
+impl Channel for Dapr {
+    async fn send(&self, row: &Row) -> Verdict {
+        let span = spans::send(&row.topic, &row.event_id, row.traceparent.as_deref());
+        let traceparent = span.in_scope(|| trace::continue_trace(row.traceparent.as_deref()));
+        let request = self.request(row, traceparent.as_deref());
+        let started = std::time::Instant::now();
+        let mut client = self.client.clone();
+        let sent =
+            tracing::Instrument::instrument(tokio::time::timeout(self.timeout, client.publish_event(request)), span);
+        match sent.await {
+            Ok(Ok(_)) => {
+                let since_cause = Duration::try_from_secs_f64(row.since_cause).unwrap_or_default();
+                self.metrics.announcement_published(since_cause + started.elapsed());
+                Verdict::Sent
+            }
+            Ok(Err(status)) => verdict(&status),
+            Err(_) => Verdict::Unavailable(format!("no answer from the sidecar within {:?}", self.timeout)),
+        }
+    }
+
+    fn complain(&self, row: &Row, reaction: &Reaction) {
+        self.metrics.queue_retried(Queue::Dapr, 1);
+        let (topic, order_id, event_id) = (&row.topic, &row.order_id, &row.event_id);
+        match reaction {
+            Reaction::Dead(error) => tracing::error!(
+                attempts = row.attempts + 1,
+                "Announcement given up, later ones of this order are parked: topic={topic}, order_id={order_id}, event_id={event_id}, error={error}"
+            ),
+            Reaction::Retry(error) | Reaction::Wait(error) => tracing::warn!(
+                attempts = row.attempts,
+                "Announcement not published, it is tried again: topic={topic}, order_id={order_id}, event_id={event_id}, error={error}"
+            ),
+            // The queue's pause says it once for all of them.
+            Reaction::Pause(_) | Reaction::Settle { .. } | Reaction::Keep => {}
+        }
+    }
+}
+
+/// Whose fault it is, as far as Dapr's codes tell: Internal is a broker that failed, for this message or for all.
+fn verdict(status: &Status) -> Verdict {
+    let reason = format!("{:?}: {}", status.code(), status.message());
+    match status.code() {
+        Code::Internal
+        | Code::Unknown
+        | Code::ResourceExhausted
+        | Code::DataLoss
+        | Code::OutOfRange
+        | Code::Aborted => Verdict::Failed(reason),
+        // InvalidArgument, NotFound and FailedPrecondition: no such component. The outbox has no empty topic.
+        _ => Verdict::Unavailable(reason),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_component_or_a_refused_scope_is_the_environments() {
+        for code in
+            [Code::Unavailable, Code::PermissionDenied, Code::InvalidArgument, Code::NotFound, Code::Unimplemented]
+        {
+            assert!(matches!(verdict(&Status::new(code, "")), Verdict::Unavailable(_)), "{code:?}");
+        }
+        assert!(matches!(verdict(&Status::internal("redis")), Verdict::Failed(_)));
+    }
+}

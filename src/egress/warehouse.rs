@@ -1,0 +1,125 @@
+//! Calls to the warehouse: proto/warehouse/v1/warehouse.proto.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use tonic::transport::Channel as Connection;
+use tonic::{Code, Request, Status};
+
+use super::Channel;
+use crate::orders::Action;
+use crate::queue::{Queue, Reaction, Row, Verdict};
+use crate::telemetry::labels::{WarehouseMethod, WarehouseResult};
+use crate::telemetry::{Metrics, spans, trace};
+use crate::warehouse::v1::warehouse_service_client::WarehouseServiceClient;
+use crate::warehouse::v1::{ConfirmReservationRequest, ReleaseReservationRequest};
+
+/// The channel to the warehouse service. Its circuit breaker is the pause of the queue.
+#[derive(Clone, Debug)]
+pub struct Warehouse {
+    client: WarehouseServiceClient<Connection>,
+    timeout: Duration,
+    metrics: Metrics,
+}
+
+#[derive(Deserialize)]
+struct Call {
+    reservation_id: String,
+    #[serde(default)]
+    reason: String,
+}
+
+impl Warehouse {
+    /// A channel over a connection that is made when it is needed; `timeout` is the deadline of one call.
+    #[must_use]
+    pub fn new(connection: Connection, timeout: Duration, metrics: Metrics) -> Self {
+        Self { client: WarehouseServiceClient::new(connection), timeout, metrics }
+    }
+
+    async fn call(&self, row: &Row, call: Call, traceparent: Option<&str>) -> Result<(), Status> {
+        let mut client = self.client.clone();
+        if row.topic == Action::Confirm.method() {
+            let message = ConfirmReservationRequest { reservation_id: call.reservation_id };
+            client.confirm_reservation(self.request(message, row, traceparent)).await.map(|_| ())
+        } else {
+            let message = ReleaseReservationRequest { reservation_id: call.reservation_id, reason: call.reason };
+            client.release_reservation(self.request(message, row, traceparent)).await.map(|_| ())
+        }
+    }
+
+    fn request<T>(&self, message: T, row: &Row, traceparent: Option<&str>) -> Request<T> {
+        let mut request = Request::new(message);
+        request.set_timeout(self.timeout);
+        let metadata = request.metadata_mut();
+        if let Ok(key) = row.event_id.parse() {
+            metadata.insert("idempotency-key", key);
+        }
+        if let Some(value) = traceparent.and_then(|traceparent| traceparent.parse().ok()) {
+            metadata.insert("traceparent", value);
+        }
+        request
+    }
+}
+
+impl Channel for Warehouse {
+    async fn send(&self, row: &Row) -> Verdict {
+        let call: Call = match serde_json::from_str(&row.body) {
+            Ok(call) => call,
+            Err(error) => return Verdict::Refused(format!("not a call: {error}")),
+        };
+        let confirms = row.topic == Action::Confirm.method();
+        let method = if confirms { WarehouseMethod::Confirm } else { WarehouseMethod::Release };
+        let span = spans::warehouse_call(method, row.traceparent.as_deref());
+        let traceparent = span.in_scope(|| trace::continue_trace(row.traceparent.as_deref()));
+        let answer = tokio::time::timeout(self.timeout, self.call(row, call, traceparent.as_deref()));
+        let verdict = match tracing::Instrument::instrument(answer, span).await {
+            Ok(Ok(())) => Verdict::Sent,
+            Ok(Err(status)) => verdict(&status),
+            Err(_) => Verdict::Unavailable(format!("no answer within {:?}", self.timeout)),
+        };
+        let result = match verdict {
+            Verdict::Sent => WarehouseResult::Success,
+            Verdict::Refused(_) => WarehouseResult::Refused,
+            _ => WarehouseResult::Failed,
+        };
+        self.metrics.warehouse_answered(method, result);
+        verdict
+    }
+
+    fn complain(&self, row: &Row, reaction: &Reaction) {
+        let (method, order_id) = (&row.topic, &row.order_id);
+        let reservation_id = &row.key;
+        match reaction {
+            Reaction::Dead(error) => tracing::error!(
+                attempts = row.attempts + 1,
+                "Warehouse call given up: method={method}, reservation_id={reservation_id}, order_id={order_id}, error={error}"
+            ),
+            Reaction::Settle { reason, .. } => tracing::warn!(
+                "Warehouse refused: method={method}, reservation_id={reservation_id}, order_id={order_id}, error={}",
+                reason.as_deref().unwrap_or_default()
+            ),
+            Reaction::Retry(error) | Reaction::Wait(error) | Reaction::Pause(error) => {
+                self.metrics.queue_retried(Queue::Warehouse, 1);
+                tracing::warn!(
+                    attempts = row.attempts,
+                    "Warehouse call failed, it is tried again: method={method}, reservation_id={reservation_id}, order_id={order_id}, error={error}"
+                );
+            }
+            Reaction::Keep => {}
+        }
+    }
+}
+
+/// Codes by which the warehouse says no are an answer; those of a bad moment are not.
+fn verdict(status: &Status) -> Verdict {
+    let reason = format!("{:?}: {}", status.code(), status.message());
+    match status.code() {
+        Code::NotFound | Code::FailedPrecondition | Code::InvalidArgument | Code::AlreadyExists | Code::OutOfRange => {
+            Verdict::Refused(reason)
+        }
+        Code::Internal | Code::Unknown | Code::ResourceExhausted | Code::DataLoss | Code::Aborted => {
+            Verdict::Failed(reason)
+        }
+        _ => Verdict::Unavailable(reason),
+    }
+}

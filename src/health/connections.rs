@@ -1,0 +1,120 @@
+//! The prober's own connections, made again whenever one fails.
+//!
+//! The database is not asked through the pool: a pool that is busy is not a database that is away.
+//! Redis is not asked through the crate's connection manager, which makes a failed connection again
+//! only after an I/O error: one password refused, and it would stay broken after the password is right.
+
+use std::future::Future;
+use std::time::Duration;
+
+use dapr::dapr::proto::runtime::v1::GetMetadataRequest;
+use dapr::dapr::proto::runtime::v1::dapr_client::DaprClient;
+use redis::AsyncConnectionConfig;
+use redis::aio::MultiplexedConnection;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool};
+use sqlx::{ConnectOptions, Connection};
+use tonic::metadata::AsciiMetadataValue;
+use tonic::transport::Channel;
+
+use super::Condition;
+use crate::telemetry::chain;
+
+/// How long a part may take to answer.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(1);
+
+/// `look`, with a limit. What it had in hand is dropped when it takes longer.
+pub(super) async fn within<C: Into<Condition>>(look: impl Future<Output = C>) -> Condition {
+    match tokio::time::timeout(TIMEOUT, look).await {
+        Ok(seen) => seen.into(),
+        Err(_) => Condition::bad(format!("no answer in {} s", TIMEOUT.as_secs())),
+    }
+}
+
+/// Postgres.
+pub(super) struct Database {
+    options: PgConnectOptions,
+    connection: Option<PgConnection>,
+}
+
+impl Database {
+    /// With the address and the credentials of `pool`.
+    pub(super) fn of(pool: &PgPool) -> Self {
+        Self { options: (*pool.connect_options()).clone(), connection: None }
+    }
+
+    /// `host:port/database`, or the socket's path in place of host and port.
+    pub(super) fn addr(&self) -> String {
+        let database = self.options.get_database().unwrap_or_default();
+        match self.options.get_socket() {
+            Some(socket) => format!("{}/{database}", socket.display()),
+            None => format!("{}:{}/{database}", self.options.get_host(), self.options.get_port()),
+        }
+    }
+
+    pub(super) async fn look(&mut self) -> Result<String, String> {
+        // Taken out, so that a connection whose answer did not come in time is not used again.
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.options.connect().await.map_err(|error| chain(&error).to_string())?,
+        };
+        connection.ping().await.map_err(|error| chain(&error).to_string())?;
+        self.connection = Some(connection);
+        Ok("reachable".to_owned())
+    }
+}
+
+/// The Dapr sidecar.
+pub(super) struct Sidecar {
+    pub(super) channel: Channel,
+    pub(super) api_token: Option<AsciiMetadataValue>,
+}
+
+impl Sidecar {
+    pub(super) async fn look(&mut self) -> Result<String, String> {
+        let mut request = tonic::Request::new(GetMetadataRequest {});
+        if let Some(token) = &self.api_token {
+            request.metadata_mut().insert("dapr-api-token", token.clone());
+        }
+        match DaprClient::new(self.channel.clone()).get_metadata(request).await {
+            Ok(answer) => {
+                let answer = answer.into_inner();
+                Ok(format!("reachable, app id {}, version {}", answer.id, answer.runtime_version))
+            }
+            Err(status) => Err(format!("{:?}: {}", status.code(), status.message())),
+        }
+    }
+}
+
+/// Redis.
+pub(super) struct Redis {
+    client: redis::Client,
+    connection: Option<MultiplexedConnection>,
+}
+
+impl Redis {
+    pub(super) fn of(client: redis::Client) -> Self {
+        Self { client, connection: None }
+    }
+
+    /// `host:port`, without credentials.
+    pub(super) fn addr(&self) -> String {
+        self.client.get_connection_info().addr().to_string()
+    }
+
+    pub(super) async fn look(&mut self) -> Result<String, String> {
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => {
+                let config = AsyncConnectionConfig::new()
+                    .set_connection_timeout(Some(TIMEOUT))
+                    .set_response_timeout(Some(TIMEOUT));
+                let connect = self.client.get_multiplexed_async_connection_with_config(&config);
+                connect.await.map_err(|error| chain(&error).to_string())?
+            }
+        };
+        let ping = redis::cmd("PING");
+        ping.query_async::<()>(&mut connection).await.map_err(|error| chain(&error).to_string())?;
+        self.connection = Some(connection);
+        Ok("reachable".to_owned())
+    }
+}

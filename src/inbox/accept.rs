@@ -1,0 +1,346 @@
+//! Accepting: many events, one transaction; each is answered only after its commit.
+//!
+//! A handler prepares its events (key, fingerprint, decoding) on its own core and sends them here; one task gathers what waits
+//! and commits it at once. The longer a commit takes, the larger the next one: no timer, no added latency when it is quiet.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use sqlx::PgPool;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::{Event, Key, decode};
+use crate::database::{self, Class};
+use crate::queue::{Queue, Wake};
+use crate::telemetry::Metrics;
+use crate::telemetry::labels::{FailReason, Outcome, Topic};
+
+/// Commits side by side: one waits for the disk while the next is gathered.
+const COMMITS: usize = 2;
+/// Bytes of bodies in one transaction, beyond which the next begins.
+const MAX_BYTES: usize = 16 << 20;
+/// Requests that may wait to be gathered.
+const WAITING: usize = 4096;
+
+/// The way in, for handlers.
+#[derive(Clone, Debug)]
+pub struct Accept {
+    requests: mpsc::Sender<Request>,
+}
+
+/// Events that were not stored: Dapr is to deliver them again.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum AcceptError {
+    /// The database was away for longer than `worker.eventbus.accept_timeout`.
+    #[error("the inbox cannot be written: {0}")]
+    Away(String),
+    /// The worker is stopping.
+    #[error("the worker is stopping")]
+    Stopping,
+}
+
+struct Request {
+    events: Vec<Prepared>,
+    done: oneshot::Sender<Result<(), AcceptError>>,
+}
+
+/// An event with all that can be known of it without the database.
+#[derive(Clone)]
+struct Prepared {
+    key: Key,
+    fingerprint: [u8; 32],
+    event: Arc<Event>,
+    order_id: Option<String>,
+    payment_id: Option<String>,
+    state: &'static str,
+    /// Why it is not ready.
+    refusal: Option<(FailReason, String)>,
+}
+
+impl Accept {
+    /// Stores events; returns when they are committed, new or known before.
+    ///
+    /// # Errors
+    ///
+    /// [`AcceptError`] when they are not: never because of what they contain.
+    pub async fn accept(&self, events: Vec<Event>) -> Result<(), AcceptError> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        let events = events.into_iter().map(Prepared::new).collect();
+        let (done, answer) = oneshot::channel();
+        self.requests.send(Request { events, done }).await.map_err(|_| AcceptError::Stopping)?;
+        answer.await.map_err(|_| AcceptError::Stopping)?
+    }
+}
+
+impl Prepared {
+    fn new(event: Event) -> Self {
+        let (order_id, payment_id, state, refusal) = match decode(&event.topic, &event.body) {
+            Ok(payment) => (Some(payment.order_id), Some(payment.payment_id), "ready", None),
+            Err(refusal) => (None, None, "dead", Some((refusal.fail_reason(), refusal.to_string()))),
+        };
+        let (key, fingerprint) = (event.key(), event.fingerprint());
+        Self { key, fingerprint, event: Arc::new(event), order_id, payment_id, state, refusal }
+    }
+
+    /// The same event id came before with another body: kept under a key of its own, for an operator.
+    fn quarantine(mut self) -> Self {
+        self.key = self.key.quarantined(&self.fingerprint);
+        self.state = "quarantined";
+        let start = |value: &str| text(value).chars().take(80).collect::<String>();
+        let (id, source) = (start(&self.event.id), start(&self.event.source));
+        self.refusal = Some((FailReason::Quarantined, format!("event {id} of {source} came before with another body")));
+        self
+    }
+}
+
+/// Commits what handlers accept.
+#[derive(Debug)]
+pub struct Acceptor {
+    pool: PgPool,
+    batch: usize,
+    timeout: Duration,
+    wake: Wake,
+    metrics: Metrics,
+}
+
+impl Acceptor {
+    /// An acceptor and the way into it. `batch` is the most events of one transaction, `timeout` how long it tries while the
+    /// database is away.
+    #[must_use]
+    pub fn start(pool: PgPool, batch: usize, timeout: Duration, wake: Wake, metrics: Metrics) -> Accept {
+        let (requests, incoming) = mpsc::channel(WAITING);
+        let acceptor = Arc::new(Self { pool, batch, timeout, wake, metrics });
+        tokio::spawn(acceptor.run(incoming));
+        Accept { requests }
+    }
+
+    async fn run(self: Arc<Self>, mut incoming: mpsc::Receiver<Request>) {
+        let commits = Arc::new(Semaphore::new(COMMITS));
+        let mut first = None;
+        loop {
+            let Ok(permit) = Arc::clone(&commits).acquire_owned().await else { return };
+            let request = match first.take() {
+                Some(request) => request,
+                None => match incoming.recv().await {
+                    Some(request) => request,
+                    None => return,
+                },
+            };
+            let (mut events, mut bytes, mut requests) = (0, 0, Vec::new());
+            let mut next = Some(request);
+            while let Some(request) = next {
+                let size: usize = request.events.iter().map(|event| event.event.body.len()).sum();
+                if !requests.is_empty() && (events + request.events.len() > self.batch || bytes + size > MAX_BYTES) {
+                    first = Some(request);
+                    break;
+                }
+                events += request.events.len();
+                bytes += size;
+                requests.push(request);
+                next = incoming.try_recv().ok();
+            }
+            let acceptor = Arc::clone(&self);
+            tokio::spawn(async move {
+                acceptor.commit(requests).await;
+                drop(permit);
+            });
+        }
+    }
+
+    async fn commit(&self, requests: Vec<Request>) {
+        let (events, answers): (Vec<_>, Vec<_>) = requests.into_iter().map(|r| (r.events, r.done)).unzip();
+        let events: Vec<Prepared> = events.into_iter().flatten().collect();
+        let result = self.store(&events).await;
+        if result.is_ok() {
+            self.wake.committed(Queue::Inbox);
+            for event in &events {
+                self.metrics.event_accepted(event.event.received.elapsed());
+            }
+        }
+        for answer in answers {
+            // A handler that gave up (its client went away) needs no answer: the event is stored, or comes again.
+            let _ = answer.send(result.clone());
+        }
+    }
+
+    /// Tries until it is committed or the time is up. A COMMIT of unknown outcome is tried again: the key makes it a duplicate.
+    async fn store(&self, events: &[Prepared]) -> Result<(), AcceptError> {
+        let deadline = Instant::now() + self.timeout;
+        let mut pause = Duration::from_millis(50);
+        loop {
+            match self.store_once(events).await {
+                Ok(()) => return Ok(()),
+                Err(error) if database::class(&error) == Class::Message && events.len() > 1 => {
+                    // One of them cannot be stored as it came: each on its own, so that the others are not held up.
+                    for event in events {
+                        Box::pin(self.store(std::slice::from_ref(event))).await?;
+                    }
+                    return Ok(());
+                }
+                Err(error) if database::class(&error) == Class::Message && events[0].state != "dead" => {
+                    let reason = format!("cannot be stored as it came: {error}");
+                    let refusal = Some((FailReason::Undecodable, reason));
+                    let plain =
+                        Prepared { state: "dead", refusal, order_id: None, payment_id: None, ..events[0].clone() };
+                    return Box::pin(self.store(&[plain])).await;
+                }
+                Err(error) if Instant::now() + pause > deadline => return Err(AcceptError::Away(error.to_string())),
+                Err(error) => {
+                    tracing::warn!(events = events.len(), "Inbox cannot be written, trying again: error={error}");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(Duration::from_secs(1));
+                }
+            }
+        }
+    }
+
+    async fn store_once(&self, events: &[Prepared]) -> Result<(), sqlx::Error> {
+        // The first of each key; what comes again within the batch is a duplicate, or quarantined, like any other.
+        let mut firsts: BTreeMap<Key, &Prepared> = BTreeMap::new();
+        let mut again = Vec::new();
+        for event in events {
+            match firsts.entry(event.key) {
+                Entry::Occupied(_) => again.push(event),
+                Entry::Vacant(first) => {
+                    first.insert(event);
+                }
+            }
+        }
+        fail::fail_point!("accept-before-commit");
+        let fresh = insert(&self.pool, firsts.values().copied()).await?;
+        fail::fail_point!("accept-after-commit");
+        for key in &fresh {
+            self.metrics.events_consumed(Topic::of(&firsts[key].event.topic), 1);
+        }
+        for event in firsts.values().filter(|event| fresh.contains(&event.key)) {
+            self.tell_refusal(event);
+        }
+        again.extend(firsts.into_iter().filter(|(key, _)| !fresh.contains(key)).map(|(_, event)| event));
+        if !again.is_empty() {
+            self.store_again(again).await?;
+        }
+        Ok(())
+    }
+
+    fn tell_refusal(&self, event: &Prepared) {
+        let Some((label, reason)) = &event.refusal else { return };
+        let id: String = event.event.id.chars().take(80).collect();
+        tracing::warn!(
+            topic = %event.event.topic, event_id = %id, order_id = event.order_id.as_deref(),
+            "Event kept as {}: reason={reason}", event.state
+        );
+        self.metrics.event_failed(Topic::of(&event.event.topic), *label);
+        let quarantined = *label == FailReason::Quarantined;
+        self.metrics.inbox_settled(if quarantined { Outcome::Quarantined } else { Outcome::Dead }, 1);
+    }
+
+    fn tell_duplicates(&self, event: &Prepared, count: u64) {
+        self.metrics.events_duplicated(Topic::of(&event.event.topic), count);
+        self.metrics.inbox_settled(Outcome::Duplicate, count);
+    }
+
+    /// Events whose key was there: duplicates are counted, other bodies quarantined.
+    async fn store_again(&self, events: Vec<&Prepared>) -> Result<(), sqlx::Error> {
+        let mut offered: BTreeMap<(Key, [u8; 32]), (i64, &Prepared)> = BTreeMap::new();
+        for event in events {
+            offered.entry((event.key, event.fingerprint)).or_insert((0, event)).0 += 1;
+        }
+        // Duplicates are counted once per round; a key with two bodies is asked for each of them.
+        let mut others = Vec::new();
+        for chunk in rounds(offered) {
+            let keys: Vec<&[u8]> = chunk.iter().map(|(_, event)| event.key.0.as_slice()).collect();
+            let prints: Vec<&[u8]> = chunk.iter().map(|(_, event)| event.fingerprint.as_slice()).collect();
+            let counts: Vec<i64> = chunk.iter().map(|(count, _)| *count).collect();
+            let seen: Vec<(Vec<u8>, bool)> = sqlx::query_as(include_str!("sql/seen.sql"))
+                .bind(keys)
+                .bind(prints)
+                .bind(counts)
+                .fetch_all(&self.pool)
+                .await?;
+            let same: HashMap<Vec<u8>, bool> = seen.into_iter().collect();
+            for (count, event) in chunk {
+                if same.get(event.key.0.as_slice()).copied().unwrap_or(false) {
+                    self.tell_duplicates(event, count.unsigned_abs());
+                } else if event.state != "quarantined" {
+                    others.push(event.clone().quarantine());
+                }
+            }
+        }
+        if others.is_empty() {
+            return Ok(());
+        }
+        others.sort_by_key(|event| event.key);
+        let fresh = insert(&self.pool, others.iter()).await?;
+        for event in &others {
+            if fresh.contains(&event.key) {
+                self.tell_refusal(event);
+            } else {
+                self.tell_duplicates(event, 1);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Splits what shares a key (two bodies under one id) into rounds in which each key stands once.
+fn rounds<'a>(offered: BTreeMap<(Key, [u8; 32]), (i64, &'a Prepared)>) -> Vec<Vec<(i64, &'a Prepared)>> {
+    let mut rounds: Vec<Vec<(i64, &'a Prepared)>> = Vec::new();
+    let mut depth: HashMap<Key, usize> = HashMap::new();
+    for ((key, _), entry) in offered {
+        let round = depth.entry(key).or_insert(0);
+        if rounds.len() == *round {
+            rounds.push(Vec::new());
+        }
+        rounds[*round].push(entry);
+        *round += 1;
+    }
+    rounds
+}
+
+async fn insert<'a>(
+    pool: &PgPool,
+    events: impl Iterator<Item = &'a Prepared> + Clone,
+) -> Result<HashSet<Key>, sqlx::Error> {
+    macro_rules! column {
+        ($event:ident => $value:expr) => {
+            events.clone().map(|$event| $value).collect::<Vec<_>>()
+        };
+    }
+    let fresh: Vec<(Vec<u8>,)> = sqlx::query_as(include_str!("sql/accept.sql"))
+        .bind(column!(e => e.key.0.as_slice()))
+        .bind(column!(e => e.fingerprint.as_slice()))
+        .bind(column!(e => text(&e.event.topic)))
+        .bind(column!(e => text(&e.event.source)))
+        .bind(column!(e => text(&e.event.id)))
+        .bind(column!(e => text(&e.event.kind)))
+        .bind(column!(e => e.order_id.as_deref()))
+        .bind(column!(e => e.payment_id.as_deref()))
+        .bind(column!(e => printable(&e.event.headers).to_string()))
+        .bind(column!(e => e.event.traceparent.as_deref()))
+        .bind(column!(e => e.event.body.as_slice()))
+        .bind(column!(e => e.state))
+        .bind(column!(e => e.refusal.as_ref().map(|(_, reason)| text(reason))))
+        .fetch_all(pool)
+        .await?;
+    Ok(fresh.into_iter().filter_map(|(key,)| Some(Key(key.try_into().ok()?))).collect())
+}
+
+/// Postgres has no NUL in text. The key is made of the text as it came.
+fn text(value: &str) -> String {
+    value.replace('\0', "\u{fffd}")
+}
+
+fn printable(value: &Value) -> Value {
+    match value {
+        Value::String(string) => Value::String(text(string)),
+        Value::Array(items) => items.iter().map(printable).collect(),
+        Value::Object(fields) => fields.iter().map(|(name, value)| (text(name), printable(value))).collect(),
+        other => other.clone(),
+    }
+}

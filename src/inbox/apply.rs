@@ -1,0 +1,337 @@
+//! Applying: one transaction takes pending events, locks their orders, decides, and writes everything that follows.
+//!
+//! A crash at any line before COMMIT leaves the events pending and nothing changed; after it, nothing is left to do. A COMMIT of
+//! unknown outcome is one of the two.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use apalis::prelude::Data;
+use futures::FutureExt;
+use rust_decimal::Decimal;
+use sqlx::types::chrono::{DateTime, NaiveDate, Utc};
+use sqlx::{PgConnection, PgPool};
+use tracing::Span;
+
+use super::effects::{Effects, Judged, Postponed, postpone};
+use super::payment::{Undecodable, decode};
+use crate::database::{self, Class};
+use crate::orders::{AmountMismatch, Item, Order, Payment, PaymentKind, decide};
+use crate::queue::{Pace, Queue, Source, Wake, delay, look_again};
+use crate::telemetry::labels::{FailReason, Outcome, Topic};
+use crate::telemetry::{Metrics, spans, trace};
+
+/// How long an event whose order is locked waits before the next look, at the most.
+const LONGEST_LOCKED: Duration = Duration::from_secs(1);
+/// How long an event whose order does not exist waits before the next look, at the most.
+const LONGEST_MISSING: Duration = Duration::from_secs(15);
+
+/// Applies what the inbox holds.
+#[derive(Debug)]
+pub struct Applier {
+    pool: PgPool,
+    pace: Pace,
+    wake: Wake,
+    metrics: Metrics,
+    on_mismatch: AmountMismatch,
+    wait_for_order: Duration,
+    max_attempts: u32,
+}
+
+/// Why a transaction was not applied.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// The database refused it.
+    #[error("database")]
+    Database(#[from] sqlx::Error),
+    /// A bug.
+    #[error("panicked: {0}")]
+    Panicked(String),
+}
+
+/// One turn: a transaction over at most this many events.
+#[derive(Clone, Copy, Debug)]
+pub struct Turn {
+    limit: usize,
+}
+
+/// An event in the hands of a transaction.
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct Taken {
+    pub(super) id: i64,
+    pub(super) attempts: i32,
+    pub(super) day: NaiveDate,
+    pub(super) age: f64,
+    pub(super) topic: String,
+    pub(super) body: Vec<u8>,
+    pub(super) cause: String,
+    pub(super) traceparent: Option<String>,
+    pub(super) received_at: DateTime<Utc>,
+}
+
+#[derive(Debug, sqlx::FromRow)]
+struct OrderRow {
+    id: String,
+    locked: bool,
+    status: Option<String>,
+    currency: Option<String>,
+    total_amount: Option<Decimal>,
+}
+
+#[derive(Debug, sqlx::FromRow)]
+struct ContextRow {
+    order_id: String,
+    item_id: Option<i64>,
+    reservation_id: Option<String>,
+    reservation_status: Option<String>,
+    payment_id: Option<String>,
+    kind: Option<String>,
+}
+
+impl Applier {
+    /// An applier; `batch` is the most events of a transaction, `max_attempts` the failures after which an event is dead.
+    #[must_use]
+    pub fn new(
+        pool: PgPool,
+        wake: Wake,
+        metrics: Metrics,
+        batch: usize,
+        max_attempts: u32,
+        settings: &super::settings::Inbox,
+    ) -> Self {
+        Self {
+            pool,
+            pace: Pace::new(Queue::Inbox, batch),
+            wake,
+            metrics,
+            on_mismatch: settings.amount_mismatch,
+            wait_for_order: settings.wait_for_order,
+            max_attempts,
+        }
+    }
+
+    /// The pace of the inbox.
+    #[must_use]
+    pub const fn pace(&self) -> &Pace {
+        &self.pace
+    }
+
+    /// The handler of the queue `inbox`: one turn.
+    ///
+    /// # Errors
+    ///
+    /// Never: what fails is noted, and the events come again.
+    pub async fn handle(turn: Turn, applier: Data<Arc<Self>>) -> Result<(), std::convert::Infallible> {
+        applier.turn(turn).await;
+        Ok(())
+    }
+
+    async fn turn(&self, turn: Turn) {
+        let mut in_hand = Vec::new();
+        let applied = AssertUnwindSafe(self.apply(turn.limit, &mut in_hand)).catch_unwind().await;
+        let error = match applied {
+            Ok(Ok(())) => {
+                self.pace.success();
+                if in_hand.len() >= turn.limit {
+                    self.wake.look(Queue::Inbox);
+                }
+                return;
+            }
+            Ok(Err(error)) => ApplyError::Database(error),
+            Err(panic) => {
+                let words = panic.downcast_ref::<String>().map(String::as_str);
+                let words = words.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no words");
+                ApplyError::Panicked(words.to_owned())
+            }
+        };
+        match &error {
+            ApplyError::Database(source) if database::class(source) == Class::Environment => {
+                self.pace.away(&source.to_string());
+            }
+            // Half as many next time, until the event that is to blame stands alone.
+            _ if in_hand.len() != 1 => self.pace.halve(),
+            _ => self.blame(&in_hand[0], &error).await,
+        }
+        self.wake.look(Queue::Inbox);
+    }
+
+    /// The event failed alone: its attempt counts.
+    async fn blame(&self, event: &Taken, error: &ApplyError) {
+        let reason = match error {
+            ApplyError::Database(source) => source.to_string(),
+            ApplyError::Panicked(_) => error.to_string(),
+        };
+        let attempts = event.attempts.unsigned_abs() + 1;
+        let dead = attempts >= self.max_attempts;
+        tracing::error!(
+            topic = %event.topic, attempts, dead, inbox_id = event.id, day = %event.day, "Event failed: error={reason}"
+        );
+        if dead {
+            self.metrics.event_failed(Topic::of(&event.topic), FailReason::ApplyFailed);
+            self.metrics.inbox_settled(Outcome::Dead, 1);
+        }
+        let state = if dead { "dead" } else { "waiting" };
+        let postponed = Postponed { event, state, wait: delay(attempts), counted: true, reason };
+        let written = async { postpone(&mut *self.pool.acquire().await?, &[postponed]).await }.await;
+        match written {
+            // A turn of one event went through: larger ones may.
+            Ok(()) => self.pace.success(),
+            Err(error) => self.pace.away(&error.to_string()),
+        }
+    }
+
+    async fn apply(&self, limit: usize, in_hand: &mut Vec<Taken>) -> Result<(), sqlx::Error> {
+        let mut tx = self.pool.begin().await?;
+        *in_hand = sqlx::query_as(include_str!("sql/take.sql"))
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .fetch_all(&mut *tx)
+            .await?;
+        if in_hand.is_empty() {
+            return tx.rollback().await;
+        }
+        let taken_at = Instant::now();
+        fail::fail_point!("apply-after-take");
+        // Open until it is committed.
+        let _processing: Vec<Span> = in_hand.iter_mut().map(continue_trace).collect();
+        let payments: Vec<Result<Payment, Undecodable>> =
+            in_hand.iter().map(|event| decode(&event.topic, &event.body)).collect();
+        let ids: BTreeSet<&str> = payments.iter().flatten().map(|payment| payment.order_id.as_str()).collect();
+        let (mut orders, locked_elsewhere) = load(&mut tx, &ids).await?;
+
+        let mut effects = Effects::default();
+        for (event, payment) in in_hand.iter().zip(&payments) {
+            let payment = match payment {
+                Ok(payment) => payment,
+                Err(undecodable) => {
+                    self.metrics.event_failed(Topic::of(&event.topic), undecodable.fail_reason());
+                    effects.postpone(event, "dead", Duration::ZERO, undecodable.to_string());
+                    continue;
+                }
+            };
+            let age = Duration::from_secs_f64(event.age.max(0.0));
+            match orders.get_mut(payment.order_id.as_str()) {
+                Some(order) => {
+                    processing(event, payment);
+                    let decision = decide(order, payment, self.on_mismatch);
+                    order.note(payment, &decision);
+                    effects.judge(event, payment, decision);
+                }
+                None if locked_elsewhere.contains(payment.order_id.as_str()) => {
+                    let reason = "the order is locked by another writer";
+                    effects.postpone(event, "waiting", look_again(age, LONGEST_LOCKED), reason.to_owned());
+                }
+                None if age < self.wait_for_order => {
+                    let reason = "the order does not exist yet";
+                    effects.postpone(event, "waiting", look_again(age, LONGEST_MISSING), reason.to_owned());
+                }
+                None => {
+                    let reason = format!("the order did not appear within {:?}", self.wait_for_order);
+                    effects.postpone(event, "dead", Duration::ZERO, reason);
+                }
+            }
+        }
+        effects.write(&mut tx).await?;
+        fail::fail_point!("apply-before-commit");
+        tx.commit().await?;
+        fail::fail_point!("apply-after-commit");
+        self.tell(&effects, taken_at.elapsed());
+        Ok(())
+    }
+
+    /// What others learn once it is committed. `since_taken` and the ages of events make latencies of one clock, the database's.
+    fn tell(&self, effects: &Effects<'_>, since_taken: Duration) {
+        for judged in &effects.judged {
+            let Judged { event, payment, decision } = judged;
+            if let Some(change) = decision.change() {
+                self.wake.committed(Queue::Dapr);
+                if !change.calls.is_empty() {
+                    self.wake.committed(Queue::Warehouse);
+                }
+            }
+            self.metrics.inbox_settled(judged.outcome().unwrap_or(Outcome::Held), 1);
+            self.metrics.event_applied(Duration::try_from_secs_f64(event.age).unwrap_or_default() + since_taken);
+            for incident in decision.incidents() {
+                let (kind, order_id) = (incident.kind.as_str(), &payment.order_id);
+                tracing::error!(cause = %event.cause, "Incident opened: kind={kind}, order_id={order_id}, {}", incident.detail);
+            }
+        }
+        for Postponed { event, state, reason, .. } in
+            effects.postponed.iter().filter(|postponed| postponed.state == "dead")
+        {
+            tracing::warn!(topic = %event.topic, inbox_id = event.id, "Event kept as {state}: reason={reason}");
+            self.metrics.inbox_settled(Outcome::Dead, 1);
+        }
+    }
+}
+
+fn continue_trace(event: &mut Taken) -> Span {
+    let span = spans::process(&event.topic, &event.cause, event.traceparent.as_deref());
+    event.traceparent = span.in_scope(|| trace::continue_trace(event.traceparent.as_deref()));
+    span
+}
+
+/// The user's log line; operators grep for it.
+fn processing(event: &Taken, payment: &Payment) {
+    let kind = payment.kind.as_str();
+    tracing::info!(
+        inbox_id = event.id, currency = %payment.currency,
+        "Processing payment {kind}: payment_id={}, order_id={}, amount={}",
+        payment.payment_id, payment.order_id, payment.amount
+    );
+}
+
+/// Locks the orders and reads what decisions need. Second: the ids of orders that others have locked.
+async fn load(
+    tx: &mut PgConnection,
+    ids: &BTreeSet<&str>,
+) -> Result<(BTreeMap<String, Order>, HashSet<String>), sqlx::Error> {
+    if ids.is_empty() {
+        return Ok(Default::default());
+    }
+    let wanted: Vec<&str> = ids.iter().copied().collect();
+    let rows: Vec<OrderRow> =
+        sqlx::query_as(include_str!("sql/lock_orders.sql")).bind(wanted).fetch_all(&mut *tx).await?;
+    let (mut orders, mut elsewhere) = (BTreeMap::new(), HashSet::new());
+    for row in rows {
+        if !row.locked {
+            elsewhere.insert(row.id);
+            continue;
+        }
+        let order = Order {
+            id: row.id.clone(),
+            status: row.status.unwrap_or_default(),
+            currency: row.currency.unwrap_or_default(),
+            total: row.total_amount.unwrap_or_default(),
+            items: Vec::new(),
+            facts: HashSet::new(),
+        };
+        orders.insert(row.id, order);
+    }
+    let locked: Vec<&str> = orders.keys().map(String::as_str).collect();
+    let context: Vec<ContextRow> =
+        sqlx::query_as(include_str!("sql/order_context.sql")).bind(locked).fetch_all(&mut *tx).await?;
+    for row in context {
+        let Some(order) = orders.get_mut(&row.order_id) else { continue };
+        if let (Some(id), Some(reservation_id)) = (row.item_id, row.reservation_id) {
+            order.items.push(Item { id, reservation_id, reservation_status: row.reservation_status });
+        } else if let (Some(payment_id), Some(kind)) = (row.payment_id, row.kind) {
+            let kind = if kind == "confirmed" { PaymentKind::Confirmed } else { PaymentKind::Failed };
+            order.facts.insert((payment_id, kind));
+        }
+    }
+    Ok((orders, elsewhere))
+}
+
+impl Source for Applier {
+    type Batch = Turn;
+
+    async fn next(&self) -> Turn {
+        self.wake.woken(Queue::Inbox).await;
+        self.pace.ready().await;
+        Turn { limit: self.pace.limit() }
+    }
+
+    async fn close(&self) {}
+}

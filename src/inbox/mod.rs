@@ -1,0 +1,24 @@
+//! The inbox: payment events, each taken in once and judged once.
+//!
+//! ```text
+//! ingress --> accept (group commit: keys, journal, pending) --> Dapr is answered
+//!                                     |
+//!                               queue "inbox"
+//!                                     v
+//!             apply (one transaction: take rows, lock orders, decide, write everything, delete the rows)
+//! ```
+//!
+//! Accept and apply are apart so that a locked order, a slow handler or a poison order never makes Dapr drop a message. Both
+//! may run any number of times: accepting is idempotent by the event's key, applying by the deletion of its pending row.
+
+mod accept;
+mod apply;
+mod effects;
+mod event;
+mod payment;
+pub mod settings;
+
+pub use accept::{Accept, AcceptError, Acceptor};
+pub use apply::{Applier, ApplyError};
+pub use event::{Event, Key, sha256};
+pub use payment::{CONFIRMED_TOPIC, FAILED_TOPIC, Undecodable, decode};

@@ -1,0 +1,172 @@
+//! Dapr's AppCallback services.
+
+use std::sync::Arc;
+
+use dapr::dapr::proto::common::v1::{InvokeRequest, InvokeResponse};
+use dapr::dapr::proto::runtime::v1::app_callback_alpha_server::AppCallbackAlpha;
+use dapr::dapr::proto::runtime::v1::app_callback_health_check_server::AppCallbackHealthCheck;
+use dapr::dapr::proto::runtime::v1::app_callback_server::AppCallback;
+use dapr::dapr::proto::runtime::v1::topic_event_response::TopicEventResponseStatus::Success;
+use dapr::dapr::proto::runtime::v1::{
+    BindingEventRequest, BindingEventResponse, HealthCheckResponse, JobEventRequest, JobEventResponse,
+    ListInputBindingsResponse, ListTopicSubscriptionsResponse, TopicEventBulkRequest, TopicEventBulkResponse,
+    TopicEventBulkResponseEntry, TopicEventRequest, TopicEventResponse, TopicRoutes, TopicSubscription,
+};
+use subtle::ConstantTimeEq;
+use tokio::sync::watch;
+use tonic::metadata::MetadataMap;
+use tonic::{Request, Response, Status, async_trait};
+
+use super::envelope::{event, events};
+use super::settings::EventBus;
+use crate::config::Secret;
+use crate::health::Condition;
+use crate::inbox::{Accept, CONFIRMED_TOPIC, Event, FAILED_TOPIC};
+use crate::telemetry::{spans, trace};
+
+/// What Dapr calls.
+#[derive(Clone, Debug)]
+pub struct Callback {
+    accept: Accept,
+    pubsub: Arc<str>,
+    dead_letter_topic: Arc<str>,
+    token: Option<Secret>,
+    database: watch::Receiver<Condition>,
+}
+
+impl Callback {
+    /// `database` tells Dapr's app health check whether events can be stored.
+    #[must_use]
+    pub fn new(accept: Accept, settings: &EventBus, database: watch::Receiver<Condition>) -> Self {
+        Self {
+            accept,
+            pubsub: settings.pubsub.as_str().into(),
+            dead_letter_topic: settings.dead_letter_topic.as_str().into(),
+            token: settings.app_token.clone(),
+            database,
+        }
+    }
+
+    /// Dapr shows APP_API_TOKEN with events, not with the list of subscriptions or the health check.
+    fn authorise(&self, metadata: &MetadataMap) -> Result<(), Status> {
+        let Some(expected) = &self.token else { return Ok(()) };
+        let shown = metadata.get("dapr-api-token").map_or(&[][..], |token| token.as_bytes());
+        if bool::from(shown.ct_eq(expected.expose().as_bytes())) {
+            return Ok(());
+        }
+        Err(Status::unauthenticated(
+            "dapr-api-token is missing or wrong: set the same APP_API_TOKEN on sidecar and worker",
+        ))
+    }
+
+    fn subscription(&self, topic: &str, dead_letter_topic: &str) -> TopicSubscription {
+        TopicSubscription {
+            pubsub_name: self.pubsub.to_string(),
+            topic: topic.to_owned(),
+            routes: Some(TopicRoutes { rules: Vec::new(), default: format!("/{topic}") }),
+            dead_letter_topic: dead_letter_topic.to_owned(),
+            ..TopicSubscription::default()
+        }
+    }
+
+    /// The trace goes on from here through the rows.
+    async fn accept(&self, mut events: Vec<Event>) -> Result<(), Status> {
+        let mut receiving = Vec::with_capacity(events.len());
+        for event in &mut events {
+            let span = spans::receive(&event.topic, &event.id, event.traceparent.as_deref());
+            event.traceparent = span.in_scope(|| trace::continue_trace(event.traceparent.as_deref()));
+            receiving.push(span);
+        }
+        self.accept.accept(events).await.map_err(|error| Status::unavailable(error.to_string()))
+    }
+
+    async fn bulk(&self, request: Request<TopicEventBulkRequest>) -> Result<Response<TopicEventBulkResponse>, Status> {
+        self.authorise(request.metadata())?;
+        let (ids, events): (Vec<_>, Vec<_>) = events(request.into_inner(), &self.dead_letter_topic).into_iter().unzip();
+        self.accept(events).await?;
+        // An entry that is missing in the answer counts as RETRY.
+        let statuses =
+            ids.into_iter().map(|entry_id| TopicEventBulkResponseEntry { entry_id, status: Success as i32 }).collect();
+        Ok(Response::new(TopicEventBulkResponse { statuses }))
+    }
+}
+
+#[async_trait]
+impl AppCallback for Callback {
+    async fn list_topic_subscriptions(
+        &self,
+        _: Request<()>,
+    ) -> Result<Response<ListTopicSubscriptionsResponse>, Status> {
+        let payments = [CONFIRMED_TOPIC, FAILED_TOPIC].map(|topic| self.subscription(topic, &self.dead_letter_topic));
+        let mut subscriptions = payments.to_vec();
+        // Raw: bytes that are no CloudEvent reach this topic alone, and no other kind of subscription would get them.
+        let metadata = [("rawPayload".to_owned(), "true".to_owned())].into();
+        subscriptions.push(TopicSubscription { metadata, ..self.subscription(&self.dead_letter_topic, "") });
+        Ok(Response::new(ListTopicSubscriptionsResponse { subscriptions }))
+    }
+
+    async fn on_topic_event(
+        &self,
+        request: Request<TopicEventRequest>,
+    ) -> Result<Response<TopicEventResponse>, Status> {
+        self.authorise(request.metadata())?;
+        let traceparent =
+            request.metadata().get("traceparent").and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let event = event(request.into_inner(), &self.dead_letter_topic, traceparent.as_deref());
+        self.accept(vec![event]).await?;
+        Ok(Response::new(TopicEventResponse { status: Success as i32 }))
+    }
+
+    async fn on_bulk_topic_event(
+        &self,
+        request: Request<TopicEventBulkRequest>,
+    ) -> Result<Response<TopicEventBulkResponse>, Status> {
+        self.bulk(request).await
+    }
+
+    async fn list_input_bindings(&self, _: Request<()>) -> Result<Response<ListInputBindingsResponse>, Status> {
+        Ok(Response::new(ListInputBindingsResponse::default()))
+    }
+
+    async fn on_invoke(&self, _: Request<InvokeRequest>) -> Result<Response<InvokeResponse>, Status> {
+        Err(Status::unimplemented("the worker has no methods to invoke"))
+    }
+
+    async fn on_binding_event(
+        &self,
+        _: Request<BindingEventRequest>,
+    ) -> Result<Response<BindingEventResponse>, Status> {
+        Err(Status::unimplemented("the worker has no bindings"))
+    }
+
+    async fn on_job_event(&self, _: Request<JobEventRequest>) -> Result<Response<JobEventResponse>, Status> {
+        Err(Status::unimplemented("the worker's jobs are in its database"))
+    }
+}
+
+/// Bulk subscriptions of Dapr before 1.17.
+#[async_trait]
+impl AppCallbackAlpha for Callback {
+    async fn on_bulk_topic_event_alpha1(
+        &self,
+        request: Request<TopicEventBulkRequest>,
+    ) -> Result<Response<TopicEventBulkResponse>, Status> {
+        self.bulk(request).await
+    }
+
+    async fn on_job_event_alpha1(&self, _: Request<JobEventRequest>) -> Result<Response<JobEventResponse>, Status> {
+        Err(Status::unimplemented("the worker's jobs are in its database"))
+    }
+}
+
+/// While the database is away Dapr stops reading: what it does not read cannot be lost on the way.
+#[async_trait]
+impl AppCallbackHealthCheck for Callback {
+    async fn health_check(&self, _: Request<()>) -> Result<Response<HealthCheckResponse>, Status> {
+        let database = self.database.borrow();
+        if database.ok {
+            return Ok(Response::new(HealthCheckResponse {}));
+        }
+        Err(Status::unavailable(format!("database: {}", database.detail)))
+    }
+}

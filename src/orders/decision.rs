@@ -1,0 +1,159 @@
+//! What can be decided about a payment, as values.
+
+use serde::Deserialize;
+
+use super::Status;
+
+/// What happens to a confirmed payment whose amount or currency differs from the order's (`worker.inbox.amount_mismatch`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AmountMismatch {
+    /// The order changes, and an incident is opened.
+    #[default]
+    Apply,
+    /// Nothing changes until an operator decides.
+    Hold,
+}
+
+/// What is to be done about a payment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// The order changes.
+    Apply(Change),
+    /// Nothing to change: said before, or overtaken by what happened since.
+    Superseded(String),
+    /// The payment asks for what cannot be.
+    Rejected(String, Option<Incident>),
+    /// An operator decides.
+    Held(String, Incident),
+}
+
+impl Decision {
+    /// The change, where there is one.
+    #[must_use]
+    pub const fn change(&self) -> Option<&Change> {
+        match self {
+            Self::Apply(change) => Some(change),
+            Self::Superseded(_) | Self::Rejected(..) | Self::Held(..) => None,
+        }
+    }
+
+    /// Why nothing changes.
+    #[must_use]
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Apply(_) => None,
+            Self::Superseded(reason) | Self::Rejected(reason, _) | Self::Held(reason, _) => Some(reason),
+        }
+    }
+
+    /// What a person has to look at.
+    #[must_use]
+    pub fn incidents(&self) -> &[Incident] {
+        match self {
+            Self::Apply(change) => &change.incidents,
+            Self::Superseded(_) => &[],
+            Self::Rejected(_, incident) => incident.as_slice(),
+            Self::Held(_, incident) => std::slice::from_ref(incident),
+        }
+    }
+}
+
+/// A change of one order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The status it gets.
+    pub status: Status,
+    /// For the history and the announcement.
+    pub reason: String,
+    /// For the history.
+    pub notes: Option<String>,
+    /// What the warehouse is to be asked.
+    pub calls: Vec<Call>,
+    /// What a person has to look at.
+    pub incidents: Vec<Incident>,
+}
+
+/// A call that the warehouse is to get.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// `order_items.id`.
+    pub item_id: i64,
+    /// The reservation that it is about.
+    pub reservation_id: String,
+    /// Which call.
+    pub action: Action,
+    /// Why, for people at the warehouse.
+    pub reason: String,
+}
+
+/// The two calls of the warehouse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// The reservation becomes a sale.
+    Confirm,
+    /// The goods go back to the stock.
+    Release,
+}
+
+impl Action {
+    /// The method of `warehouse.v1.WarehouseService`, also the outbox row's topic.
+    #[must_use]
+    pub const fn method(self) -> &'static str {
+        match self {
+            Self::Confirm => "ConfirmReservation",
+            Self::Release => "ReleaseReservation",
+        }
+    }
+
+    /// The `reservation_status` of an item from the decision until the warehouse's answer.
+    #[must_use]
+    pub const fn intent(self) -> &'static str {
+        match self {
+            Self::Confirm => "confirming",
+            Self::Release => "releasing",
+        }
+    }
+}
+
+/// Something that a person has to look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Incident {
+    /// Its kind.
+    pub kind: IncidentKind,
+    /// For that person: no personal data.
+    pub detail: String,
+}
+
+/// The kinds of incidents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum IncidentKind {
+    /// Money came for a cancelled order.
+    PaidCancelled,
+    /// Money came for an order that another payment had paid.
+    PaidTwice,
+    /// Amount or currency differ from the order's.
+    AmountMismatch,
+    /// An order was paid whose reservation was released or refused.
+    PaidUnreserved,
+    /// An event id came again with another body.
+    SameIdOtherBody,
+}
+
+impl IncidentKind {
+    /// Every kind.
+    pub const ALL: [Self; 5] =
+        [Self::PaidCancelled, Self::PaidTwice, Self::AmountMismatch, Self::PaidUnreserved, Self::SameIdOtherBody];
+
+    /// The name in `order_worker.incidents`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::PaidCancelled => "paid_cancelled",
+            Self::PaidTwice => "paid_twice",
+            Self::AmountMismatch => "amount_mismatch",
+            Self::PaidUnreserved => "paid_unreserved",
+            Self::SameIdOtherBody => "same_id_other_body",
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! The outbox: what is announced, written in the transaction of its cause.
+//!
+//! `order_worker.append_outbox` (migrations/0005_functions.sql) is the only writer. This module is its library: for the API pod,
+//! and for whoever adds an event.
+
+mod events;
+mod publisher;
+
+pub use events::{ExchangeEvent, ReturnEvent, ReturnItem, StatusChangedEvent};
+pub use publisher::{PublishError, Publisher, STATUS_CHANGED_TOPIC};

@@ -1,0 +1,37 @@
+-- queue/fetch: the next rows of my lanes, written down as in hand in the same transaction. A lane is read from its floor; rows
+-- whose key is in hand are passed over; rows behind a waiting or dead one of their key are blocked, so that the next read steps
+-- over them. No row of another's lane, and none at all once the lease has run out.
+with me as materialized (
+    select 1 from order_worker.workers where queue = $1 and worker = $2 and lease_until > clock_timestamp()
+), picked as materialized (
+    select p.*
+    from unnest($3::smallint[], $4::bigint[]) as mine (lane, floor)
+    join order_worker.lanes l on l.queue = $1 and l.lane = mine.lane and l.owner = $2
+    cross join lateral (
+        select r.id, r.day, r.lane, r.key, r.attempts, r.exposed, r.created_at,
+               exists (
+                   select from order_worker.pending head
+                   where head.queue = r.queue and head.key = r.key and head.id < r.id and head.state <> 'ready'
+                     and (head.state in ('waiting', 'blocked') or (head.state = 'dead' and $8))
+               ) as behind
+        from order_worker.pending r
+        where r.queue = $1 and r.lane = mine.lane and r.state = 'ready' and r.id >= mine.floor and not r.key = any($5::text[])
+        order by r.id
+        limit $6
+    ) p
+    where exists (select from me)
+), blocked as (
+    update order_worker.pending b set state = 'blocked' from picked
+    where picked.behind and b.queue = $1 and b.id = picked.id and b.state = 'ready'
+), chosen as materialized (
+    select * from picked where not behind order by id limit $6
+), noted as (
+    update order_worker.workers set in_hand = $7::bigint[] || (select array_agg(id) from chosen)
+    where queue = $1 and worker = $2 and exists (select from chosen)
+)
+select c.id, c.day, c.lane, c.key, c.attempts, c.exposed, extract(epoch from clock_timestamp() - c.created_at)::float8 as age,
+       extract(epoch from clock_timestamp() - coalesce(b.received_at, b.created_at))::float8 as since_cause,
+       b.event_id::text as event_id, b.topic, b.order_id, b.body::text as body, b.traceparent
+from chosen c
+cross join lateral (select * from order_worker.outbox o where o.day = c.day and o.id = c.id offset 0) b
+order by c.id

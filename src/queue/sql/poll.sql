@@ -1,0 +1,12 @@
+-- queue/poll: makes waiting rows ready that are due, and tells which queues have something to do. One statement for all queues.
+with due as (
+    select queue, id from order_worker.pending
+    where state = 'waiting' and due <= clock_timestamp() and queue = any($1)
+    order by queue, due limit 2000
+    for update skip locked
+), promoted as (
+    update order_worker.pending p set state = 'ready' from due where p.queue = due.queue and p.id = due.id returning p.queue
+)
+select q.queue from unnest($1::text[]) q (queue)
+where exists (select from promoted where promoted.queue = q.queue)
+   or exists (select from order_worker.pending p where p.queue = q.queue and p.state = 'ready')

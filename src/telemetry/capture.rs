@@ -1,0 +1,88 @@
+//! Test stand-ins: a log that is kept in memory, a collector that is a list.
+
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter};
+use tracing::Dispatch;
+
+use super::settings::{LogFormat, Telemetry};
+use super::subscriber::dispatch;
+
+/// Logs and spans of the code run [`within`](Captured::within).
+pub(crate) struct Captured {
+    pub(crate) dispatch: Dispatch,
+    log: Memory,
+    spans: Collector,
+}
+
+impl Captured {
+    pub(crate) fn within<T>(&self, work: impl FnOnce() -> T) -> T {
+        tracing::dispatcher::with_default(&self.dispatch, work)
+    }
+
+    pub(crate) fn log(&self) -> String {
+        String::from_utf8(self.log.0.lock().unwrap().clone()).unwrap()
+    }
+
+    pub(crate) fn spans(&self) -> Vec<SpanData> {
+        self.spans.0.lock().unwrap().clone()
+    }
+}
+
+pub(crate) fn settings() -> Telemetry {
+    Telemetry {
+        log_format: LogFormat::Text,
+        log_level: "info".to_owned(),
+        otlp_endpoint: None,
+        service_name: "order-worker".to_owned(),
+    }
+}
+
+/// Logs alone, as without an OTLP endpoint.
+pub(crate) fn logs(settings: Telemetry) -> Captured {
+    let log = Memory::default();
+    let dispatch = dispatch(&settings, log.clone(), false, None).unwrap();
+    Captured { dispatch, log, spans: Collector::default() }
+}
+
+/// Logs and spans.
+pub(crate) fn traces(settings: Telemetry) -> Captured {
+    let (log, spans) = (Memory::default(), Collector::default());
+    let provider = SdkTracerProvider::builder().with_simple_exporter(spans.clone()).build();
+    let dispatch = dispatch(&settings, log.clone(), false, Some(&provider)).unwrap();
+    Captured { dispatch, log, spans }
+}
+
+#[derive(Clone, Default)]
+struct Memory(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Memory {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl tracing_subscriber::fmt::MakeWriter<'_> for Memory {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+struct Collector(Arc<Mutex<Vec<SpanData>>>);
+
+impl SpanExporter for Collector {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        self.0.lock().unwrap().extend(batch);
+        Ok(())
+    }
+}

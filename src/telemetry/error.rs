@@ -1,0 +1,35 @@
+//! What can be wrong before telemetry runs; nothing fails afterwards.
+
+use crate::config::rule::Malformed;
+
+/// Why telemetry could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// `log_level` cannot be used. The configuration is checked for this before.
+    #[error(
+        "worker.telemetry.log_level: {0}; write a level (info), or targets with levels (info,order_worker::inbox=debug)"
+    )]
+    LogLevel(#[from] Malformed),
+    /// Spans leave by a task of the runtime, and there is none.
+    #[error("traces need a tokio runtime: set telemetry up within it")]
+    NoRuntime,
+    /// `otlp_endpoint` is no address that gRPC can use.
+    #[error(
+        "worker.telemetry.otlp_endpoint: {endpoint} cannot be used; write host:port of the collector's gRPC port, or leave it empty for no traces"
+    )]
+    Endpoint {
+        /// The endpoint.
+        endpoint: String,
+        /// What is wrong with it.
+        source: tonic::transport::Error,
+    },
+    /// The exporter of spans could not be built.
+    #[error("worker.telemetry.otlp_endpoint: the exporter of traces could not be built")]
+    Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
+    /// There is already a subscriber in this process: `init` belongs to main, once.
+    #[error("logs are already set up in this process")]
+    AlreadySet,
+    /// The exporter of metrics could not be built.
+    #[error("the metrics could not be registered: {0}")]
+    Metrics(String),
+}

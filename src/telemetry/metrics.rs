@@ -1,0 +1,383 @@
+//! The numbers that the worker gives: made once, handed to every part, rendered by the admin
+//! listener.
+//!
+//! OpenTelemetry's API, read by Prometheus. Every instrument is a field here, so that nothing is
+//! looked up by name while events flow. docs/metrics.md explains each and is compared with this
+//! file by a test.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::MeterProvider;
+use opentelemetry_sdk::metrics::SdkMeterProvider;
+use prometheus::{Registry, TextEncoder};
+
+use super::instruments::{Counts, Level, Maker, Seconds};
+use super::labels::{
+    ConnectionState, FailReason, IncidentKind, Outcome, Queue, Topic, WarehouseMethod, WarehouseResult,
+};
+use super::{Sample, TelemetryError};
+
+/// The metrics of one process. Clones share everything.
+#[derive(Clone)]
+pub struct Metrics(Arc<Instruments>);
+
+struct Instruments {
+    registry: Registry,
+    /// Instruments are dead without it.
+    _provider: SdkMeterProvider,
+
+    consumed: Counts<Topic>,
+    failed: Counts<(Topic, FailReason)>,
+    duplicates: Counts<Topic>,
+    outcomes: Counts<Outcome>,
+    accept: Seconds,
+    apply: Seconds,
+
+    announcements: Counts<()>,
+    publish: Seconds,
+    warehouse_calls: Counts<(WarehouseMethod, WarehouseResult)>,
+
+    pending: Level<Queue>,
+    oldest_age: Level<Queue>,
+    dead: Level<Queue>,
+    parked: Level<Queue>,
+    incidents: Level<IncidentKind>,
+    sampled_at: Level<()>,
+    lanes_owned: Level<Queue>,
+    paused: Level<Queue>,
+    retries: Counts<Queue>,
+
+    pool: Level<ConnectionState>,
+    pool_max: Level<()>,
+    database_up: Level<()>,
+    sidecar_up: Level<()>,
+    redis_up: Level<()>,
+}
+
+impl Metrics {
+    /// Registers every instrument. The time of this call counts as the start of the process.
+    ///
+    /// # Errors
+    /// When the exporter cannot be registered, which a fresh registry does not refuse.
+    pub fn new() -> Result<Self, TelemetryError> {
+        let registry = Registry::new();
+        // Names are written out in full, with their units, so that a search for one finds it.
+        let exporter = opentelemetry_prometheus::exporter()
+            .with_registry(registry.clone())
+            .without_units()
+            .without_counter_suffixes()
+            .without_target_info()
+            .scope_info_enabled(false)
+            .build()
+            .map_err(|error| TelemetryError::Metrics(error.to_string()))?;
+        let provider = SdkMeterProvider::builder().with_reader(exporter).build();
+        let meter = provider.meter("order-worker");
+
+        let start = SystemTime::now();
+        meter
+            .f64_gauge("order_worker_build_info")
+            .with_description("Always 1; the label says what runs.")
+            .build()
+            .record(1.0, &[KeyValue::new("version", env!("CARGO_PKG_VERSION"))]);
+        let make = Maker(meter);
+        make.standard_gauge("process_start_time_seconds", "When the process started, Unix time.")
+            .set((), unix_seconds(start));
+
+        let instruments = Instruments {
+            registry,
+            _provider: provider,
+
+            consumed: make.counter("payment_events_consumed_total", "Events accepted into the inbox, committed."),
+            failed: make.counter("payment_events_failed_total", "Events that could not be handled."),
+            duplicates: make.counter("payment_events_duplicates_total", "Events that the inbox had already."),
+            outcomes: make.counter("inbox_outcomes_total", "How events of the inbox ended, or where they wait."),
+            accept: make.seconds("accept_seconds", "From the receipt of an event to the commit that accepts it."),
+            apply: make.seconds("apply_seconds", "From the receipt of an event to the commit that applies it."),
+
+            announcements: make.counter("announcements_published_total", "Announcements that Dapr has taken."),
+            publish: make.seconds(
+                "publish_seconds",
+                "From the receipt of the causing event, or the creation of the row, to the answer of the publish.",
+            ),
+            warehouse_calls: make.counter("warehouse_calls_total", "Calls of the warehouse by how they ended."),
+
+            pending: make.gauge("queue_pending", "Rows to be done, in the whole database."),
+            oldest_age: make.gauge("queue_oldest_age_seconds", "Age of the oldest row to be done."),
+            dead: make.gauge("queue_dead", "Rows given up, until an operator acts."),
+            parked: make.gauge("queue_parked", "Rows that wait behind a dead row of their key."),
+            incidents: make.gauge("incidents_open", "Incidents that nobody has resolved."),
+            sampled_at: make.gauge("sample_timestamp_seconds", "When the sampled gauges were counted, Unix time."),
+            lanes_owned: make.gauge("queue_lanes_owned", "Lanes that this process holds."),
+            paused: make.gauge("queue_paused", "1 while this process takes nothing from the queue."),
+            retries: make.counter("queue_retries_total", "Attempts that failed and will be made again."),
+
+            pool: make.gauge("database_pool_connections", "Connections of this process's pool."),
+            pool_max: make.gauge("database_pool_max", "Most connections that the pool may have."),
+            database_up: make.gauge("database_up", "1 when Postgres answered the last probe."),
+            sidecar_up: make.gauge("sidecar_up", "1 when the Dapr sidecar answered the last probe."),
+            redis_up: make.gauge("redis_up", "1 when Redis answered the last probe."),
+        };
+        for queue in Queue::ALL {
+            instruments.lanes_owned.set_count(queue, 0);
+            instruments.paused.set_if(queue, false);
+        }
+        Ok(Self(Arc::new(instruments)))
+    }
+
+    /// Everything in Prometheus' text format.
+    ///
+    /// # Errors
+    /// When a name or a value cannot be written, which a test rules out for these instruments.
+    pub fn render(&self) -> Result<String, TelemetryError> {
+        let families = self.0.registry.gather();
+        TextEncoder::new().encode_to_string(&families).map_err(|error| TelemetryError::Metrics(error.to_string()))
+    }
+
+    /// New events of `topic` are committed in the inbox.
+    pub fn events_consumed(&self, topic: Topic, count: u64) {
+        self.0.consumed.add(topic, count);
+    }
+
+    /// An event cannot be handled, or not now.
+    pub fn event_failed(&self, topic: Topic, reason: FailReason) {
+        self.0.failed.add((topic, reason), 1);
+    }
+
+    /// Events of `topic` were in the inbox already.
+    pub fn events_duplicated(&self, topic: Topic, count: u64) {
+        self.0.duplicates.add(topic, count);
+    }
+
+    /// Events of the inbox came to an outcome.
+    pub fn inbox_settled(&self, outcome: Outcome, count: u64) {
+        self.0.outcomes.add(outcome, count);
+    }
+
+    /// An event was accepted, so long after its receipt.
+    pub fn event_accepted(&self, since_receipt: Duration) {
+        self.0.accept.record(since_receipt);
+    }
+
+    /// An event was applied, so long after its receipt.
+    pub fn event_applied(&self, since_receipt: Duration) {
+        self.0.apply.record(since_receipt);
+    }
+
+    /// Dapr took an announcement, so long after the receipt of the event that caused it, or after
+    /// the creation of its row when no event did.
+    pub fn announcement_published(&self, since_cause: Duration) {
+        self.0.announcements.add((), 1);
+        self.0.publish.record(since_cause);
+    }
+
+    /// A call of the warehouse ended.
+    pub fn warehouse_answered(&self, method: WarehouseMethod, result: WarehouseResult) {
+        self.0.warehouse_calls.add((method, result), 1);
+    }
+
+    /// Attempts of `queue` failed and will be made again.
+    pub fn queue_retried(&self, queue: Queue, count: u64) {
+        self.0.retries.add(queue, count);
+    }
+
+    /// This process holds so many lanes of `queue`.
+    pub fn lanes_owned(&self, queue: Queue, lanes: u16) {
+        self.0.lanes_owned.set_count(queue, i64::from(lanes));
+    }
+
+    /// This process takes nothing from `queue` (an operator said so, or its environment is
+    /// away), or takes again.
+    pub fn queue_paused(&self, queue: Queue, paused: bool) {
+        self.0.paused.set_if(queue, paused);
+    }
+
+    /// The queues and incidents were counted in the database, now.
+    pub fn observe(&self, sample: &Sample) {
+        for queue in Queue::ALL {
+            let found = sample.queues.iter().find(|(name, _)| *name == queue);
+            let sample = found.map(|(_, sample)| *sample).unwrap_or_default();
+            self.0.pending.set_count(queue, sample.pending);
+            self.0.oldest_age.set(queue, sample.oldest_age.as_secs_f64());
+            self.0.dead.set_count(queue, sample.dead);
+            self.0.parked.set_count(queue, sample.parked);
+        }
+        for kind in IncidentKind::ALL {
+            let found = sample.incidents_open.iter().find(|(name, _)| *name == kind);
+            self.0.incidents.set_count(kind, found.map_or(0, |(_, open)| *open));
+        }
+        self.0.sampled_at.set((), unix_seconds(SystemTime::now()));
+    }
+
+    /// The pool has so many connections, of at most `max`.
+    pub fn pool(&self, idle: u32, used: u32, max: u32) {
+        self.0.pool.set_count(ConnectionState::Idle, i64::from(idle));
+        self.0.pool.set_count(ConnectionState::Used, i64::from(used));
+        self.0.pool_max.set_count((), i64::from(max));
+    }
+
+    /// Postgres answered, or not.
+    pub fn database_up(&self, up: bool) {
+        self.0.database_up.set_if((), up);
+    }
+
+    /// The sidecar answered, or not.
+    pub fn sidecar_up(&self, up: bool) {
+        self.0.sidecar_up.set_if((), up);
+    }
+
+    /// Redis answered, or not.
+    pub fn redis_up(&self, up: bool) {
+        self.0.redis_up.set_if((), up);
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+/// Unix time; a clock before 1970 counts as 1970.
+fn unix_seconds(time: SystemTime) -> f64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::QueueSample;
+    use super::*;
+
+    const DOCUMENT: &str = include_str!("../../docs/metrics.md");
+
+    /// Name of a metric: (type, labels).
+    type Table = BTreeMap<String, (String, Vec<String>)>;
+
+    fn with_everything_set() -> Metrics {
+        let metrics = Metrics::new().unwrap();
+        let second = Duration::from_secs(1);
+        metrics.event_accepted(second);
+        metrics.event_applied(second);
+        metrics.announcement_published(second);
+        metrics.observe(&Sample::default());
+        metrics.pool(1, 2, 10);
+        metrics.database_up(true);
+        metrics.sidecar_up(true);
+        metrics.redis_up(false);
+        metrics
+    }
+
+    fn registered() -> Table {
+        let families = with_everything_set().0.registry.gather();
+        let row = |family: &prometheus::proto::MetricFamily| {
+            let kind = format!("{:?}", family.get_field_type()).to_lowercase();
+            let labels = family.get_metric()[0].get_label().iter().map(|label| label.name().to_owned());
+            let mut labels: Vec<_> = labels.collect();
+            labels.sort();
+            (family.name().to_owned(), (kind, labels))
+        };
+        families.iter().map(row).collect()
+    }
+
+    fn documented() -> Table {
+        let ticked = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
+        let rows = DOCUMENT.lines().skip_while(|line| !line.starts_with("|---")).skip(1);
+        let row = |line: &str| {
+            let cells: Vec<_> = line.split(" | ").collect();
+            assert_eq!(cells.len(), 6, "six cells: {line}");
+            let mut labels = ticked(cells[2]);
+            labels.sort();
+            (ticked(cells[0]).remove(0), (cells[1].trim().to_owned(), labels))
+        };
+        rows.take_while(|line| line.starts_with('|')).map(row).collect()
+    }
+
+    #[test]
+    fn the_document_lists_exactly_what_is_registered() {
+        assert_eq!(documented(), registered());
+    }
+
+    #[test]
+    fn every_value_of_a_label_is_explained_in_the_document() {
+        for family in with_everything_set().0.registry.gather() {
+            for label in family.get_metric().iter().flat_map(|metric| metric.get_label()) {
+                let explained = label.name() == "version" || DOCUMENT.contains(&format!("`{}`", label.value()));
+                assert!(explained, "{}: `{}` is not explained", family.name(), label.value());
+            }
+        }
+    }
+
+    #[test]
+    fn counters_are_there_from_the_start() {
+        let text = Metrics::new().unwrap().render().unwrap();
+        for series in [
+            r#"order_worker_payment_events_consumed_total{topic="payment.confirmed"} 0"#,
+            r#"order_worker_payment_events_failed_total{reason="apply_failed",topic="payment.failed"} 0"#,
+            r#"order_worker_warehouse_calls_total{method="release",result="refused"} 0"#,
+            r#"order_worker_queue_lanes_owned{queue="dapr"} 0"#,
+            "order_worker_announcements_published_total 0",
+            r#"order_worker_build_info{version="1.0.0"} 1"#,
+        ] {
+            assert!(text.lines().any(|line| line == series), "{series} is not in:\n{text}");
+        }
+        assert!(!text.contains("order_worker_database_up"), "an alert before the first probe:\n{text}");
+    }
+
+    #[test]
+    fn what_happened_is_counted_in_every_clone() {
+        let metrics = Metrics::new().unwrap();
+        let clone = metrics.clone();
+        clone.events_consumed(Topic::PaymentConfirmed, 3);
+        clone.event_failed(Topic::Other, FailReason::UnknownTopic);
+        clone.events_duplicated(Topic::PaymentFailed, 2);
+        clone.inbox_settled(Outcome::Applied, 3);
+        clone.announcement_published(Duration::from_millis(7));
+        clone.warehouse_answered(WarehouseMethod::Confirm, WarehouseResult::Failed);
+        clone.queue_retried(Queue::Warehouse, 1);
+        clone.lanes_owned(Queue::Dapr, 64);
+        clone.queue_paused(Queue::Dapr, true);
+        let text = metrics.render().unwrap();
+        for series in [
+            r#"order_worker_payment_events_consumed_total{topic="payment.confirmed"} 3"#,
+            r#"order_worker_payment_events_failed_total{reason="unknown_topic",topic="other"} 1"#,
+            r#"order_worker_payment_events_duplicates_total{topic="payment.failed"} 2"#,
+            r#"order_worker_inbox_outcomes_total{outcome="applied"} 3"#,
+            "order_worker_announcements_published_total 1",
+            r#"order_worker_publish_seconds_bucket{le="0.005"} 0"#,
+            r#"order_worker_publish_seconds_bucket{le="0.01"} 1"#,
+            r#"order_worker_warehouse_calls_total{method="confirm",result="failed"} 1"#,
+            r#"order_worker_queue_retries_total{queue="warehouse"} 1"#,
+            r#"order_worker_queue_lanes_owned{queue="dapr"} 64"#,
+            r#"order_worker_queue_paused{queue="dapr"} 1"#,
+        ] {
+            assert!(text.lines().any(|line| line == series), "{series} is not in:\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_sample_replaces_the_one_before_it() {
+        let metrics = Metrics::new().unwrap();
+        let queue = QueueSample { pending: 5, oldest_age: Duration::from_millis(1500), dead: 1, parked: 2 };
+        let sample = Sample { queues: vec![(Queue::Dapr, queue)], incidents_open: vec![(IncidentKind::PaidTwice, 4)] };
+        metrics.observe(&sample);
+        let text = metrics.render().unwrap();
+        for series in [
+            r#"order_worker_queue_pending{queue="dapr"} 5"#,
+            r#"order_worker_queue_pending{queue="inbox"} 0"#,
+            r#"order_worker_queue_oldest_age_seconds{queue="dapr"} 1.5"#,
+            r#"order_worker_queue_dead{queue="dapr"} 1"#,
+            r#"order_worker_queue_parked{queue="dapr"} 2"#,
+            r#"order_worker_incidents_open{kind="paid_twice"} 4"#,
+        ] {
+            assert!(text.lines().any(|line| line == series), "{series} is not in:\n{text}");
+        }
+        metrics.observe(&Sample::default());
+        let text = metrics.render().unwrap();
+        assert!(text.contains(r#"order_worker_queue_pending{queue="dapr"} 0"#), "{text}");
+        assert!(text.contains(r#"order_worker_incidents_open{kind="paid_twice"} 0"#), "{text}");
+    }
+}

@@ -1,0 +1,28 @@
+//! What is counted in the database from time to time, because no process alone knows it.
+
+use std::time::Duration;
+
+use super::labels::{IncidentKind, Queue};
+
+/// One look at the queues and the incidents. What is not listed is zero: a grouped count has no
+/// row for nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sample {
+    /// Each queue that has anything.
+    pub queues: Vec<(Queue, QueueSample)>,
+    /// Open incidents by kind.
+    pub incidents_open: Vec<(IncidentKind, i64)>,
+}
+
+/// What one queue holds. Counts of rows, as `count(*)` gives them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct QueueSample {
+    /// To be done, those that wait for their next attempt included.
+    pub pending: i64,
+    /// Since the oldest pending row was created.
+    pub oldest_age: Duration,
+    /// Given up, until an operator acts.
+    pub dead: i64,
+    /// Waiting behind a dead row of their key.
+    pub parked: i64,
+}

@@ -1,0 +1,138 @@
+//! The worker: what runs when no subcommand is given.
+//!
+//! Starting: telemetry, the admin listener, then whatever is awaited (database, schema) is said and waited for; the event port
+//! opens last, when everything behind it is there. Stopping is the same backwards: no new events, what is in hand is finished,
+//! lanes are given back.
+
+mod mode;
+mod parts;
+
+use std::future::Future;
+use std::pin::pin;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+pub use mode::{Mode, UnknownMode};
+
+use crate::config::Config;
+use crate::database::{self, SchemaState, schema_state};
+use crate::telemetry::{self, Metrics, TelemetryError};
+use parts::Parts;
+
+/// Between two looks at what is awaited.
+const AWAIT: Duration = Duration::from_secs(1);
+
+/// Why a worker ended other than by being told to.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// Logs, traces or metrics.
+    #[error("telemetry")]
+    Telemetry(#[from] TelemetryError),
+    /// A listener.
+    #[error("cannot listen on {key} ({addr})")]
+    Listen {
+        /// The setting.
+        key: &'static str,
+        /// Its value.
+        addr: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The configuration of the database.
+    #[error("the database")]
+    Database(#[from] sqlx::Error),
+    /// The schema is too new for this binary.
+    #[error("{0}")]
+    Schema(String),
+    /// A setting that passed the check and cannot be used all the same.
+    #[error("configuration: {0}")]
+    Configuration(String),
+    /// The gRPC server.
+    #[error("the event server")]
+    Server(#[from] tonic::transport::Error),
+    /// apalis.
+    #[error("the queue's runtime ended: {0}")]
+    Runtime(String),
+}
+
+/// Runs the worker until SIGTERM or SIGINT; a second one ends the process at once.
+///
+/// # Errors
+///
+/// [`WorkerError`]: never for a part that is away, which is waited for.
+pub async fn run(config: Config, mode: Mode) -> Result<(), WorkerError> {
+    let telemetry = telemetry::init(&config.worker.telemetry)?;
+    let stop = CancellationToken::new();
+    tokio::spawn(stop_on_signal(stop.clone()));
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), mode = %mode, "order-worker starts");
+    let done = run_until(config, mode, stop).await;
+    match &done {
+        Ok(()) => tracing::info!("order-worker stopped: nothing is in hand"),
+        Err(error) => tracing::error!("order-worker ends: error={}", telemetry::chain(error)),
+    }
+    telemetry.shutdown().await;
+    done
+}
+
+async fn run_until(config: Config, mode: Mode, stop: CancellationToken) -> Result<(), WorkerError> {
+    let parts = Parts::new(config, mode, Metrics::new()?)?;
+    parts.start_admin(&stop).await?;
+    if stoppable(&stop, parts.await_schema()).await.transpose()?.is_none() {
+        return Ok(());
+    }
+    parts.run(&stop).await
+}
+
+impl Parts {
+    /// Waits until the database is there with a schema that fits.
+    async fn await_schema(&self) -> Result<(), WorkerError> {
+        let mut said = String::new();
+        loop {
+            let awaited = match schema_state(self.pool()).await {
+                Ok(SchemaState::Fits) => return Ok(()),
+                Ok(SchemaState::Newer(why)) => return Err(WorkerError::Schema(why)),
+                Ok(SchemaState::Older(why)) => format!("Waiting for the schema: {why}"),
+                Err(error) if database::class(&error) == database::Class::Environment => {
+                    format!("Waiting for the database: error={error}")
+                }
+                Err(error) => return Err(error.into()),
+            };
+            if awaited != said {
+                tracing::warn!("{awaited}");
+                said = awaited;
+            }
+            tokio::time::sleep(AWAIT).await;
+        }
+    }
+}
+
+/// None when it was stopped first.
+async fn stoppable<T>(stop: &CancellationToken, work: impl Future<Output = T>) -> Option<T> {
+    let work = pin!(work);
+    tokio::select! {
+        () = stop.cancelled() => None,
+        done = work => Some(done),
+    }
+}
+
+async fn stop_on_signal(stop: CancellationToken) {
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        tracing::error!("Signals cannot be caught: the worker can only be killed");
+        return;
+    };
+    for first in [true, false] {
+        let name = tokio::select! {
+            _ = term.recv() => "SIGTERM",
+            _ = int.recv() => "SIGINT",
+        };
+        if first {
+            tracing::info!(signal = name, "Stopping: finishing what is in hand");
+            stop.cancel();
+        } else {
+            tracing::warn!(signal = name, "Second signal: ending at once");
+            std::process::exit(1);
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! The parts of a worker and how they are joined.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use apalis::prelude::{Monitor, WorkerBuilder, WorkerBuilderExt};
+use sqlx::PgPool;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tonic::metadata::AsciiMetadataValue;
+use tonic::transport::{Channel, Endpoint};
+
+use super::{Mode, WorkerError};
+use crate::admin::{self, Subscriptions};
+use crate::config::service::Redis;
+use crate::config::{Config, GrpcEndpoint, ListenAddr};
+use crate::database::{self, SchemaState, schema_state};
+use crate::egress::{self, Dapr, Egress, Warehouse};
+use crate::health::{Condition, Health, Probe, Reporter};
+use crate::inbox::{Acceptor, Applier, CONFIRMED_TOPIC, FAILED_TOPIC};
+use crate::ingress::{self, Callback};
+use crate::queue::settings::Drain;
+use crate::queue::{self, Backend, Lanes, Outgoing, Pace, Queue, Wake};
+use crate::telemetry::Metrics;
+
+/// What a worker is made of.
+#[derive(Debug)]
+pub(super) struct Parts {
+    config: Config,
+    mode: Mode,
+    metrics: Metrics,
+    pool: PgPool,
+    wake: Wake,
+    health: Health,
+    /// What the worker says of itself, for `/readyz`.
+    condition: watch::Sender<Condition>,
+    reporter: std::sync::Mutex<Option<Reporter>>,
+    sidecar: Channel,
+    sidecar_token: Option<AsciiMetadataValue>,
+}
+
+impl Parts {
+    /// Joins them; opens nothing.
+    pub(super) fn new(config: Config, mode: Mode, metrics: Metrics) -> Result<Self, WorkerError> {
+        let url = config.database_url().map_err(|error| WorkerError::Configuration(error.to_string()))?;
+        let pool = database::connect(url.expose(), &config.worker.database)?;
+        let (reporter, health) = Health::unknown();
+        let condition = reporter.worker.clone();
+        condition.send_replace(Condition::bad("starting"));
+        let sidecar = connection(&config.worker.dapr.grpc_endpoint)?;
+        let token = config.worker.dapr.api_token.as_ref().map(|token| token.expose().parse()).transpose();
+        let sidecar_token = token
+            .map_err(|_| WorkerError::Configuration("DAPR_API_TOKEN has characters that no header may have".into()))?;
+        let (wake, reporter) = (Wake::default(), std::sync::Mutex::new(Some(reporter)));
+        Ok(Self { config, mode, metrics, pool, wake, health, condition, reporter, sidecar, sidecar_token })
+    }
+
+    pub(super) const fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// Health and metrics are there before anything is awaited.
+    pub(super) async fn start_admin(&self, stop: &CancellationToken) -> Result<(), WorkerError> {
+        let listener = bind("worker.admin.addr", &self.config.worker.admin.addr).await?;
+        let subscriptions = if self.mode.consumes_events() {
+            Subscriptions::to(&self.config.worker.eventbus.pubsub, &[CONFIRMED_TOPIC, FAILED_TOPIC])
+        } else {
+            Subscriptions::none()
+        };
+        let state = admin::State { health: self.health.clone(), metrics: self.metrics.clone(), subscriptions };
+        tokio::spawn(admin::serve(listener, state, stop.clone()));
+        let reporter = self.reporter.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        if let Some(reporter) = reporter {
+            self.start_probe(reporter, stop)?;
+        }
+        Ok(())
+    }
+
+    fn start_probe(&self, reporter: Reporter, stop: &CancellationToken) -> Result<(), WorkerError> {
+        let pool = self.pool.clone();
+        let schema = move || {
+            let pool = pool.clone();
+            async move {
+                match schema_state(&pool).await {
+                    Ok(SchemaState::Fits) => Condition::good("fits this worker"),
+                    Ok(SchemaState::Older(why) | SchemaState::Newer(why)) => Condition::bad(why),
+                    Err(error) => Condition::bad(error.to_string()),
+                }
+            }
+        };
+        let probe = Probe {
+            pool: self.pool.clone(),
+            schema,
+            sidecar: self.sidecar.clone(),
+            sidecar_addr: self.config.worker.dapr.grpc_endpoint.to_string(),
+            api_token: self.sidecar_token.clone(),
+            redis: redis_client(&self.config.data.redis)?,
+            metrics: self.metrics.clone(),
+        };
+        tokio::spawn(probe.run(reporter, stop.clone()));
+        Ok(())
+    }
+
+    /// Runs the queues, and the event server where the mode has one, until `stop`; then brings everything to its end.
+    pub(super) async fn run(&self, stop: &CancellationToken) -> Result<(), WorkerError> {
+        let settings = &self.config.worker;
+        if self.mode.runs_jobs() {
+            tracing::info!("Starting cron jobs...");
+            tracing::info!("No job is registered yet; the outbox is drained");
+        }
+        let applier = Arc::new(Applier::new(
+            self.pool.clone(),
+            self.wake.clone(),
+            self.metrics.clone(),
+            settings.queue.inbox.batch as usize,
+            settings.queue.inbox.max_attempts.into(),
+            &settings.inbox,
+        ));
+        let dapr = Dapr::new(
+            self.sidecar.clone(),
+            self.sidecar_token.clone(),
+            settings.dapr.pubsub.clone(),
+            settings.dapr.timeout,
+            self.metrics.clone(),
+        );
+        let warehouse_endpoint = &self.config.external_services.warehouse_service.grpc_endpoint;
+        let warehouse =
+            Warehouse::new(connection(warehouse_endpoint)?, settings.warehouse.timeout, self.metrics.clone());
+        let dapr = self.egress(Queue::Dapr, &settings.queue.dapr, dapr);
+        let warehouse = self.egress(Queue::Warehouse, &settings.queue.warehouse, warehouse);
+
+        // What follows lives until the queues are drained, longer than the servers.
+        let keep = CancellationToken::new();
+        let background = tokio::spawn(background(
+            keep.clone(),
+            self.pool.clone(),
+            self.wake.clone(),
+            self.config.clone(),
+            [Arc::clone(dapr.outgoing()), Arc::clone(warehouse.outgoing())],
+            self.metrics.clone(),
+        ));
+
+        let draining = CancellationToken::new();
+        let mut monitor = Monitor::new().shutdown_timeout(settings.shutdown.grace).should_restart(|worker, error| {
+            tracing::error!(worker = worker.name(), "Queue worker failed, it is started again: error={error}");
+            !worker.is_shutting_down()
+        });
+        if self.mode.consumes_events() {
+            let concurrency = settings.queue.inbox.concurrency;
+            monitor = monitor.register(move |_| {
+                WorkerBuilder::new("inbox")
+                    .backend(Backend::new(Arc::clone(&applier)))
+                    .data(Arc::clone(&applier))
+                    .concurrency(concurrency)
+                    .catch_panic()
+                    .build(Applier::handle)
+            });
+        }
+        let monitor = register(register(monitor, dapr), warehouse);
+        let drained = draining.clone();
+        let queues = tokio::spawn(monitor.run_with_signal(async move {
+            drained.cancelled().await;
+            Ok(())
+        }));
+
+        let served = within_grace(stop, settings.shutdown.grace, self.serve_events(stop)).await;
+        // No new event comes in: what is in hand is finished.
+        self.condition.send_replace(Condition::bad("stopping"));
+        draining.cancel();
+        let ended = queues.await;
+        keep.cancel();
+        let _ = background.await;
+        // A session that hangs is the database's to end.
+        let _ = tokio::time::timeout(Duration::from_secs(1), self.pool.close()).await;
+        served?;
+        match ended {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(WorkerError::Runtime(error.to_string())),
+            Err(error) => Err(WorkerError::Runtime(error.to_string())),
+        }
+    }
+
+    /// The event port opens last: daprd asks for the subscriptions three times and never again. Without one: waits for `stop`.
+    async fn serve_events(&self, stop: &CancellationToken) -> Result<(), WorkerError> {
+        if !self.mode.consumes_events() {
+            self.condition.send_replace(Condition::good("drains its queues"));
+            stop.cancelled().await;
+            return Ok(());
+        }
+        let eventbus = &self.config.worker.eventbus;
+        let accept = Acceptor::start(
+            self.pool.clone(),
+            eventbus.batch,
+            eventbus.accept_timeout,
+            self.wake.clone(),
+            self.metrics.clone(),
+        );
+        let callback = Callback::new(accept, eventbus, self.health.database.clone());
+        let listener = bind("worker.eventbus.addr", &eventbus.addr).await?;
+        self.condition.send_replace(Condition::good("takes events and drains its queues"));
+        tracing::info!(addr = %eventbus.addr, "Consuming payment events");
+        ingress::serve(listener, callback, eventbus, stop.clone()).await?;
+        Ok(())
+    }
+
+    fn egress<C: egress::Channel>(&self, queue: Queue, drain: &Drain, channel: C) -> Arc<Egress<C>> {
+        let lanes = Lanes::new(self.pool.clone(), queue, self.config.worker.queue.lease, self.metrics.clone());
+        let pace = Pace::new(queue, drain.batch as usize);
+        let concurrency = u32::try_from(drain.concurrency).unwrap_or(u32::MAX);
+        let outgoing = Outgoing::new(self.pool.clone(), queue, lanes, pace, self.wake.clone(), concurrency);
+        Arc::new(Egress::new(Arc::new(outgoing), channel, drain.max_attempts.into()))
+    }
+}
+
+fn register<C: egress::Channel>(monitor: Monitor, egress: Arc<Egress<C>>) -> Monitor {
+    monitor.register(move |_| {
+        let outgoing = egress.outgoing();
+        WorkerBuilder::new(outgoing.queue().as_str())
+            .backend(Backend::new(Arc::clone(outgoing)))
+            .data(Arc::clone(&egress))
+            .concurrency(outgoing.concurrency())
+            .catch_panic()
+            .build(Egress::<C>::handle)
+    })
+}
+
+/// What goes on beside the queues: leases, wake-ups, partitions, samples.
+async fn background(
+    keep: CancellationToken,
+    pool: PgPool,
+    wake: Wake,
+    config: Config,
+    outgoing: [Arc<Outgoing>; 2],
+    metrics: Metrics,
+) {
+    let [dapr, warehouse] = outgoing;
+    let every = config.worker.queue.poll_interval;
+    tokio::select! {
+        () = keep.cancelled() => {}
+        () = dapr.keep_lanes() => {}
+        () = warehouse.keep_lanes() => {}
+        () = queue::watch(&pool, &wake, every) => {}
+        () = database::maintain(&pool, &config.worker.inbox) => {}
+        () = queue::sample(&pool, &metrics, [&dapr, &warehouse]) => {}
+    }
+}
+
+/// Ends the work at the latest when the grace period after `stop` is over.
+async fn within_grace(
+    stop: &CancellationToken,
+    grace: Duration,
+    work: impl Future<Output = Result<(), WorkerError>>,
+) -> Result<(), WorkerError> {
+    let late = async {
+        stop.cancelled().await;
+        tokio::time::sleep(grace).await;
+    };
+    tokio::select! {
+        done = work => done,
+        () = late => {
+            tracing::warn!("Calls of Dapr still hang at the end of the grace period: they are cut off, Dapr delivers again");
+            Ok(())
+        }
+    }
+}
+
+async fn bind(key: &'static str, addr: &ListenAddr) -> Result<tokio::net::TcpListener, WorkerError> {
+    addr.bind().await.map_err(|source| WorkerError::Listen { key, addr: addr.to_string(), source })
+}
+
+/// A connection that is made when it is needed, and made again; one that died without a word is noticed.
+fn connection(endpoint: &GrpcEndpoint) -> Result<Channel, WorkerError> {
+    let endpoint = Endpoint::from_shared(endpoint.uri().to_string())
+        .map_err(|error| WorkerError::Configuration(format!("{endpoint}: {error}")))?;
+    Ok(endpoint
+        .connect_timeout(Duration::from_secs(3))
+        .tcp_nodelay(true)
+        .tcp_keepalive(Some(Duration::from_secs(30)))
+        .http2_keep_alive_interval(Duration::from_secs(10))
+        .keep_alive_timeout(Duration::from_secs(5))
+        .connect_lazy())
+}
+
+fn redis_client(settings: &Redis) -> Result<Option<redis::Client>, WorkerError> {
+    let Some(addr) = &settings.addr else { return Ok(None) };
+    let info = redis::IntoConnectionInfo::into_connection_info((addr.host(), addr.port()))
+        .map_err(|error| WorkerError::Configuration(format!("data.redis.addr: {error}")))?;
+    let mut session = redis::RedisConnectionInfo::default().set_db(i64::from(settings.db));
+    if let Some(password) = &settings.password {
+        session = session.set_password(password.expose());
+    }
+    let client = redis::Client::open(info.set_redis_settings(session));
+    client.map(Some).map_err(|error| WorkerError::Configuration(format!("data.redis: {error}")))
+}
