@@ -1,0 +1,71 @@
+//! The usual scene of a test: a worker between stand-ins, its database with orders, and a caller in its sidecar's place.
+
+use std::time::Duration;
+
+use rig::callback::{Answer, Callback, Event};
+use rig::payment::{CONFIRMED, confirmed, json};
+use rig::stack::Direct;
+use rig::worker::{Worker, WorkerSpec};
+
+use crate::main_path::WORKER;
+use crate::shop::Shop;
+
+/// How long anything may take that takes moments when nothing is wrong.
+pub const SOON: Duration = Duration::from_secs(30);
+
+#[derive(Debug)]
+pub struct Scene {
+    pub callback: Callback,
+    pub worker: Worker,
+    pub shop: Shop,
+    /// Everything else that was started; it ends with the scene.
+    _direct: Direct,
+}
+
+impl Scene {
+    pub async fn start(name: &str) -> Scene {
+        Scene::start_with(name, |spec| spec).await
+    }
+
+    /// The same with a change to what is started.
+    pub async fn start_with(name: &str, change: impl FnOnce(WorkerSpec) -> WorkerSpec) -> Scene {
+        let mut direct = Direct::start(name, WORKER).await;
+        direct.worker = change(direct.worker);
+        let shop = Shop::open(&direct.worker.database_url).await;
+        let (worker, callback) = direct.worker().await;
+        Scene { callback, worker, shop, _direct: direct }
+    }
+
+    /// Hands an event to the worker, which has to take it.
+    #[track_caller]
+    pub fn deliver(&self, event: &Event) -> impl Future<Output = ()> {
+        let place = std::panic::Location::caller();
+        async move {
+            let answer = self.callback.event(event).await;
+            assert_eq!(answer.ok(), Some(Answer::Success), "at {place}\n{}", self.worker.log_tail());
+        }
+    }
+
+    /// Hands over a confirmed payment of 10.10 USD under this event id.
+    pub async fn confirm(&self, event_id: &str, payment_id: &str, order_id: &str) {
+        self.deliver(&confirmation(event_id, payment_id, order_id)).await;
+    }
+
+    /// Outcome and reason of the one event that has this id.
+    pub async fn outcome(&self, event_id: &str) -> (String, String) {
+        let mut outcomes = self.shop.outcomes(event_id).await;
+        assert_eq!(outcomes.len(), 1, "{event_id}: {outcomes:?}");
+        let (outcome, reason) = outcomes.remove(0);
+        (outcome, reason.unwrap_or_default())
+    }
+
+    /// Waits until everything is done that can be.
+    pub async fn settled(&self) {
+        self.shop.settled(SOON).await;
+    }
+}
+
+/// A confirmed payment of 10.10 USD under this event id.
+pub fn confirmation(event_id: &str, payment_id: &str, order_id: &str) -> Event {
+    Event::new(CONFIRMED, event_id, json(&confirmed(payment_id, order_id, "10.10")))
+}
