@@ -5,6 +5,7 @@ pub mod cli;
 pub mod config;
 pub mod database;
 pub mod egress;
+pub mod failpoint;
 pub mod health;
 pub mod inbox;
 pub mod ingress;

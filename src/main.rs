@@ -5,6 +5,8 @@ use std::process::ExitCode;
 use order_worker::cli;
 
 fn main() -> ExitCode {
+    #[cfg(feature = "failpoints")]
+    order_worker::failpoint::arm();
     // A variable that is not Unicode is not ours, and must not end the program.
     let env = std::env::vars_os()
         .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()));

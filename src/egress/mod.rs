@@ -23,6 +23,7 @@ use tokio::time::Instant;
 pub use dapr::Dapr;
 pub use warehouse::Warehouse;
 
+use crate::failpoint;
 use crate::queue::{Batch, Others, Outgoing, Reaction, Row, Settled, Verdict, react};
 
 /// What arrived is settled after this time even if others of the batch still hang.
@@ -153,9 +154,9 @@ impl<C: Channel> Egress<C> {
             let verdict = if stopped || !self.outgoing.lanes().lasts() {
                 Verdict::Untried
             } else {
-                fail::fail_point!("send-before");
+                failpoint::reach("send-before");
                 let sent = AssertUnwindSafe(self.channel.send(row)).catch_unwind().await;
-                fail::fail_point!("send-after");
+                failpoint::reach("send-after");
                 sent.unwrap_or_else(|_| Verdict::Failed("the sender panicked: a bug, see the log".into()))
             };
             stopped |= !matches!(verdict, Verdict::Sent | Verdict::Refused(_));

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::{Event, Key, decode};
 use crate::database::{self, Class};
+use crate::failpoint;
 use crate::queue::{Queue, Wake};
 use crate::telemetry::Metrics;
 use crate::telemetry::labels::{FailReason, Outcome, Topic};
@@ -212,9 +213,9 @@ impl Acceptor {
                 }
             }
         }
-        fail::fail_point!("accept-before-commit");
+        failpoint::reach("accept-before-commit");
         let fresh = insert(&self.pool, firsts.values().copied()).await?;
-        fail::fail_point!("accept-after-commit");
+        failpoint::reach("accept-after-commit");
         for key in &fresh {
             self.metrics.events_consumed(Topic::of(&firsts[key].event.topic), 1);
         }

@@ -18,6 +18,7 @@ use tracing::Span;
 use super::effects::{Effects, Judged, Postponed, postpone};
 use super::payment::{Undecodable, decode};
 use crate::database::{self, Class};
+use crate::failpoint;
 use crate::orders::{AmountMismatch, Item, Order, Payment, PaymentKind, decide};
 use crate::queue::{Pace, Queue, Source, Wake, delay, look_again};
 use crate::telemetry::labels::{FailReason, Outcome, Topic};
@@ -192,7 +193,7 @@ impl Applier {
             return tx.rollback().await;
         }
         let taken_at = Instant::now();
-        fail::fail_point!("apply-after-take");
+        failpoint::reach("apply-after-take");
         // Open until it is committed.
         let _processing: Vec<Span> = in_hand.iter_mut().map(continue_trace).collect();
         let payments: Vec<Result<Payment, Undecodable>> =
@@ -233,9 +234,9 @@ impl Applier {
             }
         }
         effects.write(&mut tx).await?;
-        fail::fail_point!("apply-before-commit");
+        failpoint::reach("apply-before-commit");
         tx.commit().await?;
-        fail::fail_point!("apply-after-commit");
+        failpoint::reach("apply-after-commit");
         self.tell(&effects, taken_at.elapsed());
         Ok(())
     }

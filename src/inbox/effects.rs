@@ -5,6 +5,7 @@ use std::time::Duration;
 use sqlx::PgConnection;
 
 use super::apply::Taken;
+use crate::failpoint;
 use crate::orders::{Decision, Payment};
 use crate::telemetry::labels::Outcome;
 
@@ -85,7 +86,7 @@ impl<'a> Effects<'a> {
             .bind(column(&changes, |(judged, _)| judged.event.received_at))
             .execute(&mut *tx)
             .await?;
-        fail::fail_point!("apply-after-change");
+        failpoint::reach("apply-after-change");
         Ok(())
     }
 

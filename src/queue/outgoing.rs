@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::backend::Source;
 use super::{Lanes, Pace, Queue, Reaction, Wake, delay, look_again};
 use crate::database::{self, Class};
+use crate::failpoint;
 
 /// How often a lane is read from its very start: a lower id may commit after a higher one.
 const FROM_THE_START: Duration = Duration::from_secs(1);
@@ -246,7 +247,7 @@ impl Outgoing {
             }
         }
         if !done.is_empty() {
-            fail::fail_point!("settle-before-commit");
+            failpoint::reach("settle-before-commit");
             sqlx::query(include_str!("sql/settle.sql"))
                 .bind(self.queue.as_str())
                 .bind(done.iter().map(|(id, ..)| *id).collect::<Vec<_>>())
@@ -254,7 +255,7 @@ impl Outgoing {
                 .bind(done.iter().map(|(.., reason)| reason.as_deref()).collect::<Vec<_>>())
                 .execute(&self.pool)
                 .await?;
-            fail::fail_point!("settle-after-commit");
+            failpoint::reach("settle-after-commit");
         }
         if !failed.is_empty() {
             sqlx::query(include_str!("sql/fail.sql"))

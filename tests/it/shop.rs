@@ -18,24 +18,7 @@ impl Shop {
 
     /// Places pending card orders of 10.10 USD with one reserved item each (`res-<order>`).
     pub async fn place(&self, orders: &[String]) {
-        let mut tx = self.pool.begin().await.unwrap();
-        sqlx::query(
-            "insert into orders (id, order_number, user_id, status, payment_method, currency, total_amount)
-             select id, 'N-' || id, 'user-1', 'pending', 'CARD', 'USD', 10.10 from unnest($1::text[]) id",
-        )
-        .bind(orders)
-        .execute(&mut *tx)
-        .await
-        .unwrap();
-        sqlx::query(
-            "insert into order_items (order_id, sku, quantity, reservation_id, reserved_at, reservation_status)
-             select id, 'SKU-1', 1, 'res-' || id, now(), 'reserved' from unnest($1::text[]) id",
-        )
-        .bind(orders)
-        .execute(&mut *tx)
-        .await
-        .unwrap();
-        tx.commit().await.unwrap();
+        rig::orders::place(&self.pool, orders).await;
     }
 
     pub async fn place_one(&self, order: &str) {

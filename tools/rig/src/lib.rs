@@ -5,7 +5,8 @@
 //! Stand-ins with a book of what reached them: the [`Warehouse`](warehouse::Warehouse), a [`Sidecar`](sidecar::Sidecar) that
 //! only takes publishes, a [`Subscriber`](subscriber::Subscriber) of announcements.
 //! Sources of events: a [`Publisher`](publisher::Publisher) through a real sidecar, a [`Callback`](callback::Callback) that
-//! calls the worker as a sidecar would. [`Stack`](stack::Stack) and [`Direct`](stack::Direct) start the usual sets of them.
+//! calls the worker as a sidecar would. A [`Plan`](plan::Plan) of payments knows what must become of them, and
+//! [`Books`](books::Books) hold everybody's books against it. [`Stack`](stack::Stack) and [`Direct`](stack::Direct) start the usual sets of them.
 //!
 //! Everything lives under `target/rig/`, dies with the process that started it, and is removed unless a test failed.
 
@@ -13,10 +14,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod behaviour;
+pub mod books;
 pub mod callback;
 pub mod daprd;
 pub mod http_get;
+pub mod orders;
 pub mod payment;
+pub mod plan;
 pub mod ports;
 pub mod postgres;
 pub mod process;
