@@ -3,8 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::float_cmp, missing_docs, reason = "a test that panics has said what is wrong")]
 
 mod cli;
+mod crashes;
 mod health;
+mod incidents;
 mod main_path;
+mod outages;
 mod poison;
+mod replicas;
 mod scene;
 mod shop;

@@ -18,8 +18,8 @@ pub struct Scene {
     pub callback: Callback,
     pub worker: Worker,
     pub shop: Shop,
-    /// Everything else that was started; it ends with the scene.
-    _direct: Direct,
+    /// The stand-ins around it, and how it was started.
+    pub direct: Direct,
 }
 
 impl Scene {
@@ -33,7 +33,7 @@ impl Scene {
         direct.worker = change(direct.worker);
         let shop = Shop::open(&direct.worker.database_url).await;
         let (worker, callback) = direct.worker().await;
-        Scene { callback, worker, shop, _direct: direct }
+        Scene { callback, worker, shop, direct }
     }
 
     /// Hands an event to the worker, which has to take it.
@@ -63,6 +63,11 @@ impl Scene {
     pub async fn settled(&self) {
         self.shop.settled(SOON).await;
     }
+}
+
+/// A worker whose death is noticed soon: leases of two seconds.
+pub fn short_leases(spec: WorkerSpec) -> WorkerSpec {
+    spec.env("ORDER_WORKER_QUEUE_LEASE", "2s").env("ORDER_WORKER_DATABASE_IDLEINTRANSACTIONTIMEOUT", "1s")
 }
 
 /// A confirmed payment of 10.10 USD under this event id.

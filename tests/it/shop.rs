@@ -73,6 +73,14 @@ impl Shop {
     pub async fn settled(&self, limit: Duration) {
         wait::until("all queues to be empty", limit, async || self.unsettled().await == 0).await;
     }
+
+    /// Waits until as many different events are in the inbox, and nothing is left to do.
+    pub async fn has_settled(&self, events: usize, limit: Duration) {
+        let accepted = "select count(*) from order_worker.inbox";
+        wait::until("all events to be accepted", limit, async || self.count(accepted).await >= events as i64).await;
+        self.settled(limit).await;
+    }
+
     /// Runs statements of the test's own.
     pub async fn execute(&self, sql: &str) {
         sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&self.pool).await.unwrap();
