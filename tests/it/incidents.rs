@@ -14,7 +14,10 @@ async fn fail(scene: &Scene, event_id: &str, payment_id: &str, order_id: &str) {
 async fn money_for_a_cancelled_order_is_an_incident_and_changes_nothing() {
     let scene = Scene::start("paid_cancelled").await;
     scene.shop.place_one("o1").await;
-    scene.shop.execute("select order_worker.change_order('o1', 'cancelled', 'Changed my mind', null, 'cancel-1')").await;
+    scene
+        .shop
+        .execute("select order_worker.change_order('o1', 'cancelled', 'Changed my mind', null, 'cancel-1')")
+        .await;
     scene.confirm("e1", "p1", "o1").await;
     scene.confirm("e1-again", "p1", "o1").await;
     scene.settled().await;

@@ -179,5 +179,10 @@ async fn a_refusal_of_the_warehouse_is_an_answer_and_an_incident() {
     assert_eq!(scene.shop.text(status, "o0").await, "refused");
     assert_eq!(scene.shop.text(status, "o1").await, "confirmed");
     assert_eq!(scene.shop.incidents("o0").await, ["paid_unreserved"]);
-    assert!(scene.worker.logs().contains("Warehouse refused: method=ConfirmReservation, reservation_id=res-o0, order_id=o0"));
+    assert!(
+        scene
+            .worker
+            .logs()
+            .contains("Warehouse refused: method=ConfirmReservation, reservation_id=res-o0, order_id=o0")
+    );
 }

@@ -52,7 +52,7 @@ impl Pair {
     }
 
     async fn conserved(&self, plan: &Plan) {
-        self.shop.has_settled(plan.ids().len(), SOON).await;
+        self.shop.has_settled(plan, SOON).await;
         let seen: Vec<Seen> = self.direct.sidecar.published().iter().map(Seen::from).collect();
         Books::compare(plan, &self.shop.pool, &seen, &self.direct.warehouse.calls()).await.assert_conserved();
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rig::plan::Plan;
 use rig::wait;
 use sqlx::PgPool;
 
@@ -74,10 +75,11 @@ impl Shop {
         wait::until("all queues to be empty", limit, async || self.unsettled().await == 0).await;
     }
 
-    /// Waits until as many different events are in the inbox, and nothing is left to do.
-    pub async fn has_settled(&self, events: usize, limit: Duration) {
-        let accepted = "select count(*) from order_worker.inbox";
-        wait::until("all events to be accepted", limit, async || self.count(accepted).await >= events as i64).await;
+    /// Waits until every message of a plan was taken in, repetitions too, and nothing is left to do.
+    pub async fn has_settled(&self, plan: &Plan, limit: Duration) {
+        let deliveries = "select coalesce(sum(1 + duplicates), 0)::bigint from order_worker.inbox_status";
+        let all = async || self.count(deliveries).await >= plan.messages.len() as i64;
+        wait::until("all messages to be accepted", limit, all).await;
         self.settled(limit).await;
     }
 
