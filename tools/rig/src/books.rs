@@ -126,7 +126,10 @@ impl Books {
 
     async fn inbox(&mut self, plan: &Plan, pool: &PgPool) {
         let rows: Vec<(String, String, i64)> =
-            sqlx::query_as("select event_id, outcome, duplicates from order_worker.inbox_status").fetch_all(pool).await.unwrap();
+            sqlx::query_as("select event_id, outcome, duplicates from order_worker.inbox_status")
+                .fetch_all(pool)
+                .await
+                .unwrap();
         self.sums.accepted = rows.len();
         self.sums.duplicates = rows.iter().map(|(.., duplicates)| usize::try_from(*duplicates).unwrap()).sum();
         let ids = plan.ids();
@@ -220,7 +223,9 @@ impl Books {
             let written = announced.get(event_id);
             if written.is_none_or(|written| written.order_id != *order_id || written.new_status != *new_status) {
                 self.sums.doubled += 1;
-                self.violated(format!("announcement {event_id} ({order_id} {new_status}) was received and never written"));
+                self.violated(format!(
+                    "announcement {event_id} ({order_id} {new_status}) was received and never written"
+                ));
             } else if let Some(other) = other {
                 self.sums.doubled += 1;
                 self.violated(format!("order {order_id} {new_status} was announced as {other} and as {event_id}"));
