@@ -8,7 +8,7 @@ help: ## this list
 setup: ## install what is missing (Postgres, Redis) and build the real sidecar
 	@tools/setup.sh
 
-demo: setup ## 2,000 payments through real Dapr, Redis and Postgres, a worker killed meanwhile (ORDERS, SEED, KILLS; KEEP=1 leaves it running)
+demo: setup ## 2,000 payments through real Dapr, Redis and Postgres, a worker killed meanwhile (ORDERS, SEED, KILLS, KEEP=1)
 	@cargo build --locked --release --bin order-worker --example demo
 	@cargo run --locked --quiet --release --example demo
 

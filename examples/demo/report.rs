@@ -23,6 +23,12 @@ struct Row {
     holds: bool,
 }
 
+impl Row {
+    fn wrong(&self) -> String {
+        format!("{} is {} and has to be {}", self.what, number(self.sum), self.must.trim_start_matches("= "))
+    }
+}
+
 /// The comparison.
 #[derive(Debug)]
 pub struct Report {
@@ -40,14 +46,13 @@ impl Report {
         let books = Books::compare_with_stream(plan, &scene.pool, &received, &stream, &calls).await;
         let rows = rows(&books, plan);
         let verdict = format!(
-            "{} messages published, {kills} kills; {} changes made once, each announced under one id and received; nothing lost, nothing doubled",
+            "{} messages published, {kills} {}; {} changes made once, each announced under one id and received; nothing lost, nothing doubled",
             number(books.sums.published),
+            if kills == 1 { "kill" } else { "kills" },
             number(books.sums.changes)
         );
         let mut violations = books.violations;
-        violations.extend(
-            rows.iter().filter(|row| !row.holds).map(|row| format!("{}: {} {}", row.what, number(row.sum), row.must)),
-        );
+        violations.extend(rows.iter().filter(|row| !row.holds).map(Row::wrong));
         Report { rows, violations, verdict }
     }
 

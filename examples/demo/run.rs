@@ -16,17 +16,18 @@ use crate::screen::{Screen, number};
 const BETWEEN_WAVES: Duration = Duration::from_secs(4);
 /// Publishes under way at once.
 const IN_FLIGHT: usize = 16;
-/// How long publishing may take beyond the waits between the waves.
-const PUBLISHED: Duration = Duration::from_secs(120);
-/// How long it may take until nothing is left to do: beyond the 75 s after which Dapr delivers again what its app never answered.
-const SETTLED: Duration = Duration::from_secs(120);
+/// How long publishing, and then settling, may take at the most: beyond the 75 s after which Dapr delivers again what its app
+/// never answered.
+fn limit(plan: &Plan) -> Duration {
+    Duration::from_secs(120) + Duration::from_millis(10) * u32::try_from(plan.messages.len()).unwrap()
+}
 
 /// Plays it and returns how often the worker was killed; panics when something takes too long.
 pub async fn run(scene: &Scene, plan: &Plan, kills: usize, screen: &Screen) -> usize {
     let published = AtomicUsize::new(0);
     let publish = publish(scene, plan, kills + 1, &published, screen);
     let ((), kills) = tokio::join!(publish, kill_and_restart(scene, plan, kills, &published, screen));
-    settle(scene, screen).await;
+    settle(scene, limit(plan), screen).await;
     kills
 }
 
@@ -34,7 +35,7 @@ pub async fn run(scene: &Scene, plan: &Plan, kills: usize, screen: &Screen) -> u
 /// with little in hand.
 async fn publish(scene: &Scene, plan: &Plan, waves: usize, published: &AtomicUsize, screen: &Screen) {
     let total = plan.messages.len();
-    let pauses = BETWEEN_WAVES * u32::try_from(waves - 1).unwrap();
+    let limit = BETWEEN_WAVES * u32::try_from(waves - 1).unwrap() + limit(plan);
     let (progress, start) = (screen.bar(total), tokio::time::Instant::now());
     let publish = async |(n, message)| {
         let wave = u32::try_from(n * waves / total).unwrap();
@@ -45,8 +46,8 @@ async fn publish(scene: &Scene, plan: &Plan, waves: usize, published: &AtomicUsi
         again
     };
     let all = futures::stream::iter(plan.messages.iter().enumerate()).map(publish).buffer_unordered(IN_FLIGHT);
-    let again = tokio::time::timeout(pauses + PUBLISHED, all.fold(0, async |sum, again| sum + again)).await;
-    let again = again.unwrap_or_else(|_| panic!("publishing took longer than {:?}", pauses + PUBLISHED));
+    let again = tokio::time::timeout(limit, all.fold(0, async |sum, again| sum + again)).await;
+    let again = again.unwrap_or_else(|_| panic!("publishing took longer than {limit:?}"));
     drop(progress);
     let repeated = if again == 0 {
         String::new()
@@ -148,11 +149,12 @@ impl std::fmt::Display for Queues {
 }
 
 /// Waits until all payments are delivered and acknowledged, all queues empty, all announcements delivered and acknowledged.
-async fn settle(scene: &Scene, screen: &Screen) {
+async fn settle(scene: &Scene, limit: Duration, screen: &Screen) {
     let (redis, progress) = (&scene.stack.redis, screen.spinner());
     let left = std::cell::RefCell::new(String::new());
     let explain = || format!("left to do: {}\n{}", left.borrow(), scene.worker.log_tail());
-    wait::until_or("everything to be settled", SETTLED, explain, async || {
+    wait::until_or("everything to be settled", limit, explain, async || {
+        assert!(scene.worker.is_running(), "the worker ended by itself\n{}", scene.worker.log_tail());
         // In the direction of the data: what moves on meanwhile is seen where it arrives.
         let payments = redis.unfinished(payment::CONFIRMED, "order-worker").await
             + redis.unfinished(payment::FAILED, "order-worker").await;

@@ -169,15 +169,17 @@ impl Redis {
         let Some(group) = groups.iter().find(|one| of(one, "name") == group) else {
             return self.stream_len(topic).await;
         };
-        // Redis' own `lag` is unknown before Redis 7, and after an entry was deleted.
-        let ahead: Vec<redis::Value> = redis::cmd("XRANGE")
-            .arg(topic)
-            .arg(format!("({}", of(group, "last-delivered-id")))
-            .arg("+")
-            .query_async(&mut connection)
-            .await
-            .unwrap();
-        of(group, "pending").parse::<usize>().unwrap() + ahead.len()
+        // Unknown (null) before Redis 7, and after an entry was deleted.
+        let ahead = match of(group, "lag").parse::<usize>() {
+            Ok(lag) => lag,
+            Err(_) => {
+                let last = format!("({}", of(group, "last-delivered-id"));
+                let ahead: Vec<redis::Value> =
+                    redis::cmd("XRANGE").arg(topic).arg(last).arg("+").query_async(&mut connection).await.unwrap();
+                ahead.len()
+            }
+        };
+        of(group, "pending").parse::<usize>().unwrap() + ahead
     }
 
     async fn wait_ready(&self) {
