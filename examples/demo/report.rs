@@ -46,7 +46,7 @@ impl Report {
         let books = Books::compare_with_stream(plan, &scene.pool, &received, &stream, &calls).await;
         let rows = rows(&books, plan);
         let verdict = format!(
-            "{} messages published, {kills} {}; {} changes made once, each announced under one id and received; nothing lost, nothing doubled",
+            "{} messages, {kills} {}: {} changes made once, announced under one id, received. Nothing lost, nothing doubled",
             number(books.sums.published),
             if kills == 1 { "kill" } else { "kills" },
             number(books.sums.changes)

@@ -1,7 +1,7 @@
 //! What the demo prints: lines with the time since its start, and a bar below them where somebody watches. Where nobody does
 //! (a file, a pipe) the bar becomes a line now and then.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::fmt::Display;
 use std::io::{IsTerminal, Write, stderr, stdout};
 use std::time::{Duration, Instant};
@@ -65,7 +65,7 @@ impl Screen {
         let bar = self.bars.add(bar.with_style(ProgressStyle::with_template(style).unwrap()));
         let bar = bar.with_finish(ProgressFinish::AndClear);
         bar.enable_steady_tick(Duration::from_millis(100));
-        Progress { screen: self, bar, told: Cell::new(Instant::now()) }
+        Progress { screen: self, bar, told: RefCell::new((Instant::now(), String::new())) }
     }
 }
 
@@ -74,7 +74,8 @@ impl Screen {
 pub struct Progress<'a> {
     screen: &'a Screen,
     bar: ProgressBar,
-    told: Cell<Instant>,
+    /// When a line was last printed, and which.
+    told: RefCell<(Instant, String)>,
 }
 
 impl Progress<'_> {
@@ -83,9 +84,17 @@ impl Progress<'_> {
         if self.screen.watched {
             self.bar.set_position(done as u64);
             self.bar.set_message(words());
-        } else if self.told.get().elapsed() >= TELL {
-            self.told.set(Instant::now());
-            self.screen.say(words());
+            return;
+        }
+        let (at, last) = &mut *self.told.borrow_mut();
+        if at.elapsed() < TELL {
+            return;
+        }
+        *at = Instant::now();
+        let words = words();
+        if words != *last {
+            self.screen.say(&words);
+            *last = words;
         }
     }
 }
