@@ -3,8 +3,8 @@
 --   *_outcomes  how a row was settled, written once, dropped together with the day of its journal.
 -- The runtime role may insert into a journal and read it, nothing else (grants.sql).
 
-create sequence order_worker.inbox_id;
-create sequence order_worker.outbox_id;
+-- One for all journals, so that an id alone names a row of `pending`.
+create sequence order_worker.journal_id;
 
 create function order_worker.today() returns date
     language sql stable parallel safe
@@ -17,7 +17,7 @@ create table order_worker.inbox_keys (
     key         bytea primary key check (octet_length(key) = 32),
     -- sha256 of the canonical JSON (RFC 8785) of `data`, or of the raw bytes where they are no JSON.
     fingerprint bytea not null check (octet_length(fingerprint) = 32),
-    id          bigint not null default nextval('order_worker.inbox_id'),
+    id          bigint not null default nextval('order_worker.journal_id'),
     day         date not null default order_worker.today(),
     -- Deliveries after the first.
     duplicates  bigint not null default 0

@@ -29,7 +29,8 @@ create table order_worker.pending (
     exposed    integer not null default 0 check (exposed >= 0),
     last_error text,
     created_at timestamptz not null default clock_timestamp(),
-    primary key (queue, id)
+    -- By id alone: no index that begins with the queue could be taken for a way to find single rows.
+    primary key (id)
 ) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0);
 create index pending_ready on order_worker.pending (queue, lane, id) where state = 'ready';
 create index pending_waiting on order_worker.pending (queue, due) where state = 'waiting';

@@ -3,12 +3,17 @@
 --   an announcement has the same id however often its cause comes back;
 --   the announcements of one order get their ids in the order in which its changes commit (its row is locked first).
 
+-- A part of what is hashed, with its length before it, so that no two lists of parts hash alike.
+create function order_worker.sized(part text) returns bytea
+    language sql immutable strict parallel safe
+    return int4send(octet_length(part)) || convert_to(part, 'UTF8');
+
 -- The CloudEvent id (and the warehouse's idempotency key): 128 bits of a sha256 over parts with their lengths.
 create function order_worker.event_id(cause text, channel text, topic text, order_id text, variant text) returns uuid
     language sql immutable strict parallel safe
     return encode(substr(sha256(
-        (select string_agg(int4send(octet_length(convert_to(part, 'UTF8'))) || convert_to(part, 'UTF8'), ''::bytea order by ord)
-         from unnest(array['order-worker/v1', cause, channel, topic, order_id, variant]) with ordinality parts (part, ord))
+        order_worker.sized('order-worker/v1') || order_worker.sized(cause) || order_worker.sized(channel)
+        || order_worker.sized(topic) || order_worker.sized(order_id) || order_worker.sized(variant)
     ), 1, 16), 'hex')::uuid;
 
 -- Writes outbox rows and what is to be done about them. `keys` is what keeps the order: rows of one key go out one after the
@@ -18,14 +23,14 @@ create function order_worker.append_outbox(
     causes text[], channels text[], topics text[], order_ids text[], keys text[], variants text[], bodies jsonb[],
     traceparents text[], received_ats timestamptz[]
 ) returns integer
-    language plpgsql set search_path = pg_catalog, pg_temp
+    language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off set enable_mergejoin = off
 as $$
 declare
     fresh_rows integer;
     clash record;
 begin
     with entry as (
-        select nextval('order_worker.outbox_id') as id, order_worker.today() as day,
+        select nextval('order_worker.journal_id') as id, order_worker.today() as day,
                order_worker.event_id(cause, channel, topic, order_id, variant) as event_id,
                sha256(convert_to(body::text, 'UTF8')) as body_hash, e.*
         from (
@@ -51,8 +56,10 @@ begin
         select e.topic, e.order_id, e.cause, k.event_id into clash
         from unnest(causes, channels, topics, order_ids, variants, bodies)
             as e (cause, channel, topic, order_id, variant, body)
-        join order_worker.outbox_keys k
-            on k.event_id = order_worker.event_id(e.cause, e.channel, e.topic, e.order_id, e.variant)
+        cross join lateral (
+            select * from order_worker.outbox_keys k
+            where k.event_id = order_worker.event_id(e.cause, e.channel, e.topic, e.order_id, e.variant) offset 0
+        ) k
         where k.body_hash <> sha256(convert_to(e.body::text, 'UTF8'))
         limit 1;
         if found then
@@ -73,7 +80,7 @@ begin atomic
            coalesce(lag(t.new_status) over (partition by t.order_id order by t.ord), o.status),
            t.new_status
     from unnest(order_ids, new_statuses) with ordinality t (order_id, new_status, ord)
-    left join public.orders o on o.id = t.order_id;
+    left join lateral (select o.status from public.orders o where o.id = t.order_id offset 0) o on true;
 end;
 
 -- What `orders.order.status_changed` says. old_status is empty for an order that was just created.
@@ -92,12 +99,14 @@ create function order_worker.change_orders(
     order_ids text[], new_statuses text[], reasons text[], notes text[], causes text[], traceparents text[],
     received_ats timestamptz[]
 ) returns integer
-    language plpgsql set search_path = pg_catalog, pg_temp
+    language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off set enable_mergejoin = off
 as $$
 declare
     moment timestamptz := clock_timestamp();
     steps integer;
     wrong record;
+    last_ids text[];
+    last_statuses text[];
 begin
     perform from public.orders where id = any(order_ids) order by id for no key update;
 
@@ -125,20 +134,20 @@ begin
         array_agg(s.order_id order by s.ord),
         array_agg(s.order_id order by s.ord),
         array_agg(s.new_status order by s.ord),
-        array_agg(order_worker.status_changed_body(o, s.old_status, s.new_status, reasons[s.ord], moment) order by s.ord),
+        array_agg(order_worker.status_changed_body(row(o.*)::public.orders, s.old_status, s.new_status, reasons[s.ord], moment) order by s.ord),
         array_agg(traceparents[s.ord] order by s.ord),
         array_agg(received_ats[s.ord] order by s.ord))
     from order_worker.order_steps(order_ids, new_statuses) s
-    join public.orders o on o.id = s.order_id
+    cross join lateral (select * from public.orders where id = s.order_id offset 0) o
     having count(*) > 0;
 
-    update public.orders o set status = last.new_status, updated_at = moment
+    select array_agg(order_id), array_agg(new_status) into last_ids, last_statuses
     from (
         select distinct on (order_id) order_id, new_status
         from unnest(order_ids, new_statuses) with ordinality t (order_id, new_status, ord)
         order by order_id, ord desc
-    ) last
-    where o.id = last.order_id;
+    ) last;
+    update public.orders set status = last_statuses[array_position(last_ids, id)], updated_at = moment where id = any(last_ids);
     return steps;
 end $$;
 

@@ -81,6 +81,10 @@ pub fn connect(url: &str, settings: &Database) -> Result<PgPool, sqlx::Error> {
         // Partitions are pruned when a statement runs; planning it anew each time costs more than the statement.
         ("plan_cache_mode", "force_generic_plan".to_owned()),
         ("jit", "off".to_owned()),
+        // `pending` is nearly empty or full of work, and its statistics are those of another moment: of the plans that would do
+        // for an empty table only those are left that go by the keys.
+        ("enable_seqscan", "off".to_owned()),
+        ("enable_mergejoin", "off".to_owned()),
     ]);
     Ok(PgPoolOptions::new()
         .max_connections(settings.max_connections)

@@ -258,15 +258,15 @@ impl Acceptor {
             let keys: Vec<&[u8]> = chunk.iter().map(|(_, event)| event.key.0.as_slice()).collect();
             let prints: Vec<&[u8]> = chunk.iter().map(|(_, event)| event.fingerprint.as_slice()).collect();
             let counts: Vec<i64> = chunk.iter().map(|(count, _)| *count).collect();
-            let seen: Vec<(Vec<u8>, bool)> = sqlx::query_as(include_str!("sql/seen.sql"))
+            let same: Vec<Vec<u8>> = sqlx::query_scalar(include_str!("sql/seen.sql"))
                 .bind(keys)
                 .bind(prints)
                 .bind(counts)
                 .fetch_all(&self.pool)
                 .await?;
-            let same: HashMap<Vec<u8>, bool> = seen.into_iter().collect();
+            let same: HashSet<Vec<u8>> = same.into_iter().collect();
             for (count, event) in chunk {
-                if same.get(event.key.0.as_slice()).copied().unwrap_or(false) {
+                if same.contains(event.key.0.as_slice()) {
                     self.tell_duplicates(event, count.unsigned_abs());
                 } else if event.state != "quarantined" {
                     others.push(event.clone().quarantine());

@@ -127,6 +127,7 @@ impl<'a> Effects<'a> {
             .bind(column(&settled, |(judged, _)| judged.payment.kind.as_str()))
             .bind(column(&settled, |(judged, _)| judged.event.cause.as_str()))
             .bind(column(&settled, |(judged, _)| judged.event.id))
+            .bind(column(&settled, |(judged, _)| judged.event.day))
             .bind(column(&settled, |(_, outcome)| outcome.as_str()))
             .bind(column(&settled, |(judged, _)| judged.decision.reason()))
             .bind(column(&incidents, |(_, incident)| incident.kind.as_str()))

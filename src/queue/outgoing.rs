@@ -186,6 +186,7 @@ impl Outgoing {
             .bind(i64::try_from(limit).unwrap_or(i64::MAX))
             .bind(ids)
             .bind(self.queue.parks())
+            .bind(i64::try_from(of_each_lane(limit, lanes.len())).unwrap_or(i64::MAX))
             .fetch_all(&self.pool)
             .await?;
         let mut in_hand = self.in_hand.rows();
@@ -259,7 +260,6 @@ impl Outgoing {
         }
         if !failed.is_empty() {
             sqlx::query(include_str!("sql/fail.sql"))
-                .bind(self.queue.as_str())
                 .bind(failed.iter().map(|(row, ..)| row.id).collect::<Vec<_>>())
                 .bind(failed.iter().map(|(row, ..)| row.attempts).collect::<Vec<_>>())
                 .bind(failed.iter().map(|(_, state, ..)| *state).collect::<Vec<_>>())
@@ -315,6 +315,12 @@ impl Source for Outgoing {
     async fn close(&self) {
         self.lanes.leave().await;
     }
+}
+
+/// How many rows are read of each lane for a batch of `limit`: four times its share, since lanes are not equally full, and not
+/// all that the batch could take, of which most would be read for nothing.
+fn of_each_lane(limit: usize, lanes: usize) -> usize {
+    (4 * limit).div_ceil(lanes.max(1)).min(limit)
 }
 
 fn shortened(error: &str) -> String {

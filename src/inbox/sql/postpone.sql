@@ -1,7 +1,9 @@
 -- inbox/postpone: events that are not settled: they wait for an order or its lock, are held for an operator, or are given up.
+-- || '' makes the planner go by the primary key, not through the index of all ready rows.
 update order_worker.pending p
-set state = r.state, due = clock_timestamp() + r.delay * interval '1 second', attempts = p.attempts + r.counted,
-    last_error = coalesce(r.reason, p.last_error)
-from unnest($1::bigint[], $2::integer[], $3::text[], $4::float8[], $5::integer[], $6::text[])
-    as r (id, attempts, state, delay, counted, reason)
-where p.queue = 'inbox' and p.id = r.id and p.attempts = r.attempts and p.state = 'ready'
+set (state, due, attempts, last_error) = (
+    select ($3::text[])[n], clock_timestamp() + ($4::float8[])[n] * interval '1 second', p.attempts + ($5::integer[])[n],
+           coalesce(($6::text[])[n], p.last_error)
+    from array_position($1::bigint[], p.id) n
+)
+where p.id = any($1) and p.attempts = ($2::integer[])[array_position($1, p.id)] and p.state || '' = 'ready'

@@ -1,6 +1,9 @@
 -- queue/fail: rows that were not settled, by compare-and-set: a row that somebody else has handled meanwhile stays as it is.
+-- || '' makes the planner go by the primary key, not through the index of all ready rows.
 update order_worker.pending p
-set state = r.state, due = clock_timestamp() + r.delay * interval '1 second', attempts = p.attempts + r.counted, last_error = r.error
-from unnest($2::bigint[], $3::integer[], $4::text[], $5::float8[], $6::integer[], $7::text[])
-    as r (id, attempts, state, delay, counted, error)
-where p.queue = $1 and p.id = r.id and p.attempts = r.attempts and p.state = 'ready'
+set (state, due, attempts, last_error) = (
+    select ($3::text[])[n], clock_timestamp() + ($4::float8[])[n] * interval '1 second', p.attempts + ($5::integer[])[n],
+           ($6::text[])[n]
+    from array_position($1::bigint[], p.id) n
+)
+where p.id = any($1) and p.attempts = ($2::integer[])[array_position($1, p.id)] and p.state || '' = 'ready'

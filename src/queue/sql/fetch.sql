@@ -2,11 +2,12 @@
 -- whose key is in hand are passed over; rows behind a waiting or dead one of their key are blocked, so that the next read steps
 -- over them. No row of another's lane, and none at all once the lease has run out.
 with me as materialized (
-    select 1 from order_worker.workers where queue = $1 and worker = $2 and lease_until > clock_timestamp()
+    select array(select lane from order_worker.lanes where queue = $1 and owner = $2) as lanes
+    from order_worker.workers where queue = $1 and worker = $2 and lease_until > clock_timestamp()
 ), picked as materialized (
     select p.*
-    from unnest($3::smallint[], $4::bigint[]) as mine (lane, floor)
-    join order_worker.lanes l on l.queue = $1 and l.lane = mine.lane and l.owner = $2
+    from me
+    cross join unnest($3::smallint[], $4::bigint[]) as mine (lane, floor)
     cross join lateral (
         select r.id, r.day, r.lane, r.key, r.attempts, r.exposed, r.created_at,
                exists (
@@ -17,12 +18,13 @@ with me as materialized (
         from order_worker.pending r
         where r.queue = $1 and r.lane = mine.lane and r.state = 'ready' and r.id >= mine.floor and not r.key = any($5::text[])
         order by r.id
-        limit $6
+        limit $9
     ) p
-    where exists (select from me)
+    where mine.lane = any(me.lanes)
 ), blocked as (
-    update order_worker.pending b set state = 'blocked' from picked
-    where picked.behind and b.queue = $1 and b.id = picked.id and b.state = 'ready'
+    -- By id alone, whatever the planner believes about the rest.
+    update order_worker.pending b set state = case b.state when 'ready' then 'blocked' else b.state end
+    where b.queue = $1 and b.id = any(array(select id from picked where behind))
 ), chosen as materialized (
     select * from picked where not behind order by id limit $6
 ), noted as (

@@ -5,7 +5,7 @@ with due as (
     order by queue, due limit 2000
     for update skip locked
 ), promoted as (
-    update order_worker.pending p set state = 'ready' from due where p.queue = due.queue and p.id = due.id returning p.queue
+    update order_worker.pending set state = 'ready' where id = any(array(select id from due)) returning queue
 )
 select q.queue from unnest($1::text[]) q (queue)
 where exists (select from promoted where promoted.queue = q.queue)

@@ -17,7 +17,7 @@ with gone as (
         due = case when cardinality(gone.in_hand) = 1
                    then clock_timestamp() + least(300, power(2, least(p.exposed, 9))) * interval '1 second' else p.due end
     from gone
-    where p.queue = $1 and p.id = any(gone.in_hand) and p.state = 'ready'
+    where p.queue = $1 and p.id = any(gone.in_hand) and p.state || '' = 'ready' -- by the primary key
     returning p.id, gone.worker
 )
 insert into order_worker.exposures (queue, id, worker) select $1, id, worker from exposed

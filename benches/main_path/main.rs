@@ -1,0 +1,67 @@
+//! `make bench`: events per second and latency of the main path, next to a relay that does nothing, in one run.
+//!
+//! Two ways in and out: a stand-in sidecar in this process, and real daprd with real Redis. On each the relay and the worker
+//! take turns, so that what the machine does meanwhile hits both; the ratio is what can be compared between machines.
+
+// A benchmark may panic, and its table goes to stdout.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
+#![allow(missing_docs)]
+
+mod direct;
+mod figures;
+mod orders;
+mod relay;
+mod sidecars;
+
+use std::path::PathBuf;
+
+use figures::{Figures, table};
+
+/// The worker as it is shipped.
+const WORKER: &str = env!("CARGO_BIN_EXE_order-worker");
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug)]
+struct Size {
+    /// Turns of relay and worker; the table shows the median turn.
+    rounds: usize,
+    /// Events a turn at full speed against the stand-in; through daprd a quarter of it.
+    events: usize,
+}
+
+fn main() {
+    let mut args = std::env::args().skip(1).filter(|arg| arg != "--bench");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    match args.next().as_deref() {
+        Some("relay") => runtime.block_on(relay::serve(number(args.next()), number(args.next()))),
+        None => runtime.block_on(bench(Size { rounds: from_env("ROUNDS", 3), events: from_env("EVENTS", 20_000) })),
+        Some(other) => panic!("unknown argument `{other}`; sizes are set by ROUNDS and EVENTS"),
+    }
+}
+
+async fn bench(size: Size) {
+    let mut stand_in = [Figures::new("no-op relay"), Figures::new("order-worker")];
+    let mut daprd = [Figures::new("no-op relay"), Figures::new("order-worker")];
+    for round in 1..=size.rounds {
+        eprintln!("round {round} of {}: stand-in sidecar", size.rounds);
+        stand_in[0].add(direct::relay(size.events).await);
+        stand_in[1].add(direct::worker(size.events).await);
+        eprintln!("round {round} of {}: real daprd", size.rounds);
+        daprd[0].add(sidecars::relay(size.events / 4).await);
+        daprd[1].add(sidecars::worker(size.events / 4).await);
+    }
+    println!("{}", table(&[("stand-in sidecar", &stand_in), ("real daprd", &daprd)]));
+}
+
+/// This program, which is also the relay.
+fn this_program() -> PathBuf {
+    std::env::current_exe().unwrap()
+}
+
+fn number(argument: Option<String>) -> u16 {
+    argument.and_then(|text| text.parse().ok()).expect("a port")
+}
+
+fn from_env(name: &str, default: usize) -> usize {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|e| panic!("{name}={text}: {e}")))
+}
