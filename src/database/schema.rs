@@ -1,6 +1,6 @@
 //! Whether the schema and this binary go together.
 
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 
 use super::migrate::newest;
 
@@ -21,10 +21,14 @@ pub enum SchemaState {
 ///
 /// When the database does not answer.
 pub async fn schema_state(pool: &PgPool) -> Result<SchemaState, sqlx::Error> {
+    state(&mut *pool.acquire().await?).await
+}
+
+pub(super) async fn state(connection: &mut PgConnection) -> Result<SchemaState, sqlx::Error> {
     let (present,): (bool,) = sqlx::query_as(
         "select to_regclass('order_worker._sqlx_migrations') is not null and to_regclass('order_worker.schema_support') is not null",
     )
-    .fetch_one(pool)
+    .fetch_one(&mut *connection)
     .await?;
     if !present {
         return Ok(SchemaState::Older(format!(
@@ -36,7 +40,7 @@ pub async fn schema_state(pool: &PgPool) -> Result<SchemaState, sqlx::Error> {
         "select (select max(version) from order_worker._sqlx_migrations where success),
                 (select max(oldest_worker) from order_worker.schema_support)",
     )
-    .fetch_one(pool)
+    .fetch_one(connection)
     .await?;
     Ok(compare(version.unwrap_or(0), oldest.unwrap_or(0), newest()))
 }

@@ -7,6 +7,7 @@ mod crashes;
 mod health;
 mod incidents;
 mod main_path;
+mod migrations;
 mod outages;
 mod poison;
 mod replicas;
