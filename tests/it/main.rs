@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::float_cmp, missing_docs, reason = "a test that panics has said what is wrong")]
 
+mod adoption;
 mod cli;
 mod crashes;
 mod health;
@@ -9,7 +10,9 @@ mod incidents;
 mod main_path;
 mod migrations;
 mod outages;
+mod partitions;
 mod poison;
 mod replicas;
+mod roles;
 mod scene;
 mod shop;
