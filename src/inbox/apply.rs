@@ -24,6 +24,8 @@ use crate::queue::{Pace, Queue, Source, Wake, delay, look_again};
 use crate::telemetry::labels::{FailReason, Outcome, Topic};
 use crate::telemetry::{Metrics, spans, trace};
 
+/// Bytes of bodies in one transaction, beyond which no further event is taken.
+const MAX_BYTES: usize = 16 << 20;
 /// How long an event whose order is locked waits before the next look, at the most.
 const LONGEST_LOCKED: Duration = Duration::from_secs(1);
 /// How long an event whose order does not exist waits before the next look, at the most.
@@ -135,7 +137,8 @@ impl Applier {
         let error = match applied {
             Ok(Ok(())) => {
                 self.pace.success();
-                if in_hand.len() >= turn.limit {
+                let bytes: usize = in_hand.iter().map(|event| event.body.len()).sum();
+                if in_hand.len() >= turn.limit || bytes >= MAX_BYTES {
                     self.wake.look(Queue::Inbox);
                 }
                 return;
@@ -187,6 +190,7 @@ impl Applier {
         let mut tx = self.pool.begin().await?;
         *in_hand = sqlx::query_as(include_str!("sql/take.sql"))
             .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .bind(i64::try_from(MAX_BYTES).unwrap_or(i64::MAX))
             .fetch_all(&mut *tx)
             .await?;
         if in_hand.is_empty() {

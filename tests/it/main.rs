@@ -7,6 +7,8 @@ mod cli;
 mod crashes;
 mod health;
 mod incidents;
+mod ingress;
+mod large;
 mod main_path;
 mod migrations;
 mod outages;
