@@ -14,6 +14,7 @@ mod migrations;
 mod outages;
 mod partitions;
 mod poison;
+mod publisher;
 mod replicas;
 mod roles;
 mod scene;
