@@ -1,8 +1,13 @@
 //! Whether the schema and this binary go together.
 
-use sqlx::{PgConnection, PgPool};
+use std::time::Duration;
+
+use sqlx::{ConnectOptions, PgConnection, PgPool};
 
 use super::migrate::newest;
+
+/// How long a look on a connection of its own may take.
+const LONGEST_LOOK: Duration = Duration::from_secs(3);
 
 /// What the schema is to this binary.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +27,17 @@ pub enum SchemaState {
 /// When the database does not answer.
 pub async fn schema_state(pool: &PgPool) -> Result<SchemaState, sqlx::Error> {
     state(&mut *pool.acquire().await?).await
+}
+
+/// The same on a connection of its own, whose error says why there is none; a pool's says only that it waited in vain.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn schema_state_directly(pool: &PgPool) -> Result<SchemaState, sqlx::Error> {
+    let look = async { state(&mut pool.connect_options().connect().await?).await };
+    let late = |_| sqlx::Error::Io(std::io::Error::from(std::io::ErrorKind::TimedOut));
+    tokio::time::timeout(LONGEST_LOOK, look).await.map_err(late)?
 }
 
 pub(super) async fn state(connection: &mut PgConnection) -> Result<SchemaState, sqlx::Error> {
