@@ -68,6 +68,7 @@ pub(super) struct Taken {
     pub(super) day: NaiveDate,
     pub(super) age: f64,
     pub(super) topic: String,
+    pub(super) event_id: String,
     pub(super) body: Vec<u8>,
     pub(super) cause: String,
     pub(super) traceparent: Option<String>,
@@ -199,17 +200,18 @@ impl Applier {
         let taken_at = Instant::now();
         failpoint::reach("apply-after-take");
         // Open until it is committed.
-        let _processing: Vec<Span> = in_hand.iter_mut().map(continue_trace).collect();
+        let processing: Vec<Span> = in_hand.iter_mut().map(continue_trace).collect();
         let payments: Vec<Result<Payment, Undecodable>> =
             in_hand.iter().map(|event| decode(&event.topic, &event.body)).collect();
         let ids: BTreeSet<&str> = payments.iter().flatten().map(|payment| payment.order_id.as_str()).collect();
         let (mut orders, locked_elsewhere) = load(&mut tx, &ids).await?;
 
         let mut effects = Effects::default();
-        for (event, payment) in in_hand.iter().zip(&payments) {
+        for ((event, payment), span) in in_hand.iter().zip(&payments).zip(&processing) {
             let payment = match payment {
                 Ok(payment) => payment,
                 Err(undecodable) => {
+                    spans::failed(span, "undecodable");
                     self.metrics.event_failed(Topic::of(&event.topic), undecodable.fail_reason());
                     effects.postpone(event, "dead", Duration::ZERO, undecodable.to_string());
                     continue;
@@ -218,7 +220,7 @@ impl Applier {
             let age = Duration::from_secs_f64(event.age.max(0.0));
             match orders.get_mut(payment.order_id.as_str()) {
                 Some(order) => {
-                    processing(event, payment);
+                    span.in_scope(|| tell_processing(event, payment));
                     let decision = decide(order, payment, self.on_mismatch);
                     order.note(payment, &decision);
                     effects.judge(event, payment, decision);
@@ -272,13 +274,13 @@ impl Applier {
 }
 
 fn continue_trace(event: &mut Taken) -> Span {
-    let span = spans::process(&event.topic, &event.cause, event.traceparent.as_deref());
+    let span = spans::process(&event.topic, &event.event_id, event.traceparent.as_deref());
     event.traceparent = span.in_scope(|| trace::continue_trace(event.traceparent.as_deref()));
     span
 }
 
 /// The user's log line; operators grep for it.
-fn processing(event: &Taken, payment: &Payment) {
+fn tell_processing(event: &Taken, payment: &Payment) {
     let kind = payment.kind.as_str();
     tracing::info!(
         inbox_id = event.id, currency = %payment.currency,

@@ -106,7 +106,7 @@ impl Day {
         self.shop.has_settled(&self.plan, REDELIVERED).await;
         let announced = self.shop.count("select count(*) from order_worker.outbox where channel = 'dapr'").await;
         let received = || self.stack.subscriber.received().into_iter().map(|received| received.event_id);
-        let all = async || received().collect::<HashSet<_>>().len() as i64 >= announced;
+        let all = async || i64::try_from(received().collect::<HashSet<_>>().len()).unwrap() >= announced;
         wait::until("the subscriber to have received everything", REDELIVERED, all).await;
         // The stream's order, not the subscriber's: a sidecar delivers entries side by side.
         let stream: Vec<Seen> = self.stack.redis.stream(STATUS_CHANGED).await.iter().map(Seen::from).collect();

@@ -46,7 +46,7 @@ async fn a_hundred(name: &str, connection: impl Fn(&Scene) -> Callback) {
     join_all(orders.iter().map(|order| deliver(connection(&scene), large(order)))).await;
     scene.shop.settled(SOON * 2).await;
     let applied = "select count(*) from order_worker.inbox_outcomes where outcome = 'applied'";
-    assert_eq!(scene.shop.count(applied).await, COUNT as i64);
+    assert_eq!(scene.shop.count(applied).await, i64::try_from(COUNT).unwrap());
     let peak = peak(&scene.worker);
     assert!(peak < MOST_KIB, "{} MiB", peak >> 10);
 }

@@ -21,3 +21,4 @@ mod replicas;
 mod roles;
 mod scene;
 mod shop;
+mod traces;

@@ -78,7 +78,7 @@ impl Shop {
     /// Waits until every message of a plan was taken in, repetitions too, and nothing is left to do.
     pub async fn has_settled(&self, plan: &Plan, limit: Duration) {
         let deliveries = "select coalesce(sum(1 + duplicates), 0)::bigint from order_worker.inbox_status";
-        let all = async || self.count(deliveries).await >= plan.messages.len() as i64;
+        let all = async || self.count(deliveries).await >= i64::try_from(plan.messages.len()).unwrap();
         wait::until("all messages to be accepted", limit, all).await;
         self.settled(limit).await;
     }
