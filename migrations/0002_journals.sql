@@ -135,11 +135,13 @@ begin
 end $$;
 
 -- Drops the days of the journals older than `keep_bodies`. Bodies of rows that are not finished move to the default partition
--- first, in the same transaction. Returns the names of what was dropped.
+-- first, in the same transaction; those that were finished since are deleted there, with their outcomes. Returns the names of
+-- what was dropped.
 create function order_worker.drop_expired_partitions(keep_bodies interval) returns setof text
     language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
+    before date := (clock_timestamp() at time zone 'utc' - keep_bodies)::date;
     old record;
     queues text[];
 begin
@@ -155,7 +157,7 @@ begin
         where parent.relnamespace = 'order_worker'::regnamespace
           and parent.relname in ('inbox', 'inbox_outcomes', 'outbox', 'outbox_outcomes')
           and child.relname ~ '_[0-9]{8}$'
-          and to_date(right(child.relname, 8), 'YYYYMMDD') < (clock_timestamp() at time zone 'utc' - keep_bodies)::date
+          and to_date(right(child.relname, 8), 'YYYYMMDD') < before
         order by child.relname
     loop
         execute format('alter table order_worker.%I detach partition order_worker.%I', old.journal, old.name);
@@ -168,4 +170,13 @@ begin
         execute format('drop table order_worker.%I', old.name);
         return next old.name;
     end loop;
+    delete from order_worker.inbox_default d
+    where d.day < before and not exists (select from order_worker.pending p where p.queue = 'inbox' and p.id = d.id);
+    delete from order_worker.inbox_outcomes_default o
+    where o.day < before and not exists (select from order_worker.inbox_default d where d.day = o.day and d.id = o.id);
+    delete from order_worker.outbox_default d
+    where d.day < before
+      and not exists (select from order_worker.pending p where p.queue in ('dapr', 'warehouse') and p.id = d.id);
+    delete from order_worker.outbox_outcomes_default o
+    where o.day < before and not exists (select from order_worker.outbox_default d where d.day = o.day and d.id = o.id);
 end $$;

@@ -159,6 +159,13 @@ as $$
 declare
     variant text := coalesce(body ->> 'new_status', body ->> 'return_id', body ->> 'exchange_id', '');
 begin
+    if coalesce(topic, '') = '' or length(topic) > 255 or coalesce(cause, '') = '' or length(cause) > 255 then
+        raise exception 'announce: topic and cause have 1 to 255 characters' using errcode = 'invalid_parameter_value';
+    end if;
+    if jsonb_typeof(body) is distinct from 'object' then
+        raise exception 'announce: the body is a JSON object, not %', coalesce(jsonb_typeof(body), 'nothing')
+            using errcode = 'invalid_parameter_value';
+    end if;
     perform from public.orders o where o.id = announce.order_id for no key update;
     if not found then
         raise exception 'order % does not exist', order_id using errcode = 'foreign_key_violation';

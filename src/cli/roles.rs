@@ -29,7 +29,7 @@ pub(super) async fn migrate(
 ) -> Result<Vec<String>, Stop> {
     let report = database::migrate(owner.expose(), runtime.map(DatabaseUrl::expose), dry_run)
         .await
-        .map_err(|error| Stop::because(&error, ""))?;
+        .map_err(|error| Stop::because(&error, error.hint()))?;
     let (applied, granted) = if dry_run { ("would apply", "would grant") } else { ("applied", "granted") };
     let mut lines: Vec<String> =
         report.applied.iter().map(|(version, name)| format!("{applied} {version:04} {name}")).collect();

@@ -56,36 +56,49 @@ const CONTRACT: &[(&str, Columns)] = &[
 const TEXT: &[&str] = &["text", "character varying"];
 const TIME: &[&str] = &["timestamp with time zone"];
 
-/// Compares what exists with the contract. Returns a note for each table that is adopted.
+/// The one shared table that the worker adds rows to, and the columns that it gives a value.
+const WRITTEN: (&str, &[&str]) =
+    ("order_status_history", &["order_id", "old_status", "new_status", "reason", "notes", "created_at"]);
+
+/// A column that exists.
+#[derive(sqlx::FromRow)]
+struct Existing {
+    table_name: String,
+    name: String,
+    kind: String,
+    /// An insert that leaves it out fails.
+    required: bool,
+}
+
+/// Compares what exists with the contract. Returns the tables that exist.
 ///
 /// # Errors
 ///
 /// [`MigrateError::Contract`] with every difference.
-pub(super) async fn verify(connection: &mut PgConnection) -> Result<Vec<String>, MigrateError> {
-    let existing: Vec<(String, String, String)> = sqlx::query_as(
-        "select table_name::text, column_name::text, data_type::text from information_schema.columns where table_schema = 'public'",
-    )
-    .fetch_all(connection)
-    .await?;
-    let mut wrong = Vec::new();
-    let mut notes = Vec::new();
+pub(super) async fn verify(connection: &mut PgConnection) -> Result<Vec<&'static str>, MigrateError> {
+    let existing: Vec<Existing> = sqlx::query_as(include_str!("sql/columns.sql")).fetch_all(connection).await?;
+    let (mut adopted, mut wrong) = (Vec::new(), Vec::new());
     for (table, columns) in CONTRACT {
-        let present: Vec<_> = existing.iter().filter(|(name, ..)| name == table).collect();
+        let present: Vec<_> = existing.iter().filter(|column| column.table_name == *table).collect();
         if present.is_empty() {
             continue;
         }
-        notes.push(format!("public.{table} exists: adopted as it is"));
+        adopted.push(*table);
         for (column, types) in *columns {
-            match present.iter().find(|(_, name, _)| name == column) {
+            match present.iter().find(|present| present.name == *column) {
                 None => wrong.push(format!("public.{table} has no column {column} ({})", types[0])),
-                Some((.., kind)) if !types.contains(&kind.as_str()) => {
+                Some(Existing { kind, .. }) if !types.contains(&kind.as_str()) => {
                     wrong.push(format!("public.{table}.{column} is {kind}, {} is expected", types.join(" or ")));
                 }
                 Some(_) => {}
             }
         }
+        let unwritten = |column: &&&Existing| column.required && !WRITTEN.1.contains(&column.name.as_str());
+        for column in present.iter().filter(|_| *table == WRITTEN.0).filter(unwritten) {
+            wrong.push(format!("public.{table}.{} must have a default, the worker gives it no value", column.name));
+        }
     }
-    if wrong.is_empty() { Ok(notes) } else { Err(MigrateError::Contract(wrong)) }
+    if wrong.is_empty() { Ok(adopted) } else { Err(MigrateError::Contract(wrong)) }
 }
 
 /// Statuses of adopted orders that the machine does not know: payments for them are rejected, so they are said at once.
@@ -104,7 +117,7 @@ pub(super) async fn unknown_statuses(connection: &mut PgConnection) -> Result<Ve
     Ok(found
         .into_iter()
         .map(|(status, orders)| {
-            format!("{orders} orders have the unknown status `{status}`: payments for them are rejected")
+            format!("orders with the unknown status `{status}`: {orders}; payments for them are rejected")
         })
         .collect())
 }

@@ -6,11 +6,14 @@ use sqlx::migrate::Migrator;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use super::adopt;
+use super::schema::{self, SchemaState};
 
 static MIGRATOR: LazyLock<Migrator> = LazyLock::new(|| {
     let mut migrator = sqlx::migrate!("./migrations");
     migrator.dangerous_set_table_name("order_worker._sqlx_migrations");
     migrator.create_schema("order_worker");
+    // After a roll-back the schema is newer than this binary; whether they go together, `schema::state` says.
+    migrator.set_ignore_missing(true);
     migrator
 });
 
@@ -40,11 +43,30 @@ pub enum MigrateError {
     #[error("a migration")]
     Migration(#[from] sqlx::migrate::MigrateError),
     /// Shared tables that are not the ones of the contract.
-    #[error("the shared tables differ from the contract in migrations/README.md; nothing was changed:\n  {}", .0.join("\n  "))]
+    #[error("the shared tables differ from the contract in migrations/README.md; nothing was changed: {}", .0.join("; "))]
     Contract(Vec<String>),
+    /// The schema is too new for this binary.
+    #[error("{0}")]
+    Newer(String),
     /// A name that cannot be a role's.
     #[error("DATABASE_URL names no user, so that nobody can be granted the runtime rights")]
     NoUser,
+}
+
+impl MigrateError {
+    /// The way out; empty where the message says it.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Database(_) => {
+                "see that Postgres is there, and what MIGRATE_DATABASE_URL (or else DATABASE_URL) names; then run it again"
+            }
+            Self::Migration(_) => "a migration that failed has left nothing behind: mend the cause, then run it again",
+            Self::Contract(_) => "bring these columns to the contract, or rename the tables; then run it again",
+            Self::NoUser => "name the worker's role in DATABASE_URL",
+            Self::Newer(_) => "",
+        }
+    }
 }
 
 /// Migrates the database of `url`. `runtime_url`, when it names another user, is the worker's: it is granted the least rights.
@@ -57,8 +79,25 @@ pub async fn migrate(url: &str, runtime_url: Option<&str>, dry_run: bool) -> Res
     let options = super::options(url)?;
     let migrator_role = options.get_username().to_owned();
     let mut connection = PgConnection::connect_with(&options).await?;
-    let mut report = Report { notes: adopt::verify(&mut connection).await?, ..Report::default() };
+    if !dry_run {
+        // Until the session ends: of two that run at once the second waits here, and tells what it finds.
+        sqlx::query("select pg_advisory_lock(hashtext('order_worker.migrate'))").execute(&mut connection).await?;
+    }
+    let mut report = Report::default();
+    let adopted = adopt::verify(&mut connection).await?;
     let done = applied(&mut connection).await?;
+    if done.is_empty() {
+        report.notes.extend(adopted.iter().map(|table| format!("public.{table} exists: adopted as it is")));
+    }
+    if adopted.contains(&"orders") {
+        report.notes.extend(adopt::unknown_statuses(&mut connection).await?);
+    }
+    if let SchemaState::Newer(why) = schema::state(&mut connection).await? {
+        return Err(MigrateError::Newer(why));
+    }
+    if let Some(version) = done.iter().max().filter(|version| **version > newest()) {
+        report.notes.push(format!("the schema is at version {version}, newer than this order-worker: left as it is"));
+    }
     report.applied = MIGRATOR
         .iter()
         .filter(|migration| !done.contains(&migration.version))
@@ -74,7 +113,6 @@ pub async fn migrate(url: &str, runtime_url: Option<&str>, dry_run: bool) -> Res
     if let Some(role) = &report.granted {
         grant(&mut connection, role).await?;
     }
-    report.notes.extend(adopt::unknown_statuses(&mut connection).await?);
     connection.close().await?;
     Ok(report)
 }
@@ -96,6 +134,12 @@ async fn grant(connection: &mut PgConnection, role: &str) -> Result<(), MigrateE
     let quoted = format!("\"{}\"", role.replace('"', "\"\""));
     // A role cannot be a parameter; it is quoted as an identifier.
     let statements = include_str!("sql/grants.sql").replace(":role", &quoted);
-    sqlx::raw_sql(AssertSqlSafe(statements)).execute(connection).await?;
+    sqlx::raw_sql(AssertSqlSafe(statements)).execute(&mut *connection).await?;
+    let sequences: Vec<String> =
+        sqlx::query_scalar(include_str!("sql/sequences.sql")).fetch_all(&mut *connection).await?;
+    for sequence in sequences {
+        let usage = format!("grant usage on sequence {sequence} to {quoted}");
+        sqlx::raw_sql(AssertSqlSafe(usage)).execute(&mut *connection).await?;
+    }
     Ok(())
 }

@@ -14,7 +14,7 @@ use sqlx::{ConnectOptions, PgPool};
 
 pub use migrate::{MigrateError, Report, migrate};
 pub use partitions::maintain;
-pub use schema::{SchemaState, schema_state};
+pub use schema::{SchemaState, schema_state, schema_state_directly};
 
 use settings::Database;
 

@@ -1,8 +1,13 @@
 //! Whether the schema and this binary go together.
 
-use sqlx::PgPool;
+use std::time::Duration;
+
+use sqlx::{ConnectOptions, PgConnection, PgPool};
 
 use super::migrate::newest;
+
+/// How long a look on a connection of its own may take.
+const LONGEST_LOOK: Duration = Duration::from_secs(3);
 
 /// What the schema is to this binary.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,10 +26,25 @@ pub enum SchemaState {
 ///
 /// When the database does not answer.
 pub async fn schema_state(pool: &PgPool) -> Result<SchemaState, sqlx::Error> {
+    state(&mut *pool.acquire().await?).await
+}
+
+/// The same on a connection of its own, whose error says why there is none; a pool's says only that it waited in vain.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub async fn schema_state_directly(pool: &PgPool) -> Result<SchemaState, sqlx::Error> {
+    let look = async { state(&mut pool.connect_options().connect().await?).await };
+    let late = |_| sqlx::Error::Io(std::io::Error::from(std::io::ErrorKind::TimedOut));
+    tokio::time::timeout(LONGEST_LOOK, look).await.map_err(late)?
+}
+
+pub(super) async fn state(connection: &mut PgConnection) -> Result<SchemaState, sqlx::Error> {
     let (present,): (bool,) = sqlx::query_as(
         "select to_regclass('order_worker._sqlx_migrations') is not null and to_regclass('order_worker.schema_support') is not null",
     )
-    .fetch_one(pool)
+    .fetch_one(&mut *connection)
     .await?;
     if !present {
         return Ok(SchemaState::Older(format!(
@@ -36,7 +56,7 @@ pub async fn schema_state(pool: &PgPool) -> Result<SchemaState, sqlx::Error> {
         "select (select max(version) from order_worker._sqlx_migrations where success),
                 (select max(oldest_worker) from order_worker.schema_support)",
     )
-    .fetch_one(pool)
+    .fetch_one(connection)
     .await?;
     Ok(compare(version.unwrap_or(0), oldest.unwrap_or(0), newest()))
 }

@@ -80,16 +80,21 @@ impl Channel for Dapr {
         let request = self.request(row, traceparent.as_deref());
         let started = std::time::Instant::now();
         let mut client = self.client.clone();
-        let sent =
-            tracing::Instrument::instrument(tokio::time::timeout(self.timeout, client.publish_event(request)), span);
-        match sent.await {
+        let sending = tokio::time::timeout(self.timeout, client.publish_event(request));
+        match tracing::Instrument::instrument(sending, span.clone()).await {
             Ok(Ok(_)) => {
                 let since_cause = Duration::try_from_secs_f64(row.since_cause).unwrap_or_default();
                 self.metrics.announcement_published(since_cause + started.elapsed());
                 Verdict::Sent
             }
-            Ok(Err(status)) => verdict(&status),
-            Err(_) => Verdict::Unavailable(format!("no answer from the sidecar within {:?}", self.timeout)),
+            Ok(Err(status)) => {
+                spans::failed(&span, &format!("{:?}", status.code()));
+                verdict(&status)
+            }
+            Err(_) => {
+                spans::failed(&span, "timeout");
+                Verdict::Unavailable(format!("no answer from the sidecar within {:?}", self.timeout))
+            }
         }
     }
 

@@ -72,10 +72,19 @@ impl Channel for Warehouse {
         let span = spans::warehouse_call(method, row.traceparent.as_deref());
         let traceparent = span.in_scope(|| trace::continue_trace(row.traceparent.as_deref()));
         let answer = tokio::time::timeout(self.timeout, self.call(row, call, traceparent.as_deref()));
-        let verdict = match tracing::Instrument::instrument(answer, span).await {
-            Ok(Ok(())) => Verdict::Sent,
-            Ok(Err(status)) => verdict(&status),
-            Err(_) => Verdict::Unavailable(format!("no answer within {:?}", self.timeout)),
+        let verdict = match tracing::Instrument::instrument(answer, span.clone()).await {
+            Ok(Ok(())) => {
+                spans::answered(&span, Code::Ok);
+                Verdict::Sent
+            }
+            Ok(Err(status)) => {
+                spans::answered(&span, status.code());
+                verdict(&status)
+            }
+            Err(_) => {
+                spans::failed(&span, "timeout");
+                Verdict::Unavailable(format!("no answer within {:?}", self.timeout))
+            }
         };
         let result = match verdict {
             Verdict::Sent => WarehouseResult::Success,

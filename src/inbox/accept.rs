@@ -31,6 +31,7 @@ const WAITING: usize = 4096;
 #[derive(Clone, Debug)]
 pub struct Accept {
     requests: mpsc::Sender<Request>,
+    timeout: Duration,
 }
 
 /// Events that were not stored: Dapr is to deliver them again.
@@ -46,6 +47,8 @@ pub enum AcceptError {
 
 struct Request {
     events: Vec<Prepared>,
+    /// Until when it waits, for its turn and for the database.
+    deadline: Instant,
     done: oneshot::Sender<Result<(), AcceptError>>,
 }
 
@@ -72,9 +75,10 @@ impl Accept {
         if events.is_empty() {
             return Ok(());
         }
+        let deadline = Instant::now() + self.timeout;
         let events = events.into_iter().map(Prepared::new).collect();
         let (done, answer) = oneshot::channel();
-        self.requests.send(Request { events, done }).await.map_err(|_| AcceptError::Stopping)?;
+        self.requests.send(Request { events, deadline, done }).await.map_err(|_| AcceptError::Stopping)?;
         answer.await.map_err(|_| AcceptError::Stopping)?
     }
 }
@@ -105,20 +109,19 @@ impl Prepared {
 pub struct Acceptor {
     pool: PgPool,
     batch: usize,
-    timeout: Duration,
     wake: Wake,
     metrics: Metrics,
 }
 
 impl Acceptor {
-    /// An acceptor and the way into it. `batch` is the most events of one transaction, `timeout` how long it tries while the
-    /// database is away.
+    /// An acceptor and the way into it. `batch` is the most events of one transaction, `timeout` how long a request waits while
+    /// the database is away.
     #[must_use]
     pub fn start(pool: PgPool, batch: usize, timeout: Duration, wake: Wake, metrics: Metrics) -> Accept {
         let (requests, incoming) = mpsc::channel(WAITING);
-        let acceptor = Arc::new(Self { pool, batch, timeout, wake, metrics });
+        let acceptor = Arc::new(Self { pool, batch, wake, metrics });
         tokio::spawn(acceptor.run(incoming));
-        Accept { requests }
+        Accept { requests, timeout }
     }
 
     async fn run(self: Arc<Self>, mut incoming: mpsc::Receiver<Request>) {
@@ -155,9 +158,11 @@ impl Acceptor {
     }
 
     async fn commit(&self, requests: Vec<Request>) {
+        // The first has waited longest. With the database away those behind it are then answered in time too, turn by turn.
+        let deadline = requests.first().map_or_else(Instant::now, |request| request.deadline);
         let (events, answers): (Vec<_>, Vec<_>) = requests.into_iter().map(|r| (r.events, r.done)).unzip();
         let events: Vec<Prepared> = events.into_iter().flatten().collect();
-        let result = self.store(&events).await;
+        let result = self.store(&events, deadline).await;
         if result.is_ok() {
             self.wake.committed(Queue::Inbox);
             for event in &events {
@@ -171,16 +176,18 @@ impl Acceptor {
     }
 
     /// Tries until it is committed or the time is up. A COMMIT of unknown outcome is tried again: the key makes it a duplicate.
-    async fn store(&self, events: &[Prepared]) -> Result<(), AcceptError> {
-        let deadline = Instant::now() + self.timeout;
+    async fn store(&self, events: &[Prepared], deadline: Instant) -> Result<(), AcceptError> {
         let mut pause = Duration::from_millis(50);
         loop {
-            match self.store_once(events).await {
+            let Ok(stored) = tokio::time::timeout_at(deadline, self.store_once(events)).await else {
+                return Err(AcceptError::Away("no answer of the database in time".into()));
+            };
+            match stored {
                 Ok(()) => return Ok(()),
                 Err(error) if database::class(&error) == Class::Message && events.len() > 1 => {
                     // One of them cannot be stored as it came: each on its own, so that the others are not held up.
                     for event in events {
-                        Box::pin(self.store(std::slice::from_ref(event))).await?;
+                        Box::pin(self.store(std::slice::from_ref(event), deadline)).await?;
                     }
                     return Ok(());
                 }
@@ -189,7 +196,7 @@ impl Acceptor {
                     let refusal = Some((FailReason::Undecodable, reason));
                     let plain =
                         Prepared { state: "dead", refusal, order_id: None, payment_id: None, ..events[0].clone() };
-                    return Box::pin(self.store(&[plain])).await;
+                    return Box::pin(self.store(&[plain], deadline)).await;
                 }
                 Err(error) if Instant::now() + pause > deadline => return Err(AcceptError::Away(error.to_string())),
                 Err(error) => {

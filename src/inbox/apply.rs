@@ -24,6 +24,8 @@ use crate::queue::{Pace, Queue, Source, Wake, delay, look_again};
 use crate::telemetry::labels::{FailReason, Outcome, Topic};
 use crate::telemetry::{Metrics, spans, trace};
 
+/// Bytes of bodies in one transaction, beyond which no further event is taken.
+const MAX_BYTES: usize = 16 << 20;
 /// How long an event whose order is locked waits before the next look, at the most.
 const LONGEST_LOCKED: Duration = Duration::from_secs(1);
 /// How long an event whose order does not exist waits before the next look, at the most.
@@ -66,6 +68,7 @@ pub(super) struct Taken {
     pub(super) day: NaiveDate,
     pub(super) age: f64,
     pub(super) topic: String,
+    pub(super) event_id: String,
     pub(super) body: Vec<u8>,
     pub(super) cause: String,
     pub(super) traceparent: Option<String>,
@@ -135,7 +138,8 @@ impl Applier {
         let error = match applied {
             Ok(Ok(())) => {
                 self.pace.success();
-                if in_hand.len() >= turn.limit {
+                let bytes: usize = in_hand.iter().map(|event| event.body.len()).sum();
+                if in_hand.len() >= turn.limit || bytes >= MAX_BYTES {
                     self.wake.look(Queue::Inbox);
                 }
                 return;
@@ -187,6 +191,7 @@ impl Applier {
         let mut tx = self.pool.begin().await?;
         *in_hand = sqlx::query_as(include_str!("sql/take.sql"))
             .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .bind(i64::try_from(MAX_BYTES).unwrap_or(i64::MAX))
             .fetch_all(&mut *tx)
             .await?;
         if in_hand.is_empty() {
@@ -195,17 +200,18 @@ impl Applier {
         let taken_at = Instant::now();
         failpoint::reach("apply-after-take");
         // Open until it is committed.
-        let _processing: Vec<Span> = in_hand.iter_mut().map(continue_trace).collect();
+        let processing: Vec<Span> = in_hand.iter_mut().map(continue_trace).collect();
         let payments: Vec<Result<Payment, Undecodable>> =
             in_hand.iter().map(|event| decode(&event.topic, &event.body)).collect();
         let ids: BTreeSet<&str> = payments.iter().flatten().map(|payment| payment.order_id.as_str()).collect();
         let (mut orders, locked_elsewhere) = load(&mut tx, &ids).await?;
 
         let mut effects = Effects::default();
-        for (event, payment) in in_hand.iter().zip(&payments) {
+        for ((event, payment), span) in in_hand.iter().zip(&payments).zip(&processing) {
             let payment = match payment {
                 Ok(payment) => payment,
                 Err(undecodable) => {
+                    spans::failed(span, "undecodable");
                     self.metrics.event_failed(Topic::of(&event.topic), undecodable.fail_reason());
                     effects.postpone(event, "dead", Duration::ZERO, undecodable.to_string());
                     continue;
@@ -214,7 +220,7 @@ impl Applier {
             let age = Duration::from_secs_f64(event.age.max(0.0));
             match orders.get_mut(payment.order_id.as_str()) {
                 Some(order) => {
-                    processing(event, payment);
+                    span.in_scope(|| tell_processing(event, payment));
                     let decision = decide(order, payment, self.on_mismatch);
                     order.note(payment, &decision);
                     effects.judge(event, payment, decision);
@@ -268,13 +274,13 @@ impl Applier {
 }
 
 fn continue_trace(event: &mut Taken) -> Span {
-    let span = spans::process(&event.topic, &event.cause, event.traceparent.as_deref());
+    let span = spans::process(&event.topic, &event.event_id, event.traceparent.as_deref());
     event.traceparent = span.in_scope(|| trace::continue_trace(event.traceparent.as_deref()));
     span
 }
 
 /// The user's log line; operators grep for it.
-fn processing(event: &Taken, payment: &Payment) {
+fn tell_processing(event: &Taken, payment: &Payment) {
     let kind = payment.kind.as_str();
     tracing::info!(
         inbox_id = event.id, currency = %payment.currency,

@@ -77,7 +77,10 @@ impl Callback {
             event.traceparent = span.in_scope(|| trace::continue_trace(event.traceparent.as_deref()));
             receiving.push(span);
         }
-        self.accept.accept(events).await.map_err(|error| Status::unavailable(error.to_string()))
+        self.accept.accept(events).await.map_err(|error| {
+            receiving.iter().for_each(|span| spans::failed(span, "Unavailable"));
+            Status::unavailable(error.to_string())
+        })
     }
 
     async fn bulk(&self, request: Request<TopicEventBulkRequest>) -> Result<Response<TopicEventBulkResponse>, Status> {

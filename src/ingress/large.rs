@@ -1,7 +1,9 @@
 //! Bounds the memory of large messages: at most so many of them are read at once, the others wait in the sender.
 //!
-//! A message is large once 64 KiB of it were read. It then takes one slot for its whole size, so that two half-read messages
-//! never wait for each other; the slot is free when the call is answered. Small messages are bounded by the number of streams.
+//! A message is large when its header says more than 64 KiB, or that much of it was read. It then takes one slot for its whole
+//! size, so that two half-read messages never wait for each other; the slot is free when the call is answered. It waits before
+//! its header is handed on, since the decoder makes room for the whole message at once. Small messages are bounded by the number
+//! of streams.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -66,8 +68,8 @@ where
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let slot = Slot::default();
-        let metered =
-            |inner| Metered { inner, read: 0, slots: Arc::clone(&self.slots), waiting: None, slot: slot.clone() };
+        let (slots, shared) = (Arc::clone(&self.slots), Arc::clone(&slot));
+        let metered = |inner| Metered { inner, read: 0, slots, waiting: None, held: None, slot: shared };
         let answer = self.inner.call(request.map(|body| Body::new(metered(body))));
         Box::pin(async move {
             let answer = answer.await;
@@ -82,7 +84,30 @@ struct Metered {
     read: usize,
     slots: Arc<Semaphore>,
     waiting: Option<BoxFuture<'static, Result<OwnedSemaphorePermit, AcquireError>>>,
+    /// What showed that the message is large: handed on once there is a slot.
+    held: Option<Frame<Bytes>>,
     slot: Slot,
+}
+
+impl Metered {
+    fn has_slot(&self) -> bool {
+        self.slot.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// Counts what was read; whether the message is large by that, or by what its header says.
+    fn is_large(&mut self, data: &Bytes) -> bool {
+        let told = if self.read == 0 { told_size(data) } else { 0 };
+        self.read += data.len();
+        self.read.max(told) > LARGE
+    }
+}
+
+/// The size that a gRPC message's header (a byte of flags, four of length) tells; 0 where it is not whole.
+fn told_size(data: &[u8]) -> usize {
+    match data {
+        [_, a, b, c, d, ..] => u32::from_be_bytes([*a, *b, *c, *d]) as usize,
+        _ => 0,
+    }
 }
 
 impl http_body::Body for Metered {
@@ -90,30 +115,41 @@ impl http_body::Body for Metered {
     type Error = Status;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        if self.read >= LARGE {
-            let slots = Arc::clone(&self.slots);
-            let waiting = self.waiting.get_or_insert_with(|| Box::pin(slots.acquire_owned()));
-            let permit =
-                ready!(waiting.as_mut().poll(cx)).map_err(|_| Status::unavailable("the worker is stopping"))?;
-            self.slot.lock().unwrap_or_else(PoisonError::into_inner).replace(permit);
-            self.waiting = None;
-            self.read = 0;
+        if self.held.is_none() {
+            let frame = match ready!(Pin::new(&mut self.inner).poll_frame(cx)) {
+                Some(Ok(frame)) => frame,
+                end => return Poll::Ready(end),
+            };
+            let large = !self.has_slot() && frame.data_ref().is_some_and(|data| self.is_large(data));
+            if !large {
+                return Poll::Ready(Some(Ok(frame)));
+            }
+            self.held = Some(frame);
         }
-        let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
-        let has_slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner).is_some();
-        if let Some(Ok(frame)) = &frame
-            && !has_slot
-        {
-            self.read += frame.data_ref().map_or(0, Bytes::len);
-        }
-        Poll::Ready(frame)
+        let slots = Arc::clone(&self.slots);
+        let waiting = self.waiting.get_or_insert_with(|| Box::pin(slots.acquire_owned()));
+        let permit = ready!(waiting.as_mut().poll(cx)).map_err(|_| Status::unavailable("the worker is stopping"))?;
+        self.slot.lock().unwrap_or_else(PoisonError::into_inner).replace(permit);
+        self.waiting = None;
+        Poll::Ready(self.held.take().map(Ok))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.held.is_none() && self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        if self.held.is_none() { self.inner.size_hint() } else { SizeHint::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::told_size;
+
+    #[test]
+    fn a_header_tells_the_size_of_its_message() {
+        assert_eq!(told_size(&[0, 0, 1, 0, 1, 9, 9]), 65_537);
+        assert_eq!(told_size(&[0, 0, 1, 0]), 0);
     }
 }

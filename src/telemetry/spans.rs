@@ -1,14 +1,14 @@
 //! The spans of the worker, named and tagged by OpenTelemetry's semantic conventions for messaging
 //! and RPC, in one place so that they stay alike.
 //!
-//! Each takes the `traceparent` that its row or request carries. A step that fails records
-//! `otel.status_code = "ERROR"` and `error.type` on its span.
+//! Each takes the `traceparent` that its row or request carries. A step that fails is marked by [`failed`].
 //!
 //! ```text
 //! publisher ── receive payment.confirmed ── process payment.confirmed ─┬─ send orders.order.status_changed ── subscriber
 //!                                                                      └─ warehouse.v1.WarehouseService/ConfirmReservation
 //! ```
 
+use tonic::Code;
 use tracing::Span;
 use tracing::field::Empty;
 
@@ -75,7 +75,7 @@ pub fn send(topic: &str, event_id: &str, traceparent: Option<&str>) -> Span {
     span
 }
 
-/// Calling the warehouse. `rpc.grpc.status_code` is recorded by the caller when the answer is there.
+/// Calling the warehouse; see [`answered`].
 #[must_use]
 pub fn warehouse_call(method: WarehouseMethod, traceparent: Option<&str>) -> Span {
     let method = method.rpc();
@@ -92,6 +92,20 @@ pub fn warehouse_call(method: WarehouseMethod, traceparent: Option<&str>) -> Spa
     );
     trace::set_parent(&span, traceparent);
     span
+}
+
+/// The warehouse answered with `code`.
+pub fn answered(call: &Span, code: Code) {
+    call.record("rpc.grpc.status_code", i32::from(code));
+    if code != Code::Ok {
+        failed(call, &format!("{code:?}"));
+    }
+}
+
+/// The step failed. `kind` is one of few: the name of a gRPC code, `timeout`, `undecodable`.
+pub fn failed(step: &Span, kind: &str) {
+    step.record("otel.status_code", "ERROR");
+    step.record("error.type", kind);
 }
 
 #[cfg(test)]
@@ -116,7 +130,7 @@ mod tests {
             ] {
                 let span = step(stored.as_deref());
                 stored = span.in_scope(|| trace::continue_trace(stored.as_deref()));
-                span.record("otel.status_code", "ERROR");
+                failed(&span, "Internal");
             }
         });
         let spans = traced.spans();

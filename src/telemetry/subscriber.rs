@@ -82,6 +82,7 @@ where
     let traces = tracing_opentelemetry::layer()
         .with_tracer(provider.tracer("order-worker"))
         .with_location(false)
+        .with_tracked_inactivity(false)
         .with_threads(false)
         .with_target(false)
         .with_level(false)

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 pub use mode::{Mode, UnknownMode};
 
 use crate::config::Config;
-use crate::database::{self, SchemaState, schema_state};
+use crate::database::{self, SchemaState, schema_state_directly};
 use crate::telemetry::{self, Metrics, TelemetryError};
 use parts::Parts;
 
@@ -69,18 +69,30 @@ pub async fn run(config: Config, mode: Mode) -> Result<(), WorkerError> {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), mode = %mode, "order-worker starts");
     let done = run_until(config, mode, stop).await;
     match &done {
-        Ok(()) => tracing::info!("order-worker stopped: nothing is in hand"),
+        Ok(Ended::Finished) => tracing::info!("order-worker stopped: nothing is in hand"),
+        Ok(Ended::CutOff) => {
+            tracing::warn!("order-worker stopped: what was in hand is sent again by the next worker, under its ids")
+        }
         Err(error) => tracing::error!("order-worker ends: error={}", telemetry::chain(error)),
     }
     telemetry.shutdown().await;
-    done
+    done.map(|_| ())
 }
 
-async fn run_until(config: Config, mode: Mode, stop: CancellationToken) -> Result<(), WorkerError> {
+/// How a worker came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    /// Nothing is in hand.
+    Finished,
+    /// Something still hung at the end of the grace period.
+    CutOff,
+}
+
+async fn run_until(config: Config, mode: Mode, stop: CancellationToken) -> Result<Ended, WorkerError> {
     let parts = Parts::new(config, mode, Metrics::new()?)?;
     parts.start_admin(&stop).await?;
     if stoppable(&stop, parts.await_schema()).await.transpose()?.is_none() {
-        return Ok(());
+        return Ok(Ended::Finished);
     }
     parts.run(&stop).await
 }
@@ -90,7 +102,7 @@ impl Parts {
     async fn await_schema(&self) -> Result<(), WorkerError> {
         let mut said = String::new();
         loop {
-            let awaited = match schema_state(self.pool()).await {
+            let awaited = match schema_state_directly(self.pool()).await {
                 Ok(SchemaState::Fits) => return Ok(()),
                 Ok(SchemaState::Newer(why)) => return Err(WorkerError::Schema(why)),
                 Ok(SchemaState::Older(why)) => format!("Waiting for the schema: {why}"),

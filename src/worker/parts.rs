@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::{Channel, Endpoint};
 
-use super::{Mode, WorkerError};
+use super::{Ended, Mode, WorkerError};
 use crate::admin::{self, Subscriptions};
 use crate::config::service::Redis;
 use crate::config::{Config, GrpcEndpoint, ListenAddr};
@@ -22,6 +22,9 @@ use crate::ingress::{self, Callback};
 use crate::queue::settings::Drain;
 use crate::queue::{self, Backend, Lanes, Outgoing, Pace, Queue, Wake};
 use crate::telemetry::Metrics;
+
+/// What the queues have to put down their work when the grace period was used up before them.
+const LAST_MOMENT: Duration = Duration::from_secs(1);
 
 /// What a worker is made of.
 #[derive(Debug)]
@@ -102,7 +105,7 @@ impl Parts {
     }
 
     /// Runs the queues, and the event server where the mode has one, until `stop`; then brings everything to its end.
-    pub(super) async fn run(&self, stop: &CancellationToken) -> Result<(), WorkerError> {
+    pub(super) async fn run(&self, stop: &CancellationToken) -> Result<Ended, WorkerError> {
         let settings = &self.config.worker;
         if self.mode.runs_jobs() {
             tracing::info!("Starting cron jobs...");
@@ -141,7 +144,9 @@ impl Parts {
         ));
 
         let draining = CancellationToken::new();
-        let mut monitor = Monitor::new().shutdown_timeout(settings.shutdown.grace).should_restart(|worker, error| {
+        // The grace period is one for all, and kept here; apalis only has to end if this does not.
+        let longest = settings.shutdown.grace + 2 * LAST_MOMENT;
+        let mut monitor = Monitor::new().shutdown_timeout(longest).should_restart(|worker, error| {
             tracing::error!(worker = worker.name(), "Queue worker failed, it is started again: error={error}");
             !worker.is_shutting_down()
         });
@@ -158,25 +163,35 @@ impl Parts {
         }
         let monitor = register(register(monitor, dapr), warehouse);
         let drained = draining.clone();
-        let queues = tokio::spawn(monitor.run_with_signal(async move {
+        let mut queues = tokio::spawn(monitor.run_with_signal(async move {
             drained.cancelled().await;
             Ok(())
         }));
 
-        let served = within_grace(stop, settings.shutdown.grace, self.serve_events(stop)).await;
+        let over = grace_over(stop, settings.shutdown.grace);
+        let served = until_over(&over, self.serve_events(stop)).await;
         // No new event comes in: what is in hand is finished.
         self.condition.send_replace(Condition::bad("stopping"));
         draining.cancel();
-        let ended = queues.await;
+        let ended = tokio::select! {
+            ended = &mut queues => Some(ended),
+            () = async { over.cancelled().await; tokio::time::sleep(LAST_MOMENT).await } => None,
+        };
         keep.cancel();
         let _ = background.await;
-        // A session that hangs is the database's to end.
-        let _ = tokio::time::timeout(Duration::from_secs(1), self.pool.close()).await;
+        if ended.is_some() {
+            // A session that hangs is the database's to end.
+            let _ = tokio::time::timeout(LAST_MOMENT, self.pool.close()).await;
+        } else {
+            tracing::warn!("Sends still hang at the end of the grace period: they are cut off");
+            queues.abort();
+        }
         served?;
         match ended {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(WorkerError::Runtime(error.to_string())),
-            Err(error) => Err(WorkerError::Runtime(error.to_string())),
+            None => Ok(Ended::CutOff),
+            Some(Ok(Ok(()))) => Ok(Ended::Finished),
+            Some(Ok(Err(error))) => Err(WorkerError::Runtime(error.to_string())),
+            Some(Err(error)) => Err(WorkerError::Runtime(error.to_string())),
         }
     }
 
@@ -245,19 +260,25 @@ async fn background(
     }
 }
 
-/// Ends the work at the latest when the grace period after `stop` is over.
-async fn within_grace(
-    stop: &CancellationToken,
-    grace: Duration,
-    work: impl Future<Output = Result<(), WorkerError>>,
-) -> Result<(), WorkerError> {
-    let late = async {
+/// Is cancelled when the grace period after `stop` is over.
+fn grace_over(stop: &CancellationToken, grace: Duration) -> CancellationToken {
+    let over = CancellationToken::new();
+    let (stop, end) = (stop.clone(), over.clone());
+    tokio::spawn(async move {
         stop.cancelled().await;
         tokio::time::sleep(grace).await;
-    };
+        end.cancel();
+    });
+    over
+}
+
+async fn until_over(
+    over: &CancellationToken,
+    work: impl Future<Output = Result<(), WorkerError>>,
+) -> Result<(), WorkerError> {
     tokio::select! {
         done = work => done,
-        () = late => {
+        () = over.cancelled() => {
             tracing::warn!("Calls of Dapr still hang at the end of the grace period: they are cut off, Dapr delivers again");
             Ok(())
         }

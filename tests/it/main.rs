@@ -2,13 +2,23 @@
 
 #![allow(clippy::unwrap_used, clippy::float_cmp, missing_docs, reason = "a test that panics has said what is wrong")]
 
+mod adoption;
+mod awaited;
 mod cli;
 mod crashes;
 mod health;
 mod incidents;
+mod ingress;
+mod large;
+mod lifecycle;
 mod main_path;
+mod migrations;
 mod outages;
+mod partitions;
 mod poison;
+mod publisher;
 mod replicas;
+mod roles;
 mod scene;
 mod shop;
+mod traces;

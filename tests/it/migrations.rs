@@ -1,0 +1,196 @@
+//! `order-worker migrate`, and a worker that meets a schema which is not there yet, or is newer than itself.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rig::postgres::Postgres;
+use rig::stack::Direct;
+use rig::wait;
+use rig::worker::{Worker, WorkerSpec, run};
+use sqlx::{AssertSqlSafe, Executor, SqlSafeStr};
+use tokio::net::TcpStream;
+
+use crate::main_path::WORKER;
+use crate::scene::SOON;
+use crate::shop::Shop;
+
+/// What a run of `order-worker migrate` came to.
+#[derive(Debug)]
+pub struct Migrated {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Migrated {
+    /// Runs `order-worker migrate` with these arguments and variables.
+    pub async fn run(args: &[&str], env: &[(&str, &str)]) -> Migrated {
+        let args: Vec<&str> = ["migrate"].iter().chain(args).copied().collect();
+        let output = run(WORKER, &args, env).await;
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Migrated { code: output.status.code().unwrap(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+
+    /// Of one database, which has to succeed.
+    #[track_caller]
+    pub fn of(url: &str) -> impl Future<Output = String> {
+        let place = std::panic::Location::caller();
+        async move {
+            let migrated = Migrated::run(&[], &[("DATABASE_URL", url)]).await;
+            assert_eq!(migrated.code, 0, "at {place}: {}", migrated.stderr);
+            migrated.stdout
+        }
+    }
+}
+
+/// An empty database and its URL.
+async fn empty(name: &str) -> (String, Shop) {
+    let url = Postgres::shared().await.database(name).await;
+    let shop = Shop::open(&url).await;
+    (url, shop)
+}
+
+const RELATIONS: &str = "select count(*) from pg_class where relnamespace in (
+    select oid from pg_namespace where nspname in ('public', 'order_worker'))";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_migrations_at_once_both_succeed_and_make_the_schema_once() {
+    let (url, shop) = empty("at_once").await;
+    let (first, second) = tokio::join!(Migrated::of(&url), Migrated::of(&url));
+    let applied = |out: &String| out.lines().filter(|line| line.starts_with("applied ")).count();
+    let mut counts = [applied(&first), applied(&second)];
+    counts.sort_unstable();
+    assert_eq!(counts, [0, 6], "one applies all, the other finds it done:\n{first}{second}");
+    assert_eq!(shop.count("select count(*) from order_worker._sqlx_migrations where success").await, 6);
+    assert_eq!(Migrated::of(&url).await, "the schema is up to date\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_tells_what_it_would_do_and_changes_nothing() {
+    let (url, shop) = empty("dry_run").await;
+    shop.execute("create role dry_run_worker login").await;
+    let owner = [("MIGRATE_DATABASE_URL", url.as_str()), ("DATABASE_URL", "postgres://dry_run_worker@127.0.0.1/x")];
+    let would = Migrated::run(&["--dry-run"], &owner).await;
+    assert_eq!((would.code, would.stderr.as_str()), (0, ""));
+    let lines: Vec<&str> = would.stdout.lines().collect();
+    assert_eq!(lines[..2], ["would apply 0001 shared tables", "would apply 0002 journals"]);
+    assert_eq!(lines[6..], ["would grant the runtime rights to dry_run_worker"]);
+    assert_eq!(shop.count(RELATIONS).await, 0);
+    assert_eq!(shop.count("select count(*) from pg_namespace where nspname = 'order_worker'").await, 0);
+
+    Migrated::of(&url).await;
+    let then = Migrated::run(&["--dry-run"], &[("DATABASE_URL", &url)]).await;
+    assert_eq!((then.code, then.stdout.as_str()), (0, "the schema is up to date\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_away_is_told_in_one_line_with_a_hint() {
+    let away = [("DATABASE_URL", "postgres://owner:hunter2@127.0.0.1:1/orders")];
+    let migrated = Migrated::run(&[], &away).await;
+    assert_eq!((migrated.code, migrated.stdout.as_str()), (1, ""));
+    let lines: Vec<&str> = migrated.stderr.lines().collect();
+    assert_eq!(lines.len(), 2, "{}", migrated.stderr);
+    assert!(lines[0].contains("onnection refused") && lines[1].starts_with("hint: "), "{}", migrated.stderr);
+    assert!(!migrated.stderr.contains("hunter2"), "{}", migrated.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_comes_before_the_schema_waits_for_it_and_goes_on_by_itself() {
+    let mut direct = Direct::start("before", WORKER).await;
+    let (url, _) = empty("before_schema").await;
+    direct.worker.database_url = url.clone();
+    let worker = Worker::spawn(direct.worker.clone());
+    let line = "Waiting for the schema: no schema yet, version 6 is needed: run `order-worker migrate`";
+    wait::until_or("the log line", SOON, || worker.log_tail(), async || worker.logs().contains(line)).await;
+    assert_eq!(worker.get("/healthz").await.unwrap().0, 200);
+    let (ready, why) = worker.get("/readyz").await.unwrap();
+    assert_eq!(ready, 503, "{why}");
+    let says = async || worker.get("/readyz").await.is_ok_and(|(_, why)| why.contains("run `order-worker migrate`"));
+    wait::until("/readyz to say why", SOON, says).await;
+    assert!(TcpStream::connect(("127.0.0.1", worker.eventbus_port())).await.is_err(), "the event port is open");
+
+    Migrated::of(&url).await;
+    worker.wait_ready().await;
+    TcpStream::connect(("127.0.0.1", worker.eventbus_port())).await.unwrap();
+    assert_eq!(worker.logs().matches("Waiting for the schema").count(), 1, "said once");
+}
+
+/// A migrated database whose schema says that it is version 99, for workers that know version `oldest` at the least.
+async fn newer(name: &str, oldest: i64) -> Direct {
+    let direct = Direct::start(name, WORKER).await;
+    let shop = Shop::open(&direct.worker.database_url).await;
+    shop.execute(&format!(
+        "insert into order_worker._sqlx_migrations (version, description, success, checksum, execution_time)
+         values (99, 'of a later worker', true, '', 0);
+         update order_worker.schema_support set oldest_worker = {oldest}"
+    ))
+    .await;
+    direct
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schema_that_supports_this_worker_no_longer_ends_it() {
+    let direct = newer("unsupported", 99).await;
+    let worker = Worker::spawn(direct.worker.clone());
+    let status = worker.wait_exit(SOON).await;
+    let line = "schema version 99 wants a worker that knows version 99, this one knows 6: deploy a newer worker";
+    let last = worker.logs().lines().last().unwrap_or_default().to_owned();
+    assert_eq!((status.code(), last), (Some(1), format!("order-worker: error: {line}")));
+
+    let migrated = Migrated::run(&[], &[("DATABASE_URL", &direct.worker.database_url)]).await;
+    assert_eq!((migrated.code, migrated.stderr), (1, format!("order-worker: error: {line}\n")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newer_schema_that_still_supports_this_worker_is_used_and_left_as_it_is() {
+    let direct = newer("supported", 1).await;
+    let (worker, _) = direct.worker().await;
+    assert!(!worker.logs().contains("schema"), "{}", worker.log_tail());
+    // As after a roll-back: the older release's job migrates again.
+    let said = Migrated::of(&direct.worker.database_url).await;
+    let note = "note: the schema is at version 99, newer than this order-worker: left as it is\n";
+    assert_eq!(said, format!("the schema is up to date\n{note}"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_stops_while_it_waits_for_the_schema() {
+    let (url, _) = empty("never_migrated").await;
+    let worker = Worker::spawn(WorkerSpec::new(WORKER, &url, 1));
+    wait::until("it to wait", SOON, async || worker.logs().contains("Waiting for the schema")).await;
+    worker.terminate();
+    assert_eq!(worker.wait_exit(Duration::from_secs(10)).await.code(), Some(0));
+}
+
+/// Every `.sql` file below `src`.
+fn statements(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            statements(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "sql") {
+            found.push(path);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_statement_in_a_file_can_be_prepared_and_begins_with_its_name() {
+    let direct = Direct::start("statements", WORKER).await;
+    let shop = Shop::open(&direct.worker.database_url).await;
+    let mut files = Vec::new();
+    statements(Path::new("src"), &mut files);
+    assert!(files.len() > 15, "{files:?}");
+    let mut connection = shop.pool.acquire().await.unwrap();
+    for file in files {
+        let sql = std::fs::read_to_string(&file).unwrap();
+        let folder = file.parent().and_then(Path::parent).and_then(Path::file_name).unwrap().to_str().unwrap();
+        let name = format!("-- {folder}/{}: ", file.file_stem().unwrap().to_str().unwrap());
+        assert!(sql.starts_with(&name), "{} begins with another comment than {name:?}", file.display());
+        // Several statements, with a role's name in them: run by every migration of a test with two roles.
+        if name.contains("/grants:") {
+            continue;
+        }
+        let prepared = connection.prepare(AssertSqlSafe(sql).into_sql_str()).await;
+        assert!(prepared.is_ok(), "{}: {:?}", file.display(), prepared.err());
+    }
+}

@@ -1,0 +1,141 @@
+//! Two roles: the migrator owns everything, the worker may do its work and no more.
+
+use rig::postgres::Postgres;
+use rig::stack::Direct;
+use rig::wait;
+use sqlx::AssertSqlSafe;
+
+use crate::main_path::WORKER;
+use crate::migrations::Migrated;
+use crate::scene::{SOON, confirmation};
+use crate::shop::Shop;
+
+/// A database of the role `<name>_owner`, migrated by it for the role `<name>_worker`.
+struct Roles {
+    owner: Shop,
+    worker: Shop,
+    worker_url: String,
+    said: String,
+}
+
+/// `own_tables` are made by the owner before the migration.
+async fn two_roles(name: &str, own_tables: &str) -> Roles {
+    let postgres = Postgres::shared().await;
+    let database = postgres.database(name).await.rsplit('/').next().unwrap().to_owned();
+    let (owner, worker) = (format!("{name}_owner"), format!("{name}_worker"));
+    let superuser = Shop::open(&postgres.url(&database)).await;
+    superuser
+        .execute(&format!(
+            "create role {owner} login; create role {worker} login; alter database {database} owner to {owner}"
+        ))
+        .await;
+    let (owner_url, worker_url) = (postgres.url_as(&owner, &database), postgres.url_as(&worker, &database));
+    let owner = Shop::open(&owner_url).await;
+    if !own_tables.is_empty() {
+        owner.execute(own_tables).await;
+    }
+    let env = [("MIGRATE_DATABASE_URL", owner_url.as_str()), ("DATABASE_URL", worker_url.as_str())];
+    let migrated = Migrated::run(&[], &env).await;
+    assert_eq!(migrated.code, 0, "{}", migrated.stderr);
+    Roles { owner, worker: Shop::open(&worker_url).await, worker_url, said: migrated.stdout }
+}
+
+/// The main path as the runtime role: applied, announced, confirmed at the warehouse, partitions made.
+async fn works(name: &str, roles: &Roles) {
+    roles.owner.place_one("o1").await;
+    // Tomorrow's partition is missing: the worker, which may create nothing, has it made.
+    let tomorrow = "order_worker.inbox_' || to_char(order_worker.today() + 1, 'YYYYMMDD')";
+    roles.owner.execute(&format!("do $$ begin execute 'drop table {tomorrow}; end $$")).await;
+    let mut direct = Direct::start(name, WORKER).await;
+    direct.worker.database_url = roles.worker_url.clone();
+    direct.worker = direct.worker.env("ORDER_DATA_REDIS_ADDR", "");
+    let (worker, callback) = direct.worker().await;
+    callback.event(&confirmation("e1", "p1", "o1")).await.unwrap();
+    roles.worker.settled(SOON).await;
+    assert_eq!(roles.worker.history("o1").await, ["payment_confirmed"], "{}", worker.log_tail());
+    assert_eq!(direct.sidecar.count(), 1);
+    assert_eq!(direct.warehouse.confirmed().len(), 1);
+    let status = "select reservation_status from order_items where order_id = $1";
+    assert_eq!(roles.worker.text(status, "o1").await, "confirmed");
+    let made = format!("select count(*) from pg_class where oid = to_regclass('{tomorrow})");
+    let made = async || {
+        let counted = sqlx::query_scalar::<_, i64>(AssertSqlSafe(made.clone())).fetch_one(&roles.owner.pool).await;
+        counted.unwrap() == 1
+    };
+    wait::until_or("tomorrow's partition", SOON, || worker.log_tail(), made).await;
+    worker.terminate();
+    assert!(worker.wait_exit(SOON).await.success());
+    let complaints: Vec<_> = worker
+        .logs()
+        .lines()
+        .filter(|line| line.contains(" WARN ") || line.contains(" ERROR "))
+        .map(str::to_owned)
+        .collect();
+    assert!(complaints.is_empty(), "{complaints:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_runtime_role_passes_the_main_path() {
+    let roles = two_roles("least_rights", "").await;
+    assert!(roles.said.contains("granted the runtime rights to least_rights_worker\n"), "{}", roles.said);
+    works("least_path", &roles).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_runtime_role_may_use_the_serial_of_an_adopted_history() {
+    let own = "create table orders (id text primary key, order_number text, user_id text, status text, payment_method text,
+                   delivered boolean, currency text, total_amount numeric, created_at timestamptz, updated_at timestamptz);
+               create table order_status_history (id bigserial primary key, order_id text, old_status text, new_status text,
+                   reason text, notes text, created_at timestamptz)";
+    works("serial_path", &two_roles("serial", own).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_runtime_role_can_neither_rewrite_what_was_written_nor_change_tables() {
+    let roles = two_roles("refused", "").await;
+    let mut statements: Vec<String> = vec![
+        "delete from orders".into(),
+        "delete from order_status_history".into(),
+        "update order_status_history set reason = ''".into(),
+        "delete from order_worker.inbox_keys".into(),
+        "update order_worker.legal_moves set new_status = 'delivered'".into(),
+        "update order_worker.schema_support set oldest_worker = 0".into(),
+        "delete from order_worker.payment_facts".into(),
+        "drop schema order_worker cascade".into(),
+        "create table public.mine (id int)".into(),
+        "create table order_worker.mine (id int)".into(),
+        "create or replace function order_worker.today() returns date language sql return date '2020-01-01'".into(),
+    ];
+    for journal in ["inbox", "outbox", "inbox_outcomes", "outbox_outcomes"] {
+        statements.push(format!("update order_worker.{journal} set id = 0"));
+        statements.push(format!("delete from order_worker.{journal}"));
+        statements.push(format!("delete from order_worker.{journal}_default"));
+        statements.push(format!("truncate order_worker.{journal}"));
+    }
+    for table in ["public.orders", "order_worker.inbox", "order_worker.pending"] {
+        statements.push(format!("drop table {table}"));
+        statements.push(format!("alter table {table} add column mine int"));
+        statements.push(format!("create index on {table} (id)"));
+    }
+    for statement in statements {
+        let refused = sqlx::raw_sql(AssertSqlSafe(statement.clone())).execute(&roles.worker.pool).await;
+        let code = refused.err().and_then(|e| e.into_database_error()?.code().map(|code| code.into_owned()));
+        assert_eq!(code.as_deref(), Some("42501"), "{statement}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_without_its_rights_says_so_and_takes_no_event() {
+    let postgres = Postgres::shared().await;
+    let direct = Direct::start("no_rights", WORKER).await;
+    let shop = Shop::open(&direct.worker.database_url).await;
+    shop.execute("create role no_rights_worker login").await;
+    let database = direct.worker.database_url.rsplit('/').next().unwrap().to_owned();
+    let mut spec = direct.worker.clone();
+    spec.database_url = postgres.url_as("no_rights_worker", &database);
+    let worker = rig::worker::Worker::spawn(spec);
+    let line = "permission denied for";
+    wait::until_or("the log line", SOON, || worker.log_tail(), async || worker.logs().contains(line)).await;
+    assert_eq!(worker.get("/readyz").await.unwrap().0, 503);
+    assert!(tokio::net::TcpStream::connect(("127.0.0.1", worker.eventbus_port())).await.is_err());
+}
