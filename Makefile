@@ -8,8 +8,9 @@ help: ## this list
 setup: ## install what is missing (Postgres, Redis) and build the real sidecar
 	@tools/setup.sh
 
-demo: setup ## 2,000 payments through real Dapr, Redis and Postgres, a worker killed meanwhile (KEEP=1 leaves it running)
-	@KEEP=$(KEEP) cargo run --locked --quiet --release --example demo
+demo: setup ## 2,000 payments through real Dapr, Redis and Postgres, a worker killed meanwhile (ORDERS, SEED, KILLS, KEEP=1)
+	@cargo build --locked --release --bin order-worker --example demo
+	@cargo run --locked --quiet --release --example demo
 
 test: setup ## every test, against real Postgres, Redis and daprd
 	cargo test --locked --workspace --features failpoints

@@ -25,7 +25,7 @@ pub async fn worker(events: usize) -> Turn {
     let (fast, paced) = (names("fast", events), names("paced", PACED));
     place(&direct.worker.database_url, &fast).await;
     place(&direct.worker.database_url, &paced).await;
-    let worker = Worker::start(direct.worker.clone()).await;
+    let worker = Worker::start(crate::with_settings(&direct.worker)).await;
     let callback = Callback::new(worker.eventbus_port());
     let turn = measure(&direct, &callback, &fast, &paced).await;
     assert_eq!(direct.warehouse.confirmed().len(), events + PACED, "every reservation is confirmed");

@@ -16,6 +16,7 @@ mod sidecars;
 use std::path::PathBuf;
 
 use figures::{Figures, table};
+use rig::worker::WorkerSpec;
 
 /// The worker as it is shipped.
 const WORKER: &str = env!("CARGO_BIN_EXE_order-worker");
@@ -51,6 +52,12 @@ async fn bench(size: Size) {
         daprd[1].add(sidecars::worker(size.events / 4).await);
     }
     println!("{}", table(&[("stand-in sidecar", &stand_in), ("real daprd", &daprd)]));
+}
+
+/// The worker with the settings (`ORDER_…`) of this program's environment, to try them out.
+fn with_settings(worker: &WorkerSpec) -> WorkerSpec {
+    let settings = std::env::vars().filter(|(name, _)| name.starts_with("ORDER_"));
+    settings.fold(worker.clone(), |worker, (name, value)| worker.env(&name, value))
 }
 
 /// This program, which is also the relay.

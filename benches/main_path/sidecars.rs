@@ -25,7 +25,7 @@ pub async fn worker(events: usize) -> Turn {
     let (fast, paced) = (names("fast", events), names("paced", PACED));
     place(&stack.worker.database_url, &fast).await;
     place(&stack.worker.database_url, &paced).await;
-    let _worker = Worker::start(stack.worker.clone()).await;
+    let _worker = Worker::start(crate::with_settings(&stack.worker)).await;
     measure(&stack, &fast, &paced).await
 }
 

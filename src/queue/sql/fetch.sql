@@ -16,7 +16,9 @@ with me as materialized (
                      and (head.state in ('waiting', 'blocked') or (head.state = 'dead' and $8))
                ) as behind
         from order_worker.pending r
-        where r.queue = $1 and r.lane = mine.lane and r.state = 'ready' and r.id >= mine.floor and not r.key = any($5::text[])
+        where r.queue = $1 and r.lane = mine.lane and r.state = 'ready' and r.id >= mine.floor
+          -- Hashed once; `<> all` would compare each row with each key in hand.
+          and r.key not in (select unnest($5::text[]))
         order by r.id
         limit $9
     ) p

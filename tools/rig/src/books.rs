@@ -56,7 +56,7 @@ impl From<&Entry> for Seen {
 pub struct Sums {
     /// Messages that the publisher's book has, repetitions included. The publisher's.
     pub published: usize,
-    /// Events in the inbox. The database's, as all up to `announced`.
+    /// Events in the inbox. The database's, as all up to `calls`.
     pub accepted: usize,
     /// Deliveries of events that were there already.
     pub duplicates: usize,
@@ -68,8 +68,12 @@ pub struct Sums {
     pub rejected: usize,
     /// Events that could not be read.
     pub dead: usize,
+    /// Changes of orders in their histories.
+    pub changes: usize,
     /// Announcements written, by id.
     pub announced: usize,
+    /// Calls to the warehouse written.
+    pub calls: usize,
     /// Announcements received, by id. The subscriber's, as the next three.
     pub received: usize,
     /// Receptions of an announcement that was received already, under the same id: consumers drop them.
@@ -78,6 +82,8 @@ pub struct Sums {
     pub lost: usize,
     /// Changes announced under two ids, and announcements that nobody wrote.
     pub doubled: usize,
+    /// Announcements that came in the order of their order's changes. The broker's, where that was read too.
+    pub in_order: usize,
     /// Reservations confirmed. The warehouse's, as the next.
     pub confirmed: usize,
     /// Reservations released.
@@ -103,13 +109,25 @@ impl Books {
     /// Compares. `seen` in the order in which it was seen: the first occurrences of one order's announcements must come in the
     /// order of its changes.
     pub async fn compare(plan: &Plan, pool: &PgPool, seen: &[Seen], calls: &[Call]) -> Books {
+        Books::compare_with_stream(plan, pool, seen, seen, calls).await
+    }
+
+    /// The same with two books of announcements: `received` for what arrived, `stream` for the order, since a sidecar delivers
+    /// entries side by side.
+    pub async fn compare_with_stream(
+        plan: &Plan,
+        pool: &PgPool,
+        received: &[Seen],
+        stream: &[Seen],
+        calls: &[Call],
+    ) -> Books {
         let mut books = Books::default();
         books.sums.published = plan.messages.len();
         books.inbox(plan, pool).await;
         let histories = books.histories(plan, pool).await;
         let announced = books.outbox(&histories, pool).await;
-        books.announcements(&announced, seen);
-        books.order_of_announcements(&histories, seen);
+        books.announcements(&announced, received);
+        books.order_of_announcements(&histories, stream);
         books.warehouse(pool, calls).await;
         books
     }
@@ -176,6 +194,7 @@ impl Books {
             histories.insert(order, history);
         }
         let changes: usize = histories.values().map(Vec::len).sum();
+        self.sums.changes = changes;
         if changes != self.sums.applied {
             self.violated(format!("{} events were applied, {changes} changes made", self.sums.applied));
         }
@@ -245,7 +264,9 @@ impl Books {
             firsts.entry(&seen.order_id).or_default().push(seen.new_status.clone());
         }
         for (order, statuses) in firsts {
-            if histories.get(order).is_some_and(|history| *history != statuses) {
+            if histories.get(order).is_none_or(|history| *history == statuses) {
+                self.sums.in_order += statuses.len();
+            } else {
                 self.violated(format!("order {order} was first announced as {statuses:?}, its history is another"));
             }
         }
@@ -268,6 +289,7 @@ impl Books {
                 self.violated(format!("warehouse call {event_id} of order {order_id} is {state}"));
             }
         }
+        self.sums.calls = rows.len();
         if effects.len() != rows.len() {
             self.violated(format!("{} calls were written, the warehouse knows {}", rows.len(), effects.len()));
         }

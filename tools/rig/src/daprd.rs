@@ -35,6 +35,9 @@ pub struct DaprdSpec {
     pub redis_addr: String,
     /// Whether dapr/components/pubsub-redis.yaml is loaded.
     pub with_component: bool,
+    /// Whether dapr/config.yaml is loaded. It allows what the worker calls, over gRPC, and no more: an app that publishes over
+    /// HTTP does without it.
+    pub with_config: bool,
     /// Whether dapr/resiliency.yaml is loaded.
     pub with_resiliency: bool,
     /// Whether the app's health is probed every 2 s, three failures pausing its subscriptions.
@@ -50,7 +53,7 @@ pub struct DaprdSpec {
 }
 
 impl DaprdSpec {
-    /// A sidecar without an app, with component and resiliency.
+    /// A sidecar without an app, with component, configuration and resiliency.
     pub fn new(app_id: &str, redis_addr: &str) -> DaprdSpec {
         DaprdSpec {
             app_id: app_id.into(),
@@ -58,6 +61,7 @@ impl DaprdSpec {
             app_protocol: AppProtocol::Grpc,
             redis_addr: redis_addr.into(),
             with_component: true,
+            with_config: true,
             with_resiliency: true,
             app_health: false,
             processing_timeout: None,
@@ -202,7 +206,9 @@ fn arguments(spec: &DaprdSpec, dir: &Path, grpc_port: u16, http_port: u16) -> Ve
         ["--mode", "standalone", "--app-id", &spec.app_id, "--enable-metrics=false"].map(str::to_owned).into();
     let mut flag = |name: &str, value: String| args.extend([name.to_owned(), value]);
     flag("--resources-path", dir.join("resources").to_string_lossy().into_owned());
-    flag("--config", config.to_string_lossy().into_owned());
+    if spec.with_config {
+        flag("--config", config.to_string_lossy().into_owned());
+    }
     flag("--dapr-grpc-port", grpc_port.to_string());
     flag("--dapr-http-port", http_port.to_string());
     flag("--dapr-internal-grpc-port", ports::free().to_string());

@@ -77,9 +77,7 @@ impl Plan {
     /// twice in the broker. `done` hears of each message.
     pub async fn publish(&self, publisher: &Publisher, in_flight: usize, done: impl Fn()) {
         let publish = async |message: &Message| {
-            while publisher.publish(message).await.is_err() {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
+            publisher.publish_until_taken(message).await;
             done();
         };
         futures::stream::iter(&self.messages).map(publish).buffer_unordered(in_flight).collect::<()>().await;

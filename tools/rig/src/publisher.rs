@@ -1,6 +1,7 @@
 //! Publishes events through a real sidecar, as the payment service does.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use dapr::dapr::proto::runtime::v1::PublishEventRequest;
 use dapr::dapr::proto::runtime::v1::dapr_client::DaprClient;
@@ -76,5 +77,16 @@ impl Publisher {
             metadata,
         };
         self.client.clone().publish_event(request).await.map(|_| ())
+    }
+
+    /// Publishes until the sidecar says that the broker has the event; returns how many times it had to be published again. An
+    /// event whose answer was lost may then stand twice in the broker.
+    pub async fn publish_until_taken(&self, message: &Message) -> usize {
+        let mut again = 0;
+        while self.publish(message).await.is_err() {
+            again += 1;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        again
     }
 }

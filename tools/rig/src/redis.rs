@@ -102,6 +102,18 @@ impl Redis {
         self.wait_ready().await;
     }
 
+    /// Its port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its version, for example `7.0.15`.
+    pub async fn version(&self) -> String {
+        let info: String =
+            redis::cmd("INFO").arg("server").query_async(&mut self.connect().await.unwrap()).await.unwrap();
+        info.lines().find_map(|line| line.strip_prefix("redis_version:")).unwrap_or_default().to_owned()
+    }
+
     /// A connection, for commands of a test's own.
     pub async fn connect(&self) -> RedisResult<MultiplexedConnection> {
         redis::Client::open(self.url())?.get_multiplexed_async_connection().await
@@ -143,6 +155,31 @@ impl Redis {
         let summary: RedisResult<(usize, redis::Value, redis::Value, redis::Value)> =
             redis::cmd("XPENDING").arg(topic).arg(group).query_async(&mut connection).await;
         summary.ok().map(|(count, ..)| count)
+    }
+
+    /// How many entries a consumer group (an app id) has not acknowledged: those that were delivered, and those that still will be.
+    pub async fn unfinished(&self, topic: &str, group: &str) -> usize {
+        let mut connection = self.connect().await.unwrap();
+        let groups: RedisResult<Vec<HashMap<String, redis::Value>>> =
+            redis::cmd("XINFO").arg("GROUPS").arg(topic).query_async(&mut connection).await;
+        let of = |group: &HashMap<String, redis::Value>, key: &str| {
+            group.get(key).and_then(|value| redis::from_redis_value_ref::<String>(value).ok()).unwrap_or_default()
+        };
+        let groups = groups.unwrap_or_default();
+        let Some(group) = groups.iter().find(|one| of(one, "name") == group) else {
+            return self.stream_len(topic).await;
+        };
+        // Unknown (null) before Redis 7, and after an entry was deleted.
+        let ahead = match of(group, "lag").parse::<usize>() {
+            Ok(lag) => lag,
+            Err(_) => {
+                let last = format!("({}", of(group, "last-delivered-id"));
+                let ahead: Vec<redis::Value> =
+                    redis::cmd("XRANGE").arg(topic).arg(last).arg("+").query_async(&mut connection).await.unwrap();
+                ahead.len()
+            }
+        };
+        of(group, "pending").parse::<usize>().unwrap() + ahead
     }
 
     async fn wait_ready(&self) {

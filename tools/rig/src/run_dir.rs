@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-/// `target/rig/<name>-<pid>-<n>/`. Removed on drop, unless a test is failing just then: its logs are wanted.
+/// `target/rig/<name>-<pid>-<n>/`. Removed on drop, unless a test is failing just then, or [`keep`] was called: its logs are wanted.
 /// What an earlier process left behind is removed too: its data at once, its logs after an hour.
 #[derive(Debug)]
 pub struct RunDir {
@@ -15,10 +15,22 @@ pub struct RunDir {
 
 static SWEPT: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 static COUNT: AtomicU32 = AtomicU32::new(0);
+static MADE: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+static KEPT: AtomicBool = AtomicBool::new(false);
 
 /// The checkout's root.
 pub fn checkout() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}
+
+/// From now on this process removes none of its directories.
+pub fn keep() {
+    KEPT.store(true, Ordering::Relaxed);
+}
+
+/// The directories of this process that are still there.
+pub fn made() -> Vec<PathBuf> {
+    MADE.lock().unwrap().iter().filter(|path| path.is_dir()).cloned().collect()
 }
 
 impl RunDir {
@@ -38,7 +50,9 @@ impl RunDir {
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let path = parent.join(format!("{name}-{}-{count}", std::process::id()));
         fs::create_dir_all(&path).unwrap_or_else(|e| panic!("cannot create {}: {e}", path.display()));
-        RunDir { path: path.canonicalize().unwrap() }
+        let path = path.canonicalize().unwrap();
+        MADE.lock().unwrap().push(path.clone());
+        RunDir { path }
     }
 
     /// The directory.
@@ -57,7 +71,7 @@ impl RunDir {
 
 impl Drop for RunDir {
     fn drop(&mut self) {
-        if !std::thread::panicking() {
+        if !std::thread::panicking() && !KEPT.load(Ordering::Relaxed) {
             let _ = fs::remove_dir_all(&self.path);
         }
     }

@@ -53,6 +53,9 @@ async fn events_go_from_one_sidecar_to_another() {
         redis.pending(payment::CONFIRMED, "fulfillment").await == Some(0)
     })
     .await;
+    assert_eq!(redis.unfinished(payment::CONFIRMED, "fulfillment").await, 0);
+    assert_eq!(redis.unfinished(payment::CONFIRMED, "nobody").await, 1);
+    assert_eq!(redis.unfinished("silent", "nobody").await, 0);
 
     let own_source = Message { source: Some("elsewhere".into()), ..Message::new("odd", "e3", b"{}".to_vec()) };
     publisher.publish(&own_source).await.unwrap();
