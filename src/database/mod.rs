@@ -18,6 +18,9 @@ pub use schema::{SchemaState, schema_state, schema_state_directly};
 
 use settings::Database;
 
+/// SQLSTATE insufficient_privilege.
+const LACKS_RIGHTS: &str = "42501";
+
 /// Whose fault a database error is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
@@ -36,7 +39,7 @@ pub fn class(error: &sqlx::Error) -> Class {
         sqlx::Error::Database(database) => {
             let code = database.code().unwrap_or_default();
             let environment = ["08", "25", "28", "40", "53", "55", "57", "58"];
-            if code == "42501" || environment.iter().any(|class| code.starts_with(class)) {
+            if code == LACKS_RIGHTS || environment.iter().any(|class| code.starts_with(class)) {
                 Class::Environment
             } else {
                 Class::Message
@@ -50,6 +53,12 @@ pub fn class(error: &sqlx::Error) -> Class {
         | sqlx::Error::RowNotFound => Class::Message,
         _ => Class::Environment,
     }
+}
+
+/// Whether the role may not do what it was asked to.
+#[must_use]
+pub fn lacks_rights(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|error| error.code().as_deref() == Some(LACKS_RIGHTS))
 }
 
 /// How to connect.

@@ -24,12 +24,13 @@ pub const LARGE: usize = 64 << 10;
 #[derive(Clone, Debug)]
 pub struct LargeMessages {
     slots: Arc<Semaphore>,
+    largest: usize,
 }
 
 impl LargeMessages {
-    /// At most `slots` large messages at once.
-    pub fn new(slots: usize) -> Self {
-        Self { slots: Arc::new(Semaphore::new(slots)) }
+    /// At most `slots` large messages at once, none of more than `largest` bytes.
+    pub fn new(slots: usize, largest: usize) -> Self {
+        Self { slots: Arc::new(Semaphore::new(slots)), largest }
     }
 }
 
@@ -37,7 +38,7 @@ impl<S> Layer<S> for LargeMessages {
     type Service = Limited<S>;
 
     fn layer(&self, inner: S) -> Limited<S> {
-        Limited { inner, slots: Arc::clone(&self.slots) }
+        Limited { inner, slots: Arc::clone(&self.slots), largest: self.largest }
     }
 }
 
@@ -46,6 +47,7 @@ impl<S> Layer<S> for LargeMessages {
 pub struct Limited<S> {
     inner: S,
     slots: Arc<Semaphore>,
+    largest: usize,
 }
 
 /// The slot of one call, once it has one.
@@ -69,7 +71,8 @@ where
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let slot = Slot::default();
         let (slots, shared) = (Arc::clone(&self.slots), Arc::clone(&slot));
-        let metered = |inner| Metered { inner, read: 0, slots, waiting: None, held: None, slot: shared };
+        let largest = self.largest;
+        let metered = |inner| Metered { inner, read: 0, largest, slots, waiting: None, held: None, slot: shared };
         let answer = self.inner.call(request.map(|body| Body::new(metered(body))));
         Box::pin(async move {
             let answer = answer.await;
@@ -82,6 +85,7 @@ where
 struct Metered {
     inner: Body,
     read: usize,
+    largest: usize,
     slots: Arc<Semaphore>,
     waiting: Option<BoxFuture<'static, Result<OwnedSemaphorePermit, AcquireError>>>,
     /// What showed that the message is large: handed on once there is a slot.
@@ -94,11 +98,17 @@ impl Metered {
         self.slot.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
-    /// Counts what was read; whether the message is large by that, or by what its header says.
-    fn is_large(&mut self, data: &Bytes) -> bool {
+    /// Counts what was read; whether the message is large by that, or by what its header says. The decoder would refuse one that
+    /// is too large as well, and say neither here nor there which setting it is.
+    fn is_large(&mut self, data: &Bytes) -> Result<bool, Status> {
         let told = if self.read == 0 { told_size(data) } else { 0 };
+        if told > self.largest {
+            let why = format!("{told} bytes, more than worker.eventbus.max_message_bytes ({})", self.largest);
+            tracing::error!("Message refused, Dapr has to keep it: size={why}");
+            return Err(Status::out_of_range(format!("the message has {why}")));
+        }
         self.read += data.len();
-        self.read.max(told) > LARGE
+        Ok(self.read.max(told) > LARGE)
     }
 }
 
@@ -120,9 +130,11 @@ impl http_body::Body for Metered {
                 Some(Ok(frame)) => frame,
                 end => return Poll::Ready(end),
             };
-            let large = !self.has_slot() && frame.data_ref().is_some_and(|data| self.is_large(data));
-            if !large {
-                return Poll::Ready(Some(Ok(frame)));
+            let data = frame.data_ref().filter(|_| !self.has_slot());
+            match data.map(|data| self.is_large(data)) {
+                Some(Ok(true)) => {}
+                Some(Err(refusal)) => return Poll::Ready(Some(Err(refusal))),
+                Some(Ok(false)) | None => return Poll::Ready(Some(Ok(frame))),
             }
             self.held = Some(frame);
         }

@@ -49,7 +49,7 @@ pub async fn serve(
         .max_concurrent_streams(settings.max_streams)
         .http2_keepalive_interval(Some(Duration::from_secs(30)))
         .http2_keepalive_timeout(Some(Duration::from_secs(20)))
-        .layer(LargeMessages::new(settings.large_messages))
+        .layer(LargeMessages::new(settings.large_messages, largest))
         .add_service(AppCallbackServer::new(callback.clone()).max_decoding_message_size(largest))
         .add_service(AppCallbackAlphaServer::new(callback.clone()).max_decoding_message_size(largest))
         .add_service(AppCallbackHealthCheckServer::new(callback))

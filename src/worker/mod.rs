@@ -106,6 +106,9 @@ impl Parts {
                 Ok(SchemaState::Fits) => return Ok(()),
                 Ok(SchemaState::Newer(why)) => return Err(WorkerError::Schema(why)),
                 Ok(SchemaState::Older(why)) => format!("Waiting for the schema: {why}"),
+                Err(error) if database::lacks_rights(&error) => format!(
+                    "Waiting for the runtime rights: error={error}; run `order-worker migrate` with the owner in MIGRATE_DATABASE_URL and this role in DATABASE_URL"
+                ),
                 Err(error) if database::class(&error) == database::Class::Environment => {
                     format!("Waiting for the database: error={error}")
                 }

@@ -43,12 +43,12 @@ async fn a_worker_that_is_stopped_amid_events_finishes_what_it_took_and_gives_it
         wait::until("some to be stored", SOON, async || scene.shop.count(STORED).await > 100).await;
         scene.worker.terminate();
         let began = Instant::now();
-        assert!(scene.worker.wait_exit(Duration::from_secs(10)).await.success());
+        assert!(scene.worker.wait_exit(Duration::from_secs(15)).await.success());
         assert_eq!(scene.shop.count(OWNED).await, 0, "lanes are free at once");
         began.elapsed()
     };
     let (answered, took) = tokio::join!(deliver(&scene.callback, &orders), stopping);
-    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert!(took < Duration::from_secs(10), "{took:?}");
     assert!(!answered.is_empty() && answered.len() < orders.len(), "{} were answered", answered.len());
     assert!(scene.worker.logs().contains("Stopping: finishing what is in hand: signal=SIGTERM"));
     assert!(
@@ -92,7 +92,7 @@ async fn a_second_signal_ends_a_worker_that_hangs_at_once() {
         signal(&scene.worker, signals[1]);
         let began = Instant::now();
         assert_eq!(scene.worker.wait_exit(Duration::from_secs(5)).await.code(), Some(1));
-        assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
         assert!(scene.worker.logs().contains(&format!("Second signal: ending at once: signal=SIG{}", signals[1])));
 
         // What was in hand is done by the next worker, once the lease is over.
@@ -107,7 +107,7 @@ async fn a_second_signal_ends_a_worker_that_hangs_at_once() {
 async fn what_hangs_longer_than_the_grace_period_is_left_and_told() {
     let brief = |spec: WorkerSpec| {
         short_leases(spec)
-            .env("ORDER_WORKER_SHUTDOWN_GRACE", "2s")
+            .env("ORDER_WORKER_SHUTDOWN_GRACE", "4s")
             .env("ORDER_WORKER_EVENTBUS_ACCEPTTIMEOUT", "25s")
             .env("ORDER_WORKER_DATABASE_LOCKTIMEOUT", "25s")
     };
@@ -123,7 +123,7 @@ async fn what_hangs_longer_than_the_grace_period_is_left_and_told() {
     let began = Instant::now();
     let status = scene.worker.wait_exit(Duration::from_secs(15)).await;
     let took = began.elapsed();
-    assert!(took > Duration::from_secs(1) && took < Duration::from_secs(4), "{took:?}");
+    assert!(took > Duration::from_secs(3) && took < Duration::from_secs(8), "{took:?}");
     assert_eq!(status.code(), Some(0));
     assert!(hanging.await.unwrap().is_err(), "an event that is not stored is not answered SUCCESS");
     blocking.rollback().await.unwrap();

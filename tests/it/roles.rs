@@ -134,7 +134,8 @@ async fn a_worker_without_its_rights_says_so_and_takes_no_event() {
     let mut spec = direct.worker.clone();
     spec.database_url = postgres.url_as("no_rights_worker", &database);
     let worker = rig::worker::Worker::spawn(spec);
-    let line = "permission denied for";
+    let line =
+        "Waiting for the runtime rights: error=error returned from database: permission denied for schema order_worker";
     wait::until_or("the log line", SOON, || worker.log_tail(), async || worker.logs().contains(line)).await;
     assert_eq!(worker.get("/readyz").await.unwrap().0, 503);
     assert!(tokio::net::TcpStream::connect(("127.0.0.1", worker.eventbus_port())).await.is_err());
