@@ -199,15 +199,14 @@ impl Applier {
         }
         let taken_at = Instant::now();
         failpoint::reach("apply-after-take");
-        // Open until it is committed.
-        let processing: Vec<Span> = in_hand.iter_mut().map(continue_trace).collect();
+        let mut processing = Processing { spans: in_hand.iter_mut().map(continue_trace).collect(), committed: false };
         let payments: Vec<Result<Payment, Undecodable>> =
             in_hand.iter().map(|event| decode(&event.topic, &event.body)).collect();
         let ids: BTreeSet<&str> = payments.iter().flatten().map(|payment| payment.order_id.as_str()).collect();
         let (mut orders, locked_elsewhere) = load(&mut tx, &ids).await?;
 
         let mut effects = Effects::default();
-        for ((event, payment), span) in in_hand.iter().zip(&payments).zip(&processing) {
+        for ((event, payment), span) in in_hand.iter().zip(&payments).zip(&processing.spans) {
             let payment = match payment {
                 Ok(payment) => payment,
                 Err(undecodable) => {
@@ -242,6 +241,7 @@ impl Applier {
         effects.write(&mut tx).await?;
         failpoint::reach("apply-before-commit");
         tx.commit().await?;
+        processing.committed = true;
         failpoint::reach("apply-after-commit");
         self.tell(&effects, taken_at.elapsed());
         Ok(())
@@ -269,6 +269,20 @@ impl Applier {
         {
             tracing::warn!(topic = %event.topic, inbox_id = event.id, "Event kept as {state}: reason={reason}");
             self.metrics.inbox_settled(Outcome::Dead, 1);
+        }
+    }
+}
+
+/// The spans of the events in hand, open until these are committed, or marked when they are not.
+struct Processing {
+    spans: Vec<Span>,
+    committed: bool,
+}
+
+impl Drop for Processing {
+    fn drop(&mut self) {
+        if !self.committed {
+            self.spans.iter().for_each(|span| spans::failed(span, "rolled_back"));
         }
     }
 }

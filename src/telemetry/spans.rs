@@ -102,7 +102,7 @@ pub fn answered(call: &Span, code: Code) {
     }
 }
 
-/// The step failed. `kind` is one of few: the name of a gRPC code, `timeout`, `undecodable`.
+/// The step failed. `kind` is one of few: the name of a gRPC code, `timeout`, `undecodable`, `rolled_back`.
 pub fn failed(step: &Span, kind: &str) {
     step.record("otel.status_code", "ERROR");
     step.record("error.type", kind);

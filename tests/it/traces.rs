@@ -162,6 +162,20 @@ async fn a_step_that_fails_is_marked_on_its_span() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_event_whose_transaction_is_rolled_back_is_marked_on_its_span() {
+    let (scene, collector) = traced("rolled_back").await;
+    scene.shop.place_one("o1").await;
+    let refuses = "create function refuse() returns trigger language plpgsql as $$ begin raise 'no'; end $$;
+                   create trigger refuse before insert on order_status_history for each row execute function refuse()";
+    scene.shop.execute(refuses).await;
+    scene.deliver(&published("e1", "o1")).await;
+    wait::until("the event to fail", SOON, async || scene.worker.logs().contains("Event failed: error=")).await;
+    let process = &collector.spans(&scene).await["process payment.confirmed"];
+    assert_eq!(process.status.clone().unwrap_or_default().code, 2, "{process:?}");
+    assert_eq!(attributes(process)["error.type"], "rolled_back");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_a_collector_the_publishers_trace_is_handed_on_as_it_came() {
     let scene = Scene::start("untraced").await;
     scene.shop.place_one("o1").await;
