@@ -16,6 +16,7 @@ mod sidecars;
 use std::path::PathBuf;
 
 use figures::{Figures, table};
+use orders::Reservations;
 use rig::worker::WorkerSpec;
 
 /// The worker as it is shipped.
@@ -41,15 +42,17 @@ fn main() {
 }
 
 async fn bench(size: Size) {
-    let mut stand_in = [Figures::new("no-op relay"), Figures::new("order-worker")];
-    let mut daprd = [Figures::new("no-op relay"), Figures::new("order-worker")];
+    let names = ["no-op relay", "order-worker", "order-worker, a warehouse call each"];
+    let (mut stand_in, mut daprd) = (names.map(Figures::new), names.map(Figures::new));
     for round in 1..=size.rounds {
         eprintln!("round {round} of {}: stand-in sidecar", size.rounds);
         stand_in[0].add(direct::relay(size.events).await);
-        stand_in[1].add(direct::worker(size.events).await);
+        stand_in[1].add(direct::worker(size.events, Reservations::None).await);
+        stand_in[2].add(direct::worker(size.events, Reservations::One).await);
         eprintln!("round {round} of {}: real daprd", size.rounds);
         daprd[0].add(sidecars::relay(size.events / 4).await);
-        daprd[1].add(sidecars::worker(size.events / 4).await);
+        daprd[1].add(sidecars::worker(size.events / 4, Reservations::None).await);
+        daprd[2].add(sidecars::worker(size.events / 4, Reservations::One).await);
     }
     println!("{}", table(&[("stand-in sidecar", &stand_in), ("real daprd", &daprd)]));
 }

@@ -6,11 +6,22 @@ use std::time::{Duration, SystemTime};
 use rig::payment::{confirmed, json};
 use sqlx::PgPool;
 
-/// Pending card orders of one reserved item each: applying a payment changes the order, writes its history, announces it and
-/// confirms a reservation.
-pub async fn place(database_url: &str, orders: &[String]) {
+/// What applying a payment writes besides the order's change, its history and its announcement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reservations {
+    /// Nothing.
+    None,
+    /// A call of the warehouse, which confirms the reservation.
+    One,
+}
+
+/// Places pending card orders.
+pub async fn place(database_url: &str, orders: &[String], reservations: Reservations) {
     let pool = PgPool::connect(database_url).await.unwrap();
-    rig::orders::place(&pool, orders).await;
+    match reservations {
+        Reservations::None => rig::orders::place_unreserved(&pool, orders).await,
+        Reservations::One => rig::orders::place(&pool, orders).await,
+    }
     sqlx::query("analyze orders, order_items").execute(&pool).await.unwrap();
     pool.close().await;
 }

@@ -10,7 +10,7 @@ use rig::wait;
 use rig::worker::Worker;
 
 use crate::figures::Turn;
-use crate::orders::{Moments, names, payment, place};
+use crate::orders::{Moments, Reservations, names, payment, place};
 use crate::relay::Relay;
 
 /// Publishes in flight at full speed.
@@ -20,11 +20,11 @@ const PACE: usize = 100;
 const PACED: usize = 500;
 const LIMIT: Duration = Duration::from_secs(120);
 
-pub async fn worker(events: usize) -> Turn {
+pub async fn worker(events: usize, reservations: Reservations) -> Turn {
     let stack = Stack::start("bench", crate::WORKER).await;
     let (fast, paced) = (names("fast", events), names("paced", PACED));
-    place(&stack.worker.database_url, &fast).await;
-    place(&stack.worker.database_url, &paced).await;
+    place(&stack.worker.database_url, &fast, reservations).await;
+    place(&stack.worker.database_url, &paced, reservations).await;
     let _worker = Worker::start(crate::with_settings(&stack.worker)).await;
     measure(&stack, &fast, &paced).await
 }
