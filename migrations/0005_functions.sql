@@ -176,17 +176,32 @@ begin
     return order_worker.event_id(cause, 'dapr', topic, order_id, variant);
 end $$;
 
--- One move of the status machine, for the API pod: confirmed by hand, shipped, delivered, cancelled.
-create function order_worker.change_order(order_id text, new_status text, reason text, notes text, cause text) returns void
-    language sql
+-- Whether this cause has announced this status of the order: what it stands for is done, and whoever does not know how its COMMIT
+-- ended may ask again.
+create function order_worker.is_announced(cause text, order_id text, new_status text) returns boolean
+    language sql stable
 begin atomic
-    select order_worker.change_orders(
-        array[order_id], array[new_status], array[reason], array[notes], array[cause], array[null::text],
-        array[null::timestamptz]);
+    select exists (
+        select from order_worker.outbox_keys k
+        where k.event_id = order_worker.event_id(cause, 'dapr', 'orders.order.status_changed', order_id, new_status));
 end;
 
+-- One move of the status machine, for the API pod: confirmed by hand, shipped, delivered, cancelled. The same cause moves once.
+create function order_worker.change_order(order_id text, new_status text, reason text, notes text, cause text) returns void
+    language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform from public.orders o where o.id = change_order.order_id for no key update;
+    if order_worker.is_announced(cause, order_id, new_status) then
+        return;
+    end if;
+    perform order_worker.change_orders(
+        array[order_id], array[new_status], array[reason], array[notes], array[cause], array[null::text],
+        array[null::timestamptz]);
+end $$;
+
 -- Announces an order that the caller's transaction has just inserted (as `pending`), writes its first history row, and wakes the
--- events that came before it.
+-- events that came before it. The same cause does so once.
 create function order_worker.order_created(order_id text, cause text) returns void
     language plpgsql set search_path = pg_catalog, pg_temp
 as $$
@@ -198,8 +213,14 @@ begin
     if not found then
         raise exception 'order % does not exist', order_id using errcode = 'foreign_key_violation';
     end if;
+    if order_worker.is_announced(cause, order_id, 'pending') then
+        return;
+    end if;
     if created.status <> 'pending' then
         raise exception 'order % is %: a new order is pending', order_id, created.status using errcode = 'check_violation';
+    end if;
+    if exists (select from public.order_status_history h where h.order_id = created.id) then
+        raise exception 'order % was announced as created before, by another cause', order_id using errcode = 'unique_violation';
     end if;
     insert into public.order_status_history (order_id, old_status, new_status, created_at)
     values (created.id, null, 'pending', moment);

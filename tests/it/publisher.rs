@@ -211,8 +211,25 @@ async fn an_illegal_move_is_refused_with_both_statuses_and_a_legal_one_is_announ
     assert_eq!(scene.shop.history("o1").await, ["pending", "confirmed", "shipped", "delivered"]);
     let ended = refused(&scene, "select order_worker.change_order('o1', 'cancelled', null, null, 'c2')").await;
     assert_eq!(ended.0, "order o1 is delivered: it cannot become cancelled");
-    let created = refused(&scene, "select order_worker.order_created('o1', 'checkout-1')").await;
+    let created = refused(&scene, "select order_worker.order_created('o1', 'checkout-2')").await;
     assert_eq!(created.0, "order o1 is delivered: a new order is pending");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_that_does_not_know_how_its_commit_ended_may_ask_again() {
+    let scene = with_order("again").await;
+    let create = "select order_worker.order_created('o1', 'checkout-1')";
+    let confirm = "select order_worker.change_order('o1', 'confirmed', 'By hand', null, 'desk-1')";
+    for sql in [create, create, confirm, confirm, create] {
+        scene.shop.execute(sql).await;
+    }
+    assert_eq!(published(&scene, 2).await.len(), 2);
+    assert_eq!(scene.shop.history("o1").await, ["pending", "confirmed"]);
+
+    scene.shop.place_one("o2").await;
+    scene.shop.execute("select order_worker.order_created('o2', 'checkout-2')").await;
+    let other = refused(&scene, "select order_worker.order_created('o2', 'checkout-3')").await;
+    assert_eq!(other.0, "order o2 was announced as created before, by another cause");
 }
 
 #[tokio::test(flavor = "multi_thread")]
