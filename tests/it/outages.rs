@@ -4,13 +4,17 @@ use std::time::{Duration, Instant};
 
 use rig::behaviour::Behaviour;
 use rig::callback::Event;
+use rig::daprd::DaprdSpec;
 use rig::payment::{CONFIRMED, FAILED, confirmed, failed, json};
 use rig::sidecar::{component_missing, topic_forbidden};
+use rig::stack::Stack;
 use rig::wait;
-use rig::worker::WorkerSpec;
+use rig::worker::{Worker, WorkerSpec};
 use tonic::Code;
 
+use crate::main_path::WORKER;
 use crate::scene::{SOON, Scene};
+use crate::shop::Shop;
 
 /// Everything that is pending becomes older by an hour, as after an hour of the outage.
 const AN_HOUR_LATER: &str = "update order_worker.pending set created_at = created_at - interval '1 hour'";
@@ -65,6 +69,44 @@ async fn an_hour_of_a_refused_scope_makes_nothing_dead() {
 async fn an_hour_of_a_broker_that_fails_makes_nothing_dead() {
     let fails = |scene: &Scene| scene.direct.sidecar.set(Behaviour::Refuse(Code::Internal));
     an_hour_of("broker_fails", fails, |scene| scene.direct.sidecar.set(Behaviour::Answer)).await;
+}
+
+/// The same through a real sidecar, started again with something changed and then as it is shipped.
+async fn an_hour_of_a_real_sidecar(
+    name: &str,
+    broken: impl FnOnce(&mut DaprdSpec),
+    mended: impl FnOnce(&mut DaprdSpec),
+) {
+    let stack = Stack::start(name, WORKER).await;
+    let shop = Shop::open(&stack.worker.database_url).await;
+    shop.place(&names(5)).await;
+    stack.daprd.restart_with(broken).await;
+    let worker = Worker::start(stack.worker.clone()).await;
+    for order in names(5) {
+        shop.execute(&format!("select order_worker.order_created('{order}', 'checkout-{order}')")).await;
+    }
+    let refused = async || worker.metric("order_worker_queue_retries_total").await >= 10.0;
+    wait::until_or("publishes to be refused", SOON, || worker.log_tail(), refused).await;
+    shop.execute(AN_HOUR_LATER).await;
+    let again = async || worker.metric("order_worker_queue_retries_total").await >= 20.0;
+    wait::until_or("publishes to be refused an hour later", SOON, || worker.log_tail(), again).await;
+    assert_eq!(shop.count("select count(*) from order_worker.outbox_status where state = 'pending'").await, 5);
+    assert_eq!(shop.count("select max(attempts)::bigint from order_worker.pending").await, 0);
+    stack.daprd.restart_with(mended).await;
+    shop.settled(SOON).await;
+    wait::until("all announcements", SOON, async || stack.subscriber.count() == 5).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_hour_of_a_real_sidecar_without_the_component_makes_nothing_dead() {
+    let (broken, mended) = (|s: &mut DaprdSpec| s.with_component = false, |s: &mut DaprdSpec| s.with_component = true);
+    an_hour_of_a_real_sidecar("real_component", broken, mended).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_hour_of_a_real_sidecar_whose_scope_forbids_the_topic_makes_nothing_dead() {
+    let forbids = |s: &mut DaprdSpec| s.metadata = vec![("publishingScopes".into(), "order-worker=".into())];
+    an_hour_of_a_real_sidecar("real_scope", forbids, |spec| spec.metadata.clear()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
