@@ -155,6 +155,8 @@ impl Applier {
             ApplyError::Database(source) if database::class(source) == Class::Environment => {
                 self.pace.away(&source.to_string());
             }
+            // Nothing was taken: no event is to blame.
+            _ if in_hand.is_empty() => self.pace.away(&error.to_string()),
             // Half as many next time, until the event that is to blame stands alone.
             _ if in_hand.len() != 1 => self.pace.halve(),
             _ => self.blame(&in_hand[0], &error).await,

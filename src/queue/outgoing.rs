@@ -18,6 +18,8 @@ use crate::failpoint;
 const FROM_THE_START: Duration = Duration::from_secs(1);
 /// The longest wait of a row that failed for a reason that is not its own.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// Bytes of bodies in one batch, beyond which the next begins: batches side by side stay within a small pod's memory.
+const MAX_BYTES: i64 = 4 << 20;
 /// The longest error text that is stored, in characters.
 const MAX_ERROR: usize = 500;
 
@@ -187,6 +189,7 @@ impl Outgoing {
             .bind(ids)
             .bind(self.queue.parks())
             .bind(i64::try_from(of_each_lane(limit, lanes.len())).unwrap_or(i64::MAX))
+            .bind(MAX_BYTES)
             .fetch_all(&self.pool)
             .await?;
         let mut in_hand = self.in_hand.rows();

@@ -64,3 +64,24 @@ async fn a_hundred_large_messages_on_as_many_connections_stay_within_the_bounds_
 async fn a_hundred_large_messages_on_one_connection_stay_within_the_bounds_of_memory() {
     a_hundred("large_one", |scene| scene.callback.clone()).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_announcements_are_in_hand_by_few_bytes_at_a_time() {
+    let scene = Scene::start("large_announcements").await;
+    let orders: Vec<String> = (0..COUNT).map(|n| format!("o{n}")).collect();
+    scene.shop.place(&orders).await;
+    scene.direct.sidecar.stop();
+    let announce = "select order_worker.announce('shop.catalogue', id, jsonb_build_object('text', repeat('x', 900000)), id) from orders";
+    scene.shop.execute(announce).await;
+    let in_hand =
+        "select coalesce(max(cardinality(in_hand)), 0)::bigint from order_worker.workers where queue = 'dapr'";
+    let most =
+        wait::until("rows in hand", SOON, async || Some(scene.shop.count(in_hand).await).filter(|rows| *rows > 0));
+    // Eight batches side by side, each of the rows that begin within 4 MiB.
+    assert!(most.await <= 8 * 5);
+    scene.direct.sidecar.start_again();
+    scene.settled().await;
+    assert_eq!(scene.direct.sidecar.count(), COUNT);
+    let peak = peak(&scene.worker);
+    assert!(peak < MOST_KIB, "{peak} KiB");
+}

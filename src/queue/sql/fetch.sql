@@ -29,13 +29,21 @@ with me as materialized (
     where b.queue = $1 and b.id = any(array(select id from picked where behind))
 ), chosen as materialized (
     select * from picked where not behind order by id limit $6
+), read as materialized (
+    select c.id, c.day, c.lane, c.key, c.attempts, c.exposed, c.created_at, b.received_at, b.created_at as written_at,
+           b.event_id::text as event_id, b.topic, b.order_id, b.body::text as body, b.traceparent
+    from chosen c
+    cross join lateral (select * from order_worker.outbox o where o.day = c.day and o.id = c.id offset 0) b
+), taken as materialized (
+    -- No further row once the bodies before it have $10 bytes.
+    select r.*, sum(octet_length(body)) over (order by id) - octet_length(body) < $10 as fits from read r
 ), noted as (
-    update order_worker.workers set in_hand = $7::bigint[] || (select array_agg(id) from chosen)
-    where queue = $1 and worker = $2 and exists (select from chosen)
+    update order_worker.workers set in_hand = $7::bigint[] || (select array_agg(id) from taken where fits)
+    where queue = $1 and worker = $2 and exists (select from taken)
 )
-select c.id, c.day, c.lane, c.key, c.attempts, c.exposed, extract(epoch from clock_timestamp() - c.created_at)::float8 as age,
-       extract(epoch from clock_timestamp() - coalesce(b.received_at, b.created_at))::float8 as since_cause,
-       b.event_id::text as event_id, b.topic, b.order_id, b.body::text as body, b.traceparent
-from chosen c
-cross join lateral (select * from order_worker.outbox o where o.day = c.day and o.id = c.id offset 0) b
-order by c.id
+select id, day, lane, key, attempts, exposed, extract(epoch from clock_timestamp() - created_at)::float8 as age,
+       extract(epoch from clock_timestamp() - coalesce(received_at, written_at))::float8 as since_cause,
+       event_id, topic, order_id, body, traceparent
+from taken
+where fits
+order by id
