@@ -3,23 +3,22 @@
 //! A crash at any line before COMMIT leaves the events pending and nothing changed; after it, nothing is left to do. A COMMIT of
 //! unknown outcome is one of the two.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use apalis::prelude::Data;
 use futures::FutureExt;
-use rust_decimal::Decimal;
+use sqlx::PgPool;
 use sqlx::types::chrono::{DateTime, NaiveDate, Utc};
-use sqlx::{PgConnection, PgPool};
 use tracing::Span;
 
 use super::effects::{Effects, Judged, Postponed, postpone};
 use super::payment::{Undecodable, decode};
 use crate::database::{self, Class};
 use crate::failpoint;
-use crate::orders::{AmountMismatch, Item, Order, Payment, PaymentKind, decide};
+use crate::orders::{self, AmountMismatch, Fact, Payment, decide};
 use crate::queue::{Pace, Queue, Source, Wake, delay, look_again};
 use crate::telemetry::labels::{FailReason, Outcome, Topic};
 use crate::telemetry::{Metrics, spans, trace};
@@ -73,25 +72,6 @@ pub(super) struct Taken {
     pub(super) cause: String,
     pub(super) traceparent: Option<String>,
     pub(super) received_at: DateTime<Utc>,
-}
-
-#[derive(Debug, sqlx::FromRow)]
-struct OrderRow {
-    id: String,
-    locked: bool,
-    status: Option<String>,
-    currency: Option<String>,
-    total_amount: Option<Decimal>,
-}
-
-#[derive(Debug, sqlx::FromRow)]
-struct ContextRow {
-    order_id: String,
-    item_id: Option<i64>,
-    reservation_id: Option<String>,
-    reservation_status: Option<String>,
-    payment_id: Option<String>,
-    kind: Option<String>,
 }
 
 impl Applier {
@@ -205,7 +185,7 @@ impl Applier {
         let payments: Vec<Result<Payment, Undecodable>> =
             in_hand.iter().map(|event| decode(&event.topic, &event.body)).collect();
         let ids: BTreeSet<&str> = payments.iter().flatten().map(|payment| payment.order_id.as_str()).collect();
-        let (mut orders, locked_elsewhere) = load(&mut tx, &ids).await?;
+        let mut locked = orders::lock(&mut tx, &ids).await?;
 
         let mut effects = Effects::default();
         for ((event, payment), span) in in_hand.iter().zip(&payments).zip(&processing.spans) {
@@ -219,14 +199,15 @@ impl Applier {
                 }
             };
             let age = Duration::from_secs_f64(event.age.max(0.0));
-            match orders.get_mut(payment.order_id.as_str()) {
+            match locked.orders.get_mut(payment.order_id.as_str()) {
                 Some(order) => {
                     span.in_scope(|| tell_processing(event, payment));
-                    let decision = decide(order, payment, self.on_mismatch);
-                    order.note(payment, &decision);
+                    let fact = Fact::Payment(payment, self.on_mismatch);
+                    let decision = decide(order, &fact);
+                    order.note(&fact, &decision);
                     effects.judge(event, payment, decision);
                 }
-                None if locked_elsewhere.contains(payment.order_id.as_str()) => {
+                None if locked.elsewhere.contains(payment.order_id.as_str()) => {
                     let reason = "the order is locked by another writer";
                     effects.postpone(event, "waiting", look_again(age, LONGEST_LOCKED), reason.to_owned());
                 }
@@ -303,48 +284,6 @@ fn tell_processing(event: &Taken, payment: &Payment) {
         "Processing payment {kind}: payment_id={}, order_id={}, amount={}",
         payment.payment_id, payment.order_id, payment.amount
     );
-}
-
-/// Locks the orders and reads what decisions need. Second: the ids of orders that others have locked.
-async fn load(
-    tx: &mut PgConnection,
-    ids: &BTreeSet<&str>,
-) -> Result<(BTreeMap<String, Order>, HashSet<String>), sqlx::Error> {
-    if ids.is_empty() {
-        return Ok(Default::default());
-    }
-    let wanted: Vec<&str> = ids.iter().copied().collect();
-    let rows: Vec<OrderRow> =
-        sqlx::query_as(include_str!("sql/lock_orders.sql")).bind(wanted).fetch_all(&mut *tx).await?;
-    let (mut orders, mut elsewhere) = (BTreeMap::new(), HashSet::new());
-    for row in rows {
-        if !row.locked {
-            elsewhere.insert(row.id);
-            continue;
-        }
-        let order = Order {
-            id: row.id.clone(),
-            status: row.status.unwrap_or_default(),
-            currency: row.currency.unwrap_or_default(),
-            total: row.total_amount.unwrap_or_default(),
-            items: Vec::new(),
-            facts: HashSet::new(),
-        };
-        orders.insert(row.id, order);
-    }
-    let locked: Vec<&str> = orders.keys().map(String::as_str).collect();
-    let context: Vec<ContextRow> =
-        sqlx::query_as(include_str!("sql/order_context.sql")).bind(locked).fetch_all(&mut *tx).await?;
-    for row in context {
-        let Some(order) = orders.get_mut(&row.order_id) else { continue };
-        if let (Some(id), Some(reservation_id)) = (row.item_id, row.reservation_id) {
-            order.items.push(Item { id, reservation_id, reservation_status: row.reservation_status });
-        } else if let (Some(payment_id), Some(kind)) = (row.payment_id, row.kind) {
-            let kind = if kind == "confirmed" { PaymentKind::Confirmed } else { PaymentKind::Failed };
-            order.facts.insert((payment_id, kind));
-        }
-    }
-    Ok((orders, elsewhere))
 }
 
 impl Source for Applier {

@@ -5,8 +5,7 @@ use std::time::Duration;
 use sqlx::PgConnection;
 
 use super::apply::Taken;
-use crate::failpoint;
-use crate::orders::{Decision, Payment};
+use crate::orders::{self, Decided, Decision, Payment, column};
 use crate::telemetry::labels::Outcome;
 
 /// An event with what was decided about it.
@@ -46,6 +45,16 @@ impl Judged<'_> {
             Decision::Held(..) => None,
         }
     }
+
+    fn decided(&self) -> Option<Decided<'_>> {
+        Some(Decided {
+            order_id: &self.payment.order_id,
+            change: self.decision.change()?,
+            cause: &self.event.cause,
+            traceparent: self.event.traceparent.as_deref(),
+            received_at: Some(self.event.received_at),
+        })
+    }
 }
 
 impl<'a> Effects<'a> {
@@ -64,52 +73,14 @@ impl<'a> Effects<'a> {
 
     /// Writes everything, in the transaction that holds the locks.
     pub(super) async fn write(&self, tx: &mut PgConnection) -> Result<(), sqlx::Error> {
-        self.change_orders(tx).await?;
-        self.call_warehouse(tx).await?;
+        self.change(tx).await?;
         self.settle(tx).await?;
         postpone(tx, &self.postponed).await
     }
 
-    async fn change_orders(&self, tx: &mut PgConnection) -> Result<(), sqlx::Error> {
-        let changes: Vec<_> =
-            self.judged.iter().filter_map(|judged| Some((judged, judged.decision.change()?))).collect();
-        if changes.is_empty() {
-            return Ok(());
-        }
-        sqlx::query(include_str!("sql/change.sql"))
-            .bind(column(&changes, |(judged, _)| judged.payment.order_id.as_str()))
-            .bind(column(&changes, |(_, change)| change.status.as_str()))
-            .bind(column(&changes, |(_, change)| change.reason.as_str()))
-            .bind(column(&changes, |(_, change)| change.notes.as_deref()))
-            .bind(column(&changes, |(judged, _)| judged.event.cause.as_str()))
-            .bind(column(&changes, |(judged, _)| judged.event.traceparent.as_deref()))
-            .bind(column(&changes, |(judged, _)| judged.event.received_at))
-            .execute(&mut *tx)
-            .await?;
-        failpoint::reach("apply-after-change");
-        Ok(())
-    }
-
-    async fn call_warehouse(&self, tx: &mut PgConnection) -> Result<(), sqlx::Error> {
-        let changes = self.judged.iter().filter_map(|judged| Some((judged, judged.decision.change()?)));
-        let calls: Vec<_> =
-            changes.flat_map(|(judged, change)| change.calls.iter().map(move |call| (judged, call))).collect();
-        if calls.is_empty() {
-            return Ok(());
-        }
-        sqlx::query(include_str!("sql/reserve.sql"))
-            .bind(column(&calls, |(_, call)| call.item_id))
-            .bind(column(&calls, |(judged, _)| judged.payment.order_id.as_str()))
-            .bind(column(&calls, |(_, call)| call.reservation_id.as_str()))
-            .bind(column(&calls, |(_, call)| call.action.method()))
-            .bind(column(&calls, |(_, call)| call.action.intent()))
-            .bind(column(&calls, |(_, call)| call.reason.as_str()))
-            .bind(column(&calls, |(judged, _)| judged.event.cause.as_str()))
-            .bind(column(&calls, |(judged, _)| judged.event.traceparent.as_deref()))
-            .bind(column(&calls, |(judged, _)| judged.event.received_at))
-            .execute(tx)
-            .await?;
-        Ok(())
+    async fn change(&self, tx: &mut PgConnection) -> Result<(), sqlx::Error> {
+        let decided: Vec<_> = self.judged.iter().filter_map(Judged::decided).collect();
+        orders::write(tx, &decided).await
     }
 
     async fn settle(&self, tx: &mut PgConnection) -> Result<(), sqlx::Error> {
@@ -155,9 +126,4 @@ pub(super) async fn postpone(connection: &mut PgConnection, events: &[Postponed<
         .execute(connection)
         .await?;
     Ok(())
-}
-
-/// One column of rows, as Postgres' unnest takes it.
-fn column<'r, R, V>(rows: &'r [R], value: impl Fn(&'r R) -> V) -> Vec<V> {
-    rows.iter().map(value).collect()
 }

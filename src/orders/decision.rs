@@ -62,8 +62,8 @@ impl Decision {
 /// A change of one order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// The status it gets.
-    pub status: Status,
+    /// The status it gets; none: only its reservations change.
+    pub status: Option<Status>,
     /// For the history and the announcement.
     pub reason: String,
     /// For the history.

@@ -1,14 +1,18 @@
-//! Orders: what may happen to them, decided without a database.
+//! Orders: what may happen to them.
 //!
-//! [`decide`] is a pure function over an order and a payment. Reading the order under its lock and writing what was decided is
-//! `inbox::apply`'s part; the database holds the same machine (`order_worker.legal_moves`) and refuses what is not in it.
+//! [`decide`] is a pure function over an order and a fact: a payment that was told, or what a job found. [`lock`] reads orders
+//! for it and [`write`] does what it decided, both in the caller's transaction; the database holds the same machine
+//! (`order_worker.legal_moves`) and refuses what is not in it.
 
 mod decide;
 mod decision;
+mod locked;
 mod order;
 mod status;
 
 pub use decide::decide;
 pub use decision::{Action, AmountMismatch, Call, Change, Decision, Incident, IncidentKind};
-pub use order::{Item, Order, Payment, PaymentKind};
+pub(crate) use locked::column;
+pub use locked::{Decided, Locked, lock, write};
+pub use order::{COD, Fact, Item, Order, Payment, PaymentKind};
 pub use status::{Status, UnknownStatus};

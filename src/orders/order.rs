@@ -2,9 +2,13 @@
 
 use std::collections::HashSet;
 
+use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 
-use super::Decision;
+use super::{AmountMismatch, Decision};
+
+/// The payment method of orders that are paid on delivery.
+pub const COD: &str = "COD";
 
 /// An order as it stands under its lock.
 #[derive(Clone, Debug)]
@@ -13,10 +17,16 @@ pub struct Order {
     pub id: String,
     /// `orders.status`, as stored: an adopted table may hold names that the machine does not know.
     pub status: String,
+    /// `orders.payment_method`; `COD` is cash on delivery.
+    pub payment_method: String,
+    /// Whether the goods reached the customer.
+    pub delivered: bool,
     /// ISO 4217 code.
     pub currency: String,
     /// What the customer owes, in major units.
     pub total: Decimal,
+    /// When it was placed.
+    pub created_at: DateTime<Utc>,
     /// The items that hold a reservation.
     pub items: Vec<Item>,
     /// The payments that were told already: (payment id, kind).
@@ -32,6 +42,29 @@ pub struct Item {
     pub reservation_id: String,
     /// `order_items.reservation_status`; none means reserved.
     pub reservation_status: Option<String>,
+    /// When it was made; none: together with the order.
+    pub reserved_at: Option<DateTime<Utc>>,
+}
+
+/// What is consulted about an order: what a payment event says, or what a job finds at its tick.
+#[derive(Clone, Copy, Debug)]
+pub enum Fact<'a> {
+    /// A payment was confirmed or failed.
+    Payment(&'a Payment, AmountMismatch),
+    /// Nobody paid an order placed before this moment (order_cleanup).
+    Unpaid {
+        /// Orders placed before it are given up.
+        placed_before: DateTime<Utc>,
+        /// Whether orders are given up too that are paid on delivery.
+        cod_too: bool,
+    },
+    /// Reservations made before this moment were never used (reservation_cleanup).
+    Unused {
+        /// Reservations made before it are given back.
+        reserved_before: DateTime<Utc>,
+    },
+    /// An order that is paid on delivery may have been delivered (cod_auto_confirm).
+    CodDelivered,
 }
 
 /// What a payment event says.
@@ -84,14 +117,24 @@ impl Item {
 }
 
 impl Order {
-    /// What the next payment of the same transaction sees.
-    pub fn note(&mut self, payment: &Payment, decision: &Decision) {
+    /// Whether it is paid when it is delivered.
+    #[must_use]
+    pub fn is_cod(&self) -> bool {
+        self.payment_method.eq_ignore_ascii_case(COD)
+    }
+
+    /// What the next fact of the same transaction sees.
+    pub fn note(&mut self, fact: &Fact<'_>, decision: &Decision) {
         if matches!(decision, Decision::Held(..)) {
             return;
         }
-        self.facts.insert((payment.payment_id.clone(), payment.kind));
+        if let Fact::Payment(payment, _) = fact {
+            self.facts.insert((payment.payment_id.clone(), payment.kind));
+        }
         if let Decision::Apply(change) = decision {
-            change.status.as_str().clone_into(&mut self.status);
+            if let Some(status) = change.status {
+                status.as_str().clone_into(&mut self.status);
+            }
             for call in &change.calls {
                 if let Some(item) = self.items.iter_mut().find(|item| item.id == call.item_id) {
                     item.reservation_status = Some(call.action.intent().to_owned());

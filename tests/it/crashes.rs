@@ -23,7 +23,7 @@ const PLACES: [(&str, u32); 10] = [
     ("accept-before-commit", 2),
     ("accept-after-commit", 2),
     ("apply-after-take", 2),
-    ("apply-after-change", 1),
+    ("orders-after-change", 1),
     ("apply-before-commit", 2),
     ("apply-after-commit", 2),
     ("send-before", 30),

@@ -1,4 +1,4 @@
--- inbox/reserve: what the warehouse is to be asked: the item's intent and the outbox row. A reservation's calls keep their order.
+-- orders/reserve: what the warehouse is to be asked: the item's intent and the outbox row. A reservation's calls keep their order.
 with call as (
     select * from unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::timestamptz[])
         with ordinality as t (item_id, order_id, reservation_id, method, intent, reason, cause, traceparent, received_at, ord)

@@ -1,0 +1,9 @@
+-- orders/lock: every writer locks the order first, orders in id order. An order that somebody else has locked is passed over:
+-- what concerns it waits, nothing else does. `locked` is false for an order that exists and could not be locked.
+with mine as materialized (
+    select id, status, payment_method, delivered, currency, total_amount, created_at
+    from public.orders where id = any($1) order by id for no key update skip locked
+)
+select o.id, m.id is not null as locked, m.status, m.payment_method, m.delivered, m.currency, m.total_amount, m.created_at
+from (select id from public.orders where id = any($1)) o
+left join mine m using (id)
