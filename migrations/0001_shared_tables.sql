@@ -19,6 +19,9 @@ if to_regclass('public.orders') is null then
         created_at     timestamptz not null default now(),
         updated_at     timestamptz not null default now()
     );
+    -- order_cleanup and cod_auto_confirm: what is not pending any more costs them nothing.
+    create index orders_pending on public.orders (created_at, id) where status = 'pending';
+    create index orders_pending_delivered on public.orders (created_at, id) where status = 'pending' and delivered;
 end if;
 
 if to_regclass('public.order_items') is null then
@@ -33,6 +36,9 @@ if to_regclass('public.order_items') is null then
             'reserved', 'confirming', 'confirmed', 'releasing', 'released', 'refused'))
     );
     create index order_items_order_id on public.order_items (order_id);
+    -- reservation_cleanup.
+    create index order_items_reserved on public.order_items (coalesce(reserved_at, '-infinity'), id)
+        where reservation_id is not null and coalesce(reservation_status, 'reserved') = 'reserved';
 end if;
 
 if to_regclass('public.order_status_history') is null then
@@ -54,7 +60,7 @@ if to_regclass('public.sessions') is null then
         user_id    text,
         updated_at timestamptz not null default now()
     );
-    create index sessions_updated_at on public.sessions (updated_at);
+    create index sessions_updated_at on public.sessions (updated_at, id);
 end if;
 
 if to_regclass('public.carts') is null then
@@ -64,7 +70,7 @@ if to_regclass('public.carts') is null then
         checked_out boolean not null default false,
         updated_at  timestamptz not null default now()
     );
-    create index carts_abandoned on public.carts (updated_at) where not checked_out;
+    create index carts_abandoned on public.carts (updated_at, id) where not checked_out;
 end if;
 
 if to_regclass('public.cart_items') is null then

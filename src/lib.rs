@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod cli;
 pub mod config;
+pub mod cron;
 pub mod database;
 pub mod egress;
 pub mod failpoint;

@@ -30,7 +30,7 @@ pub use error::ConfigError;
 pub use origin::{Origin, Origins, Setting};
 pub use secret::Secret;
 
-use crate::{admin, database, egress, inbox, ingress, queue, telemetry};
+use crate::{admin, cron, database, egress, inbox, ingress, queue, telemetry};
 use rule::{Rule, optional};
 use schema::Key;
 
@@ -65,6 +65,8 @@ pub struct Worker {
     pub queue: queue::settings::Queue,
     /// What becomes of received events.
     pub inbox: inbox::settings::Inbox,
+    /// Jobs.
+    pub cron: cron::settings::Cron,
     /// Publishing.
     pub dapr: egress::settings::Dapr,
     /// Calls to the warehouse.

@@ -30,6 +30,8 @@ pub enum Rule {
         /// The longest.
         max: Duration,
     },
+    /// true or false.
+    YesNo,
     /// One of these words.
     Choice(&'static [&'static str]),
     /// A text that `check` accepts.
@@ -110,6 +112,7 @@ impl Rule {
             Self::Time { min, max } => {
                 format!("a time with its unit, {} to {}", short(*min), short(*max))
             }
+            Self::YesNo => "true or false".to_owned(),
             Self::Choice(words) => format!("one of {}", words.join(", ")),
             Self::Text { allowed, optional: true, .. } => format!("{allowed}, or empty"),
             Self::Text { allowed, .. } | Self::Secret { allowed, .. } => (*allowed).to_owned(),
@@ -123,6 +126,11 @@ impl Rule {
                 Ok(number) => self.read_whole(number),
                 Err(_) => Err(self.refuse(text, None)),
             },
+            Self::YesNo => match text.trim() {
+                "true" => Ok(Value::Bool(true)),
+                "false" => Ok(Value::Bool(false)),
+                _ => Err(self.refuse(text, None)),
+            },
             _ => self.read_string(text),
         }
     }
@@ -135,6 +143,7 @@ impl Rule {
                 Err(_) => Err(self.refuse(&number.to_string(), None)),
             },
             (Self::Whole { .. }, Value::String(text)) => Err(self.refuse(text, Some("this is text".to_owned()))),
+            (Self::YesNo, Value::Bool(_)) => Ok(value.clone()),
             (Self::Time { .. }, Value::Number(number)) => {
                 Err(self.refuse(&number.to_string(), Some("it has no unit".to_owned())))
             }
@@ -148,7 +157,10 @@ impl Rule {
                     Self::Secret { .. } => MASK.to_owned(),
                     _ => other.to_string(),
                 },
-                reason: Some("YAML takes this for a number or a yes or no: put it in quotes".to_owned()),
+                reason: match rule {
+                    Self::YesNo => None,
+                    _ => Some("YAML takes this for a number or a yes or no: put it in quotes".to_owned()),
+                },
             }),
         }
     }
@@ -173,7 +185,7 @@ impl Rule {
 
     fn read_string(&self, text: &str) -> Result<Value, Refusal> {
         match self {
-            Self::Whole { .. } => return Err(self.refuse(text, None)),
+            Self::Whole { .. } | Self::YesNo => return Err(self.refuse(text, None)),
             Self::Time { min, max } => match humantime::parse_duration(text) {
                 Ok(time) if (*min..=*max).contains(&time) => {}
                 Ok(_) => return Err(self.refuse(text, None)),
@@ -283,6 +295,18 @@ mod tests {
         }
         for bad in ["", "0", "11", "-1", "1.5", "5 rows", "99999999999999999999999999"] {
             assert!(batch.read_text(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn true_and_false_are_taken_from_both_layers_and_nothing_else_is() {
+        assert_eq!(Rule::YesNo.read_scalar(&json!(false)), Ok(json!(false)));
+        assert_eq!(Rule::YesNo.read_text("true"), Ok(json!(true)));
+        for bad in [json!(1), json!("true"), json!("off"), json!(null)] {
+            assert!(Rule::YesNo.read_scalar(&bad).is_err(), "{bad}");
+        }
+        for bad in ["", "1", "yes", "TRUE"] {
+            assert!(Rule::YesNo.read_text(bad).is_err(), "{bad}");
         }
     }
 

@@ -2,7 +2,7 @@
 //! that the modules own.
 
 use super::rule::Rule;
-use crate::{admin, database, egress, inbox, ingress, queue, telemetry};
+use crate::{admin, cron, database, egress, inbox, ingress, queue, telemetry};
 
 /// A key of the file, and what stands under it.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +49,7 @@ pub(super) const KEYS: &[Key] = &[
             Key::section("eventbus", ingress::settings::EventBus::KEYS),
             Key::section("queue", queue::settings::Queue::KEYS),
             Key::section("inbox", inbox::settings::Inbox::KEYS),
+            Key::section("cron", cron::settings::Cron::KEYS),
             Key::section("dapr", egress::settings::Dapr::KEYS),
             Key::section("warehouse", egress::settings::Warehouse::KEYS),
             Key::section("admin", admin::settings::Admin::KEYS),

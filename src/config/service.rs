@@ -110,6 +110,10 @@ pub struct Business {
     pub payment: Payment,
     /// Of reservations.
     pub inventory: Inventory,
+    /// Of sessions.
+    pub session: Idle,
+    /// Of carts.
+    pub cart: Idle,
 }
 
 impl Business {
@@ -121,10 +125,13 @@ impl Business {
                 Key::value("max_items_per_order", Rule::whole(1, 10_000)),
                 Key::value("order_timeout_minutes", MINUTES),
                 Key::value("auto_cancel_minutes", MINUTES),
+                Key::value("auto_cancel_cod", Rule::YesNo),
             ],
         ),
         Key::section("payment", &[Key::value("timeout_minutes", MINUTES)]),
         Key::section("inventory", &[Key::value("reservation_timeout_minutes", MINUTES)]),
+        Key::section("session", &[Key::value("timeout_minutes", MINUTES)]),
+        Key::section("cart", &[Key::value("timeout_minutes", MINUTES)]),
     ];
 }
 
@@ -138,6 +145,8 @@ pub struct Order {
     pub order_timeout_minutes: u32,
     /// Minutes after which a pending order is cancelled.
     pub auto_cancel_minutes: u32,
+    /// Whether orders are cancelled too that are to be paid on delivery.
+    pub auto_cancel_cod: bool,
 }
 
 /// `business.payment`.
@@ -154,6 +163,14 @@ pub struct Payment {
 pub struct Inventory {
     /// Minutes after which a reservation is released.
     pub reservation_timeout_minutes: u32,
+}
+
+/// `business.session` and `business.cart`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Idle {
+    /// Minutes after its last use at which it is deleted.
+    pub timeout_minutes: u32,
 }
 
 /// `external_services`: the other services of the shop.

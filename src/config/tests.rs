@@ -135,6 +135,7 @@ fn every_limit_holds_at_its_edges_in_both_layers() {
                 let below = min.checked_sub(step).map_or("-1ms".to_owned(), ms);
                 (vec![ms(min), ms(max)], vec![below, ms(max + step), "10".to_owned()])
             }
+            Rule::YesNo => (vec!["true".to_owned(), "false".to_owned()], vec!["maybe".to_owned(), "1".to_owned()]),
             Rule::Choice(words) => (words.iter().map(|word| (*word).to_owned()).collect(), vec!["other".to_owned()]),
             Rule::Text { .. } | Rule::Secret { .. } => continue,
         };
@@ -196,6 +197,7 @@ fn the_default_file_has_every_key_and_a_comment_with_its_limits_above_each() {
         // The limits themselves ("1 to 10000"), the words of a choice; the rest is prose.
         let told = match rules[&path] {
             Rule::Whole { .. } | Rule::Time { .. } => allowed.rsplit_once(", ").unwrap().1,
+            Rule::YesNo => &allowed,
             Rule::Choice(words) => words[words.len() - 1],
             Rule::Text { optional: true, .. } => "empty",
             Rule::Text { .. } => continue,

@@ -1,9 +1,10 @@
-//! Tomorrow's partitions, and the end of the old ones. Any replica may do it, any number of times.
+//! Tomorrow's partitions, and the end of the old ones and of old runs. Any replica may do it, any number of times.
 
 use std::time::Duration;
 
 use sqlx::PgPool;
 
+use crate::cron::ledger;
 use crate::inbox::settings::Inbox;
 
 const EVERY: Duration = Duration::from_secs(3600);
@@ -48,5 +49,6 @@ async fn once(pool: &PgPool, settings: &Inbox) -> Result<(), sqlx::Error> {
     if expired > 0 {
         tracing::info!(keys = expired, "Old keys forgotten");
     }
+    ledger::forget(pool, settings.keep_keys).await?;
     Ok(())
 }

@@ -4,22 +4,19 @@
 //! unknown outcome is one of the two.
 
 use std::collections::BTreeSet;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use apalis::prelude::Data;
-use futures::FutureExt;
 use sqlx::PgPool;
 use sqlx::types::chrono::{DateTime, NaiveDate, Utc};
 use tracing::Span;
 
 use super::effects::{Effects, Judged, Postponed, postpone};
 use super::payment::{Undecodable, decode};
-use crate::database::{self, Class};
 use crate::failpoint;
 use crate::orders::{self, AmountMismatch, Fact, Payment, decide};
-use crate::queue::{Pace, Queue, Source, Wake, delay, look_again};
+use crate::queue::{Fault, Pace, Queue, Source, Wake, attempt, delay, look_again};
 use crate::telemetry::labels::{FailReason, Outcome, Topic};
 use crate::telemetry::{Metrics, spans, trace};
 
@@ -40,17 +37,6 @@ pub struct Applier {
     on_mismatch: AmountMismatch,
     wait_for_order: Duration,
     max_attempts: u32,
-}
-
-/// Why a transaction was not applied.
-#[derive(Debug, thiserror::Error)]
-pub enum ApplyError {
-    /// The database refused it.
-    #[error("database")]
-    Database(#[from] sqlx::Error),
-    /// A bug.
-    #[error("panicked: {0}")]
-    Panicked(String),
 }
 
 /// One turn: a transaction over at most this many events.
@@ -114,9 +100,8 @@ impl Applier {
 
     async fn turn(&self, turn: Turn) {
         let mut in_hand = Vec::new();
-        let applied = AssertUnwindSafe(self.apply(turn.limit, &mut in_hand)).catch_unwind().await;
-        let error = match applied {
-            Ok(Ok(())) => {
+        let fault = match attempt(self.apply(turn.limit, &mut in_hand)).await {
+            Ok(()) => {
                 self.pace.success();
                 let bytes: usize = in_hand.iter().map(|event| event.body.len()).sum();
                 if in_hand.len() >= turn.limit || bytes >= MAX_BYTES {
@@ -124,32 +109,21 @@ impl Applier {
                 }
                 return;
             }
-            Ok(Err(error)) => ApplyError::Database(error),
-            Err(panic) => {
-                let words = panic.downcast_ref::<String>().map(String::as_str);
-                let words = words.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no words");
-                ApplyError::Panicked(words.to_owned())
-            }
+            Err(fault) => fault,
         };
-        match &error {
-            ApplyError::Database(source) if database::class(source) == Class::Environment => {
-                self.pace.away(&source.to_string());
-            }
+        match in_hand.as_slice() {
             // Nothing was taken: no event is to blame.
-            _ if in_hand.is_empty() => self.pace.away(&error.to_string()),
+            _ if fault.is_environment() || in_hand.is_empty() => self.pace.away(&fault.to_string()),
+            [event] => self.blame(event, &fault).await,
             // Half as many next time, until the event that is to blame stands alone.
-            _ if in_hand.len() != 1 => self.pace.halve(),
-            _ => self.blame(&in_hand[0], &error).await,
+            _ => self.pace.halve(),
         }
         self.wake.look(Queue::Inbox);
     }
 
     /// The event failed alone: its attempt counts.
-    async fn blame(&self, event: &Taken, error: &ApplyError) {
-        let reason = match error {
-            ApplyError::Database(source) => source.to_string(),
-            ApplyError::Panicked(_) => error.to_string(),
-        };
+    async fn blame(&self, event: &Taken, fault: &Fault) {
+        let reason = fault.to_string();
         let attempts = event.attempts.unsigned_abs() + 1;
         let dead = attempts >= self.max_attempts;
         tracing::error!(

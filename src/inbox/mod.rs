@@ -19,6 +19,6 @@ mod payment;
 pub mod settings;
 
 pub use accept::{Accept, AcceptError, Acceptor};
-pub use apply::{Applier, ApplyError};
+pub use apply::Applier;
 pub use event::{Event, Key, sha256};
 pub use payment::{CONFIRMED_TOPIC, FAILED_TOPIC, Undecodable, decode};

@@ -67,6 +67,13 @@ pub enum Fact<'a> {
     CodDelivered,
 }
 
+impl Fact<'_> {
+    /// Whether it is time alone that speaks against the order: a payment that is here already comes before it.
+    pub(crate) const fn gives_up(&self) -> bool {
+        matches!(self, Self::Unpaid { .. } | Self::Unused { .. })
+    }
+}
+
 /// What a payment event says.
 #[derive(Clone, Debug)]
 pub struct Payment {

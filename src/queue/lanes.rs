@@ -128,7 +128,7 @@ impl Lanes {
             *self.held() = Held::default();
         }
         let until = Instant::now() + self.lease.mul_f64(0.9);
-        let worker = name();
+        let worker = worker_name();
         sqlx::query(include_str!("sql/register.sql"))
             .bind(self.queue.as_str())
             .bind(&worker)
@@ -175,7 +175,8 @@ impl Lanes {
 }
 
 /// A name that no worker had before: host, process, and a random part.
-fn name() -> String {
+#[must_use]
+pub fn worker_name() -> String {
     let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "localhost".into());
     format!("{host}/{}/{:08x}", std::process::id(), fastrand::u32(..))
 }

@@ -1,4 +1,4 @@
-//! One queue mechanism for all that is to be done: `inbox`, `dapr`, `warehouse` (and `cron`).
+//! One queue mechanism for all that is to be done: `inbox`, `dapr`, `warehouse` and `cron`.
 //!
 //! Bodies lie in immutable journals; `order_worker.pending` holds only what is not finished, and a settled row is deleted. So a
 //! poll costs what is in hand, whatever the history; nothing is ever claimed by writing to its row.
@@ -31,6 +31,7 @@
 
 mod backend;
 mod backoff;
+mod fault;
 mod lanes;
 mod outgoing;
 mod pace;
@@ -41,7 +42,8 @@ mod wake;
 
 pub use backend::{Backend, Source};
 pub use backoff::{delay, look_again};
-pub use lanes::Lanes;
+pub use fault::{Fault, attempt};
+pub use lanes::{Lanes, worker_name};
 pub use outgoing::{Batch, Outgoing, Row, Settled};
 pub use pace::Pace;
 pub use react::{Others, Reaction, Verdict, react};
@@ -59,11 +61,13 @@ pub enum Queue {
     Dapr,
     /// Calls to be made at the warehouse.
     Warehouse,
+    /// Runs of jobs.
+    Cron,
 }
 
 impl Queue {
     /// Every queue.
-    pub const ALL: [Self; 3] = [Self::Inbox, Self::Dapr, Self::Warehouse];
+    pub const ALL: [Self; 4] = [Self::Inbox, Self::Dapr, Self::Warehouse, Self::Cron];
 
     /// The name in the database, in metrics and in logs.
     #[must_use]
@@ -72,7 +76,14 @@ impl Queue {
             Self::Inbox => "inbox",
             Self::Dapr => "dapr",
             Self::Warehouse => "warehouse",
+            Self::Cron => "cron",
         }
+    }
+
+    /// The queue of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|queue| queue.as_str() == name)
     }
 
     /// Whether a dead row holds back the later rows of its key until an operator decides. At the warehouse a refusal is an

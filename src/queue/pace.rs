@@ -39,6 +39,12 @@ impl Pace {
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
+    /// Whose pace it is.
+    #[must_use]
+    pub const fn queue(&self) -> Queue {
+        self.queue
+    }
+
     /// The most rows that the next batch may have.
     #[must_use]
     pub fn limit(&self) -> usize {

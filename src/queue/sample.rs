@@ -1,25 +1,26 @@
-//! Counts what the queues hold, for the gauges.
+//! Counts what the queues hold and when jobs last succeeded, for the gauges.
 
 use std::time::Duration;
 
 use sqlx::PgPool;
 
-use super::{Outgoing, Queue};
+use super::{Pace, Queue};
+use crate::cron::Job;
 use crate::orders::IncidentKind;
 use crate::telemetry::{Metrics, QueueSample, Sample};
 
 const EVERY: Duration = Duration::from_secs(5);
 
-/// Samples for as long as it is polled.
-pub async fn sample(pool: &PgPool, metrics: &Metrics, outgoing: [&Outgoing; 2]) {
+/// Samples for as long as it is polled. `paces` are those of this process's queues.
+pub async fn sample(pool: &PgPool, metrics: &Metrics, paces: &[&Pace]) {
     loop {
         match once(pool).await {
-            Ok(sample) => metrics.observe(&sample),
+            Ok(mut sample) => {
+                sample.paused.extend(paces.iter().filter(|pace| pace.paused()).map(|pace| pace.queue()));
+                metrics.observe(&sample);
+            }
             // The health probe tells of a database that is away; old numbers show by their time.
             Err(error) => tracing::debug!("Queues not counted: error={error}"),
-        }
-        for outgoing in outgoing {
-            metrics.queue_paused(outgoing.queue(), outgoing.pace().paused());
         }
         tokio::time::sleep(EVERY).await;
     }
@@ -33,16 +34,24 @@ async fn once(pool: &PgPool) -> Result<Sample, sqlx::Error> {
     )
     .fetch_all(pool)
     .await?;
-    let queue = |name: &str| Queue::ALL.iter().copied().find(|queue| queue.as_str() == name);
+    let paused: Vec<String> =
+        sqlx::query_scalar("select queue from order_worker.pauses where key = ''").fetch_all(pool).await?;
+    let jobs: Vec<(String, f64)> = sqlx::query_as(include_str!("sql/sample_jobs.sql")).fetch_all(pool).await?;
     let kind = |name: &str| IncidentKind::ALL.iter().copied().find(|kind| kind.as_str() == name);
+    let seconds = |seconds: f64| Duration::try_from_secs_f64(seconds).unwrap_or_default();
     Ok(Sample {
         queues: queues
             .into_iter()
             .filter_map(|(name, pending, oldest_age, dead, parked)| {
-                let oldest_age = Duration::try_from_secs_f64(oldest_age).unwrap_or_default();
-                Some((queue(&name)?, QueueSample { pending, oldest_age, dead, parked }))
+                let oldest_age = seconds(oldest_age);
+                Some((Queue::named(&name)?, QueueSample { pending, oldest_age, dead, parked }))
             })
             .collect(),
         incidents_open: incidents.into_iter().filter_map(|(name, open)| Some((kind(&name)?, open))).collect(),
+        paused: paused.iter().filter_map(|name| Queue::named(name)).collect(),
+        since_success: jobs
+            .into_iter()
+            .filter_map(|(name, since)| Some((Job::named(&name)?, seconds(since))))
+            .collect(),
     })
 }

@@ -18,8 +18,8 @@ const COALESCE: Duration = Duration::from_millis(20);
 /// Wakes the queues of this process, and of the others.
 #[derive(Clone, Debug, Default)]
 pub struct Wake {
-    local: Arc<[Notify; 3]>,
-    remote: Arc<[Notify; 3]>,
+    local: Arc<[Notify; 4]>,
+    remote: Arc<[Notify; 4]>,
 }
 
 impl Wake {
@@ -48,6 +48,7 @@ pub async fn watch(pool: &PgPool, wake: &Wake, every: Duration) {
         notify(pool, wake, Queue::Inbox),
         notify(pool, wake, Queue::Dapr),
         notify(pool, wake, Queue::Warehouse),
+        notify(pool, wake, Queue::Cron),
     );
 }
 
@@ -83,7 +84,7 @@ async fn listen_once(pool: &PgPool, wake: &Wake) -> Result<(), sqlx::Error> {
     listener.listen(CHANNEL).await?;
     loop {
         let told = listener.recv().await?;
-        if let Some(queue) = Queue::ALL.into_iter().find(|queue| queue.as_str() == told.payload()) {
+        if let Some(queue) = Queue::named(told.payload()) {
             wake.look(queue);
         }
     }

@@ -13,8 +13,9 @@ use super::labels::LabelSet;
 /// Before each name but the standard ones.
 const PREFIX: &str = "order_worker_";
 
-/// Seconds, from a commit (1 ms) to the far end of patience (a minute).
-const BUCKETS: [f64; 15] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+/// Seconds, from a commit (1 ms) over the far end of patience (a minute) to a job that catches up with a year (an hour).
+const BUCKETS: [f64; 17] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 600.0, 3600.0];
 
 /// Makes instruments.
 pub(super) struct Maker(pub(super) Meter);
@@ -46,9 +47,9 @@ impl Maker {
     }
 
     /// A histogram of seconds.
-    pub(super) fn seconds(&self, name: &'static str, help: &'static str) -> Seconds {
+    pub(super) fn seconds<L: LabelSet>(&self, name: &'static str, help: &'static str) -> Seconds<L> {
         let builder = self.0.f64_histogram(prefixed(name)).with_description(help);
-        Seconds(builder.with_boundaries(BUCKETS.to_vec()).build())
+        Seconds { histogram: builder.with_boundaries(BUCKETS.to_vec()).build(), sets: Sets::new() }
     }
 }
 
@@ -109,10 +110,13 @@ impl<L: LabelSet> Level<L> {
 }
 
 /// A histogram of seconds.
-pub(super) struct Seconds(Histogram<f64>);
+pub(super) struct Seconds<L = ()> {
+    histogram: Histogram<f64>,
+    sets: Sets<L>,
+}
 
-impl Seconds {
-    pub(super) fn record(&self, took: Duration) {
-        self.0.record(took.as_secs_f64(), &[]);
+impl<L: LabelSet> Seconds<L> {
+    pub(super) fn record(&self, labels: L, took: Duration) {
+        self.histogram.record(took.as_secs_f64(), self.sets.of(labels));
     }
 }

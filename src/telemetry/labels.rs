@@ -3,6 +3,7 @@
 
 use opentelemetry::KeyValue;
 
+pub use crate::cron::Job;
 pub use crate::orders::IncidentKind;
 pub use crate::queue::Queue;
 
@@ -120,6 +121,7 @@ macro_rules! labelled {
 
 labelled!(Queue, "queue");
 labelled!(IncidentKind, "kind");
+labelled!(Job, "job");
 
 label! {
     /// Where an event came from.
@@ -202,6 +204,15 @@ label! {
     /// The warehouse said no: an answer, not a failure.
     Refused = "refused",
     /// No answer, or an error; tried again.
+    Failed = "failed",
+}
+
+label! {
+    /// How a run of a job ended.
+    RunOutcome, "outcome":
+    /// Done.
+    Succeeded = "succeeded",
+    /// Given up after its attempts; the next tick begins anew.
     Failed = "failed",
 }
 

@@ -16,7 +16,7 @@ use prometheus::{Registry, TextEncoder};
 
 use super::instruments::{Counts, Level, Maker, Seconds};
 use super::labels::{
-    ConnectionState, FailReason, IncidentKind, Outcome, Queue, Topic, WarehouseMethod, WarehouseResult,
+    ConnectionState, FailReason, IncidentKind, Job, Outcome, Queue, RunOutcome, Topic, WarehouseMethod, WarehouseResult,
 };
 use super::{Sample, TelemetryError};
 
@@ -39,6 +39,11 @@ struct Instruments {
     announcements: Counts<()>,
     publish: Seconds,
     warehouse_calls: Counts<(WarehouseMethod, WarehouseResult)>,
+
+    cron_runs: Counts<(Job, RunOutcome)>,
+    cron_items: Counts<Job>,
+    cron_run: Seconds<Job>,
+    cron_since_success: Level<Job>,
 
     pending: Level<Queue>,
     oldest_age: Level<Queue>,
@@ -104,6 +109,14 @@ impl Metrics {
             ),
             warehouse_calls: make.counter("warehouse_calls_total", "Calls of the warehouse by how they ended."),
 
+            cron_runs: make.counter("cron_runs_total", "Runs of jobs that came to their end."),
+            cron_items: make.counter("cron_items_total", "What jobs have cleaned or changed, committed."),
+            cron_run: make.seconds("cron_run_seconds", "From the first batch of a run to the commit of its last."),
+            cron_since_success: make.gauge(
+                "cron_seconds_since_success",
+                "Since the last run that succeeded, or since the job was registered; 0 for a disabled one.",
+            ),
+
             pending: make.gauge("queue_pending", "Rows to be done, in the whole database."),
             oldest_age: make.gauge("queue_oldest_age_seconds", "Age of the oldest row to be done."),
             dead: make.gauge("queue_dead", "Rows given up, until an operator acts."),
@@ -158,24 +171,37 @@ impl Metrics {
 
     /// An event was accepted, so long after its receipt.
     pub fn event_accepted(&self, since_receipt: Duration) {
-        self.0.accept.record(since_receipt);
+        self.0.accept.record((), since_receipt);
     }
 
     /// An event was applied, so long after its receipt.
     pub fn event_applied(&self, since_receipt: Duration) {
-        self.0.apply.record(since_receipt);
+        self.0.apply.record((), since_receipt);
     }
 
     /// Dapr took an announcement, so long after the receipt of the event that caused it, or after
     /// the creation of its row when no event did.
     pub fn announcement_published(&self, since_cause: Duration) {
         self.0.announcements.add((), 1);
-        self.0.publish.record(since_cause);
+        self.0.publish.record((), since_cause);
     }
 
     /// A call of the warehouse ended.
     pub fn warehouse_answered(&self, method: WarehouseMethod, result: WarehouseResult) {
         self.0.warehouse_calls.add((method, result), 1);
+    }
+
+    /// A batch of a job has changed so many items.
+    pub fn cron_items(&self, job: Job, count: u64) {
+        self.0.cron_items.add(job, count);
+    }
+
+    /// A run came to its end, so long after its beginning where that is known.
+    pub fn cron_finished(&self, job: Job, outcome: RunOutcome, took: Option<Duration>) {
+        self.0.cron_runs.add((job, outcome), 1);
+        if let Some(took) = took {
+            self.0.cron_run.record(job, took);
+        }
     }
 
     /// Attempts of `queue` failed and will be made again.
@@ -186,12 +212,6 @@ impl Metrics {
     /// This process holds so many lanes of `queue`.
     pub fn lanes_owned(&self, queue: Queue, lanes: u16) {
         self.0.lanes_owned.set_count(queue, i64::from(lanes));
-    }
-
-    /// This process takes nothing from `queue` (an operator said so, or its environment is
-    /// away), or takes again.
-    pub fn queue_paused(&self, queue: Queue, paused: bool) {
-        self.0.paused.set_if(queue, paused);
     }
 
     /// The queues and incidents were counted in the database, now.
@@ -207,6 +227,12 @@ impl Metrics {
         for kind in IncidentKind::ALL {
             let found = sample.incidents_open.iter().find(|(name, _)| *name == kind);
             self.0.incidents.set_count(kind, found.map_or(0, |(_, open)| *open));
+        }
+        for (job, since_success) in &sample.since_success {
+            self.0.cron_since_success.set(*job, since_success.as_secs_f64());
+        }
+        for queue in Queue::ALL {
+            self.0.paused.set_if(queue, sample.paused.contains(&queue));
         }
         self.0.sampled_at.set((), unix_seconds(SystemTime::now()));
     }
@@ -263,7 +289,9 @@ mod tests {
         metrics.event_accepted(second);
         metrics.event_applied(second);
         metrics.announcement_published(second);
-        metrics.observe(&Sample::default());
+        let since_success = Job::ALL.map(|job| (job, second)).to_vec();
+        Job::ALL.iter().for_each(|job| metrics.cron_finished(*job, RunOutcome::Succeeded, Some(second)));
+        metrics.observe(&Sample { since_success, ..Sample::default() });
         metrics.pool(1, 2, 10);
         metrics.database_up(true);
         metrics.sidecar_up(true);
@@ -339,7 +367,7 @@ mod tests {
         clone.warehouse_answered(WarehouseMethod::Confirm, WarehouseResult::Failed);
         clone.queue_retried(Queue::Warehouse, 1);
         clone.lanes_owned(Queue::Dapr, 64);
-        clone.queue_paused(Queue::Dapr, true);
+        clone.observe(&Sample { paused: vec![Queue::Dapr], ..Sample::default() });
         let text = metrics.render().unwrap();
         for series in [
             r#"order_worker_payment_events_consumed_total{topic="payment.confirmed"} 3"#,
@@ -362,7 +390,11 @@ mod tests {
     fn a_sample_replaces_the_one_before_it() {
         let metrics = Metrics::new().unwrap();
         let queue = QueueSample { pending: 5, oldest_age: Duration::from_millis(1500), dead: 1, parked: 2 };
-        let sample = Sample { queues: vec![(Queue::Dapr, queue)], incidents_open: vec![(IncidentKind::PaidTwice, 4)] };
+        let sample = Sample {
+            queues: vec![(Queue::Dapr, queue)],
+            incidents_open: vec![(IncidentKind::PaidTwice, 4)],
+            ..Sample::default()
+        };
         metrics.observe(&sample);
         let text = metrics.render().unwrap();
         for series in [

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::labels::{IncidentKind, Queue};
+use super::labels::{IncidentKind, Job, Queue};
 
 /// One look at the queues and the incidents. What is not listed is zero: a grouped count has no
 /// row for nothing.
@@ -12,6 +12,10 @@ pub struct Sample {
     pub queues: Vec<(Queue, QueueSample)>,
     /// Open incidents by kind.
     pub incidents_open: Vec<(IncidentKind, i64)>,
+    /// Queues that nothing is taken from by this process.
+    pub paused: Vec<Queue>,
+    /// Since the last success of each registered job.
+    pub since_success: Vec<(Job, Duration)>,
 }
 
 /// What one queue holds. Counts of rows, as `count(*)` gives them.

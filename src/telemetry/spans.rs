@@ -12,7 +12,7 @@ use tonic::Code;
 use tracing::Span;
 use tracing::field::Empty;
 
-use super::labels::WarehouseMethod;
+use super::labels::{Job, WarehouseMethod};
 use super::trace;
 
 /// The service that [`warehouse_call`] calls, as in proto/warehouse/v1/warehouse.proto.
@@ -54,6 +54,18 @@ pub fn process(topic: &str, event_id: &str, traceparent: Option<&str>) -> Span {
     );
     trace::set_parent(&span, traceparent);
     span
+}
+
+/// Making a batch of a job's run.
+#[must_use]
+pub fn run(job: Job) -> Span {
+    tracing::info_span!(
+        "run",
+        otel.name = %format_args!("run {job}"),
+        otel.kind = "internal",
+        otel.status_code = Empty,
+        error.type = Empty,
+    )
 }
 
 /// Publishing an announcement of the outbox through Dapr.

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use apalis::prelude::{Monitor, WorkerBuilder, WorkerBuilderExt};
+use apalis::prelude::{Data, Monitor, WorkerBuilder, WorkerBuilderExt};
+use apalis_cron::{CronScheduler, Tick};
 use sqlx::PgPool;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -14,6 +15,7 @@ use super::{Ended, Mode, WorkerError};
 use crate::admin::{self, Subscriptions};
 use crate::config::service::Redis;
 use crate::config::{Config, GrpcEndpoint, ListenAddr};
+use crate::cron::{Runner, Terms, Wakes};
 use crate::database::{self, SchemaState, schema_state};
 use crate::egress::{self, Dapr, Egress, Warehouse};
 use crate::health::{Condition, Health, Probe, Reporter};
@@ -107,10 +109,7 @@ impl Parts {
     /// Runs the queues, and the event server where the mode has one, until `stop`; then brings everything to its end.
     pub(super) async fn run(&self, stop: &CancellationToken) -> Result<Ended, WorkerError> {
         let settings = &self.config.worker;
-        if self.mode.runs_jobs() {
-            tracing::info!("Starting cron jobs...");
-            tracing::info!("No job is registered yet; the outbox is drained");
-        }
+        let runner = if self.mode.runs_jobs() { Some(self.start_jobs(stop).await) } else { None };
         let applier = Arc::new(Applier::new(
             self.pool.clone(),
             self.wake.clone(),
@@ -140,6 +139,7 @@ impl Parts {
             self.wake.clone(),
             self.config.clone(),
             [Arc::clone(dapr.outgoing()), Arc::clone(warehouse.outgoing())],
+            Arc::clone(&applier),
             self.metrics.clone(),
         ));
 
@@ -160,6 +160,9 @@ impl Parts {
                     .catch_panic()
                     .build(Applier::handle)
             });
+        }
+        if let Some(runner) = runner {
+            monitor = register_jobs(monitor, runner, &self.wake);
         }
         let monitor = register(register(monitor, dapr), warehouse);
         let drained = draining.clone();
@@ -193,6 +196,26 @@ impl Parts {
             Some(Ok(Err(error))) => Err(WorkerError::Runtime(error.to_string())),
             Some(Err(error)) => Err(WorkerError::Runtime(error.to_string())),
         }
+    }
+
+    /// Says which jobs there are, here and in the database.
+    async fn start_jobs(&self, stop: &CancellationToken) -> Arc<Runner> {
+        tracing::info!("Starting cron jobs...");
+        let (pool, wake, metrics) = (self.pool.clone(), self.wake.clone(), self.metrics.clone());
+        let terms = Terms::of(&self.config.business);
+        let runner = Runner::new(pool, wake, metrics, &self.config.worker.cron, terms, queue::worker_name());
+        for (job, schedule, enabled) in runner.jobs() {
+            if *enabled {
+                tracing::info!("Registered job: {job} ({})", schedule.expression);
+            } else {
+                tracing::info!("Disabled job: {job} (worker.cron.{job}.enabled is false)");
+            }
+        }
+        tokio::select! {
+            () = runner.register() => {}
+            () = stop.cancelled() => {}
+        }
+        Arc::new(runner)
     }
 
     /// The event port opens last: daprd asks for the subscriptions three times and never again. Without one: waits for `stop`.
@@ -239,6 +262,28 @@ fn register<C: egress::Channel>(monitor: Monitor, egress: Arc<Egress<C>>) -> Mon
     })
 }
 
+/// The queue `cron`, and one worker a job that apalis-cron wakes at its ticks.
+fn register_jobs(monitor: Monitor, runner: Arc<Runner>, wake: &Wake) -> Monitor {
+    let enabled: Vec<_> = runner.jobs().iter().filter(|(.., enabled)| *enabled).cloned().collect();
+    let monitor = monitor.register(move |_| {
+        WorkerBuilder::new(Queue::Cron.as_str())
+            .backend(Backend::new(Arc::clone(&runner)))
+            .data(Arc::clone(&runner))
+            .concurrency(1)
+            .catch_panic()
+            .build(Runner::handle)
+    });
+    enabled.into_iter().fold(monitor, |monitor, (job, schedule, _)| {
+        let wake = wake.clone();
+        monitor.register(move |_| {
+            WorkerBuilder::new(job.as_str())
+                .backend(CronScheduler::new(Wakes(schedule.clone())))
+                .data(wake.clone())
+                .build(async |_: Tick, wake: Data<Wake>| wake.look(Queue::Cron))
+        })
+    })
+}
+
 /// What goes on beside the queues: leases, wake-ups, partitions, samples.
 async fn background(
     keep: CancellationToken,
@@ -246,17 +291,19 @@ async fn background(
     wake: Wake,
     config: Config,
     outgoing: [Arc<Outgoing>; 2],
+    inbox: Arc<Applier>,
     metrics: Metrics,
 ) {
     let [dapr, warehouse] = outgoing;
     let every = config.worker.queue.poll_interval;
+    let paces = [inbox.pace(), dapr.pace(), warehouse.pace()];
     tokio::select! {
         () = keep.cancelled() => {}
         () = dapr.keep_lanes() => {}
         () = warehouse.keep_lanes() => {}
         () = queue::watch(&pool, &wake, every) => {}
         () = database::maintain(&pool, &config.worker.inbox) => {}
-        () = queue::sample(&pool, &metrics, [&dapr, &warehouse]) => {}
+        () = queue::sample(&pool, &metrics, &paces) => {}
     }
 }
 

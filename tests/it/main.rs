@@ -6,6 +6,8 @@ mod adoption;
 mod awaited;
 mod cli;
 mod crashes;
+mod cron;
+mod cron_chaos;
 mod health;
 mod incidents;
 mod ingress;

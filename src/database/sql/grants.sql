@@ -5,6 +5,8 @@ grant usage on schema order_worker, public to :role;
 grant select, update on public.orders to :role;
 grant select, update on public.order_items to :role;
 grant select, insert on public.order_status_history to :role;
+-- Update: the lock on what is to be deleted.
+grant select, update, delete on public.sessions, public.carts to :role;
 
 grant select, insert on order_worker.inbox, order_worker.inbox_outcomes, order_worker.outbox, order_worker.outbox_outcomes to :role;
 grant select, insert, update on order_worker.inbox_keys, order_worker.outbox_keys to :role;
@@ -13,6 +15,8 @@ grant select, update on order_worker.lanes to :role;
 grant select, insert on order_worker.exposures, order_worker.payment_facts to :role;
 grant select, insert, update on order_worker.incident_journal to :role;
 grant select on order_worker.legal_moves, order_worker.schema_support, order_worker._sqlx_migrations to :role;
+grant select, insert, update, delete on order_worker.cron_jobs, order_worker.cron_runs, order_worker.pauses to :role;
+grant select on order_worker.audit_log to :role;
 grant select on order_worker.inbox_status, order_worker.outbox_status, order_worker.incidents to :role;
 grant usage on all sequences in schema order_worker to :role;
 grant execute on all functions in schema order_worker to :role;

@@ -2,7 +2,7 @@
 -- bodies before it have $2 bytes, which are told without reading them.
 with taken as materialized (
     select id, day, attempts, created_at from order_worker.pending
-    where queue = 'inbox' and lane = 0 and state = 'ready'
+    where queue = 'inbox' and lane = 0 and state = 'ready' and not order_worker.is_paused('inbox')
     order by id
     limit $1
     for update skip locked

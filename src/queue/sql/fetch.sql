@@ -1,9 +1,10 @@
 -- queue/fetch: the next rows of my lanes, written down as in hand in the same transaction. A lane is read from its floor; rows
 -- whose key is in hand are passed over; rows behind a waiting or dead one of their key are blocked, so that the next read steps
--- over them. No row of another's lane, and none at all once the lease has run out.
+-- over them. No row of another's lane, and none at all once the lease has run out, or while the
+-- queue is paused.
 with me as materialized (
     select array(select lane from order_worker.lanes where queue = $1 and owner = $2) as lanes
-    from order_worker.workers where queue = $1 and worker = $2 and lease_until > clock_timestamp()
+    from order_worker.workers where queue = $1 and worker = $2 and lease_until > clock_timestamp() and not order_worker.is_paused($1)
 ), picked as materialized (
     select p.*
     from me

@@ -1,4 +1,5 @@
--- queue/poll: makes waiting rows ready that are due, and tells which queues have something to do. One statement for all queues.
+-- queue/poll: makes waiting rows ready that are due, and tells which queues have something to do: a tick that is due is something
+-- too. One statement for all queues.
 with due as (
     select queue, id from order_worker.pending
     where state = 'waiting' and due <= clock_timestamp() and queue = any($1)
@@ -10,3 +11,6 @@ with due as (
 select q.queue from unnest($1::text[]) q (queue)
 where exists (select from promoted where promoted.queue = q.queue)
    or exists (select from order_worker.pending p where p.queue = q.queue and p.state = 'ready')
+   or (q.queue = 'cron' and exists (
+       select from order_worker.cron_jobs j
+       where j.next_tick <= clock_timestamp() and not order_worker.is_paused('cron', j.job)))

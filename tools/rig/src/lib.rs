@@ -16,6 +16,7 @@
 pub mod behaviour;
 pub mod books;
 pub mod callback;
+pub mod clock;
 pub mod daprd;
 pub mod http_get;
 pub mod orders;

@@ -1,0 +1,133 @@
+//! What the jobs do: one batch of one run, in the caller's transaction.
+
+use std::collections::{BTreeSet, HashSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::PgConnection;
+
+use super::{Cursor, Job, Run};
+use crate::config::service::Business;
+use crate::orders::{self, Decided, Fact, Locked, decide};
+use crate::telemetry::trace;
+
+/// After how long what is given up.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    session: TimeDelta,
+    cart: TimeDelta,
+    order: TimeDelta,
+    reservation: TimeDelta,
+    cod_too: bool,
+}
+
+impl Terms {
+    /// As the shop's rules say.
+    #[must_use]
+    pub fn of(business: &Business) -> Self {
+        let minutes = |minutes: u32| TimeDelta::minutes(minutes.into());
+        Self {
+            session: minutes(business.session.timeout_minutes),
+            cart: minutes(business.cart.timeout_minutes),
+            order: minutes(business.order.auto_cancel_minutes),
+            reservation: minutes(business.inventory.reservation_timeout_minutes),
+            cod_too: business.order.auto_cancel_cod,
+        }
+    }
+}
+
+/// What a batch has done.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    /// What was changed, by id: sessions, carts, orders or reservations.
+    pub(super) items: Vec<String>,
+    /// Behind the last candidate.
+    pub(super) cursor: Cursor,
+    /// No candidate is left.
+    pub(super) last: bool,
+    /// Something is to be published.
+    pub(super) announces: bool,
+    /// The warehouse is to be called.
+    pub(super) calls: bool,
+}
+
+/// What a job may be about, by the time that its order among the others comes from.
+#[derive(Debug, sqlx::FromRow)]
+struct Candidate {
+    at: Option<DateTime<Utc>>,
+    id: String,
+    /// The order, where it is one; else its own id.
+    subject: String,
+}
+
+/// Makes the next batch of at most `limit` candidates.
+pub(super) async fn batch(tx: &mut PgConnection, run: &Run, limit: u32, terms: &Terms) -> Result<Batch, sqlx::Error> {
+    let before = |age: TimeDelta| run.tick - age;
+    let (sql, before) = match run.job {
+        Job::SessionCleanup => (include_str!("sql/sessions.sql"), before(terms.session)),
+        Job::CartCleanup => (include_str!("sql/carts.sql"), before(terms.cart)),
+        Job::OrderCleanup => (include_str!("sql/unpaid.sql"), before(terms.order)),
+        Job::ReservationCleanup => (include_str!("sql/unused.sql"), before(terms.reservation)),
+        Job::CodAutoConfirm => (include_str!("sql/delivered.sql"), run.tick),
+    };
+    let mut query = sqlx::query_as(sql).bind(before).bind(run.cursor.at).bind(&run.cursor.id).bind(i64::from(limit));
+    if run.job == Job::OrderCleanup {
+        query = query.bind(terms.cod_too);
+    }
+    let candidates: Vec<Candidate> = query.fetch_all(&mut *tx).await?;
+    let cursor = candidates
+        .last()
+        .map_or_else(|| run.cursor.clone(), |candidate| Cursor { at: candidate.at, id: Some(candidate.id.clone()) });
+    let last = candidates.len() < limit as usize;
+    let done = match run.job {
+        Job::SessionCleanup | Job::CartCleanup => {
+            Batch { items: candidates.into_iter().map(|candidate| candidate.id).collect(), ..Batch::default() }
+        }
+        Job::OrderCleanup => {
+            consult(tx, run, &candidates, Fact::Unpaid { placed_before: before, cod_too: terms.cod_too }).await?
+        }
+        Job::ReservationCleanup => consult(tx, run, &candidates, Fact::Unused { reserved_before: before }).await?,
+        Job::CodAutoConfirm => consult(tx, run, &candidates, Fact::CodDelivered).await?,
+    };
+    Ok(Batch { cursor, last, ..done })
+}
+
+/// Locks the candidates' orders, decides, and writes what was decided. An order that somebody else changes just now is left to the
+/// next tick, and none is given up while something about it waits in the inbox.
+async fn consult(
+    tx: &mut PgConnection,
+    run: &Run,
+    candidates: &[Candidate],
+    fact: Fact<'_>,
+) -> Result<Batch, sqlx::Error> {
+    let ids: BTreeSet<&str> = candidates.iter().map(|candidate| candidate.subject.as_str()).collect();
+    let Locked { orders, .. } = orders::lock(tx, &ids).await?;
+    let waiting = if fact.gives_up() { waiting(tx, &ids).await? } else { HashSet::new() };
+    let judged = orders.values().filter(|order| !waiting.contains(&order.id));
+    let decisions: Vec<_> = judged.map(|order| (order.id.as_str(), decide(order, &fact))).collect();
+    let changes = decisions.iter().filter_map(|(order_id, decision)| Some((*order_id, decision.change()?)));
+
+    let (cause, traceparent) = (run.cause(), trace::continue_trace(None));
+    let (cause, traceparent) = (cause.as_str(), traceparent.as_deref());
+    let decided: Vec<_> =
+        changes.map(|(order_id, change)| Decided { order_id, change, cause, traceparent, received_at: None }).collect();
+    orders::write(tx, &decided).await?;
+    let items = match fact {
+        Fact::Unused { .. } => {
+            decided.iter().flat_map(|one| &one.change.calls).map(|call| call.reservation_id.clone()).collect()
+        }
+        _ => decided.iter().map(|one| one.order_id.to_owned()).collect(),
+    };
+    Ok(Batch {
+        items,
+        announces: decided.iter().any(|one| one.change.status.is_some()),
+        calls: decided.iter().any(|one| !one.change.calls.is_empty()),
+        ..Batch::default()
+    })
+}
+
+/// Those of the orders about which something waits in the inbox.
+async fn waiting(tx: &mut PgConnection, ids: &BTreeSet<&str>) -> Result<HashSet<String>, sqlx::Error> {
+    let ids: Vec<&str> = ids.iter().copied().collect();
+    let keys: Vec<String> = sqlx::query_scalar(include_str!("sql/waiting.sql")).bind(ids).fetch_all(tx).await?;
+    Ok(keys.into_iter().collect())
+}

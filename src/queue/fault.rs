@@ -1,0 +1,42 @@
+//! A transaction that was not applied, and whose fault it is.
+
+use std::panic::AssertUnwindSafe;
+
+use futures::FutureExt;
+
+use crate::database::{self, Class};
+
+/// Why a transaction was not applied.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// The database refused it.
+    #[error("{0}")]
+    Database(#[from] sqlx::Error),
+    /// A bug.
+    #[error("panicked: {0}")]
+    Panicked(String),
+}
+
+impl Fault {
+    /// Whether the environment is to blame: nothing is counted.
+    #[must_use]
+    pub fn is_environment(&self) -> bool {
+        matches!(self, Self::Database(error) if database::class(error) == Class::Environment)
+    }
+}
+
+/// Runs `work`, whose transaction is dropped with it, and makes an error of a panic: one bad row ends no worker.
+///
+/// # Errors
+///
+/// [`Fault`].
+pub async fn attempt<T>(work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, Fault> {
+    match AssertUnwindSafe(work).catch_unwind().await {
+        Ok(done) => Ok(done?),
+        Err(panic) => {
+            let words = panic.downcast_ref::<String>().map(String::as_str);
+            let words = words.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no words");
+            Err(Fault::Panicked(words.to_owned()))
+        }
+    }
+}

@@ -1,0 +1,412 @@
+//! Jobs: what they clean up and leave alone, who runs them, and what happens where a payment meets them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rig::callback::{Answer, Event};
+use rig::clock;
+use rig::payment::{CONFIRMED, amount, confirmed, json};
+use rig::stack::Direct;
+use rig::wait;
+use rig::warehouse::Effect;
+use rig::worker::{Worker, WorkerSpec};
+use tokio::net::TcpStream;
+
+use crate::main_path::WORKER;
+use crate::scene::{SOON, Scene, confirmation, short_leases};
+use crate::shop::Shop;
+
+const JOBS: [&str; 5] = ["session_cleanup", "cart_cleanup", "order_cleanup", "reservation_cleanup", "cod_auto_confirm"];
+
+/// Gives these jobs a schedule, the others none.
+pub fn only(mut spec: WorkerSpec, jobs: &[&str], schedule: &str) -> WorkerSpec {
+    for job in JOBS {
+        let name = |key: &str| format!("ORDER_WORKER_CRON_{}_{key}", job.replace('_', "").to_uppercase());
+        spec = spec.env(&name("ENABLED"), jobs.contains(&job)).env(&name("SCHEDULE"), schedule);
+    }
+    spec
+}
+
+/// Every job each second.
+pub fn every_second(spec: WorkerSpec) -> WorkerSpec {
+    only(spec, &JOBS, "* * * * * *")
+}
+
+/// The order service's database, and a worker that runs these jobs each second.
+async fn scene_of(name: &str, jobs: &[&str]) -> Scene {
+    Scene::start_with(name, |spec| only(spec, jobs, "* * * * * *")).await
+}
+
+fn reservations(effects: BTreeMap<String, Effect>) -> Vec<String> {
+    let mut reservations: Vec<_> = effects.into_values().map(|effect| effect.reservation_id).collect();
+    reservations.sort();
+    reservations
+}
+
+/// Waits until a run that began after this moment has succeeded.
+async fn has_run(shop: &Shop, job: &str) {
+    let since: String = shop.text("select clock_timestamp()::text where $1 <> ''", job).await;
+    let sql = "select exists (select from order_worker.cron_runs
+                              where job = $1 and outcome = 'succeeded' and started_at > $2::timestamptz)";
+    wait::until(&format!("{job} to run"), SOON, async || {
+        sqlx::query_scalar::<_, bool>(sql).bind(job).bind(&since).fetch_one(&shop.pool).await.unwrap()
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_and_carts_go_when_they_are_old_and_only_then() {
+    let scene = Scene::start_with("cleanup", |spec| {
+        only(spec, &["session_cleanup", "cart_cleanup"], "* * * * * *")
+            .env("ORDER_WORKER_CRON_SESSIONCLEANUP_BATCH", 7)
+            .env("ORDER_WORKER_CRON_CARTCLEANUP_BATCH", 7)
+    })
+    .await;
+    // Many of one age: the order among them is by id then.
+    scene
+        .shop
+        .execute(
+            "insert into sessions select 'old' || n, null, now() - interval '24 hours 1 second' from generate_series(1, 100) n;
+             insert into sessions values ('young', null, now() - interval '23 hours 59 minutes'), ('ancient', null, '-infinity');
+             insert into carts select 'old' || n, null, false, now() - interval '7 days 1 second' from generate_series(1, 100) n;
+             insert into carts values ('young', null, false, now() - interval '6 days 23 hours'),
+                                      ('bought', null, true, now() - interval '70 days');
+             insert into cart_items select id, 'SKU-1', 1 from carts",
+        )
+        .await;
+    has_run(&scene.shop, "session_cleanup").await;
+    has_run(&scene.shop, "cart_cleanup").await;
+    let left = "select string_agg(id, ' ' order by id) from (select id from sessions union all select id from carts) l where $1 = ''";
+    assert_eq!(scene.shop.text(left, "").await, "bought young young");
+    assert_eq!(scene.shop.count("select count(*) from cart_items").await, 2);
+    let cleaned = "select sum(items)::bigint from order_worker.cron_runs";
+    assert_eq!(scene.shop.count(cleaned).await, 201);
+    wait::until("the metric", SOON, async || {
+        scene.worker.metrics().await[r#"order_worker_cron_items_total{job="session_cleanup"}"#] == 101.0
+    })
+    .await;
+    let logs = scene.worker.logs();
+    let starts = logs.find("Starting cron jobs...").unwrap();
+    let registered = logs.find("Registered job: session_cleanup (* * * * * *)").unwrap();
+    assert!(starts < registered && logs.contains("Disabled job: order_cleanup"), "{logs}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_somebody_holds_is_left_to_the_next_tick() {
+    let scene = scene_of("held_session", &["session_cleanup"]).await;
+    let mut holder = scene.shop.pool.begin().await.unwrap();
+    scene.shop.execute("insert into sessions values ('s1', null, now() - interval '2 days')").await;
+    // The first run may have been quicker than this lock: then there is nothing to show.
+    sqlx::query("select from sessions where id = 's1' for update").execute(&mut *holder).await.unwrap();
+    if scene.shop.count("select count(*) from sessions").await == 1 {
+        has_run(&scene.shop, "session_cleanup").await;
+        assert_eq!(scene.shop.count("select count(*) from sessions").await, 1);
+    }
+    holder.rollback().await.unwrap();
+    has_run(&scene.shop, "session_cleanup").await;
+    assert_eq!(scene.shop.count("select count(*) from sessions").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_nobody_paid_is_cancelled_and_gives_its_goods_back() {
+    let scene = Scene::start_with("unpaid", |spec| {
+        only(spec, &["order_cleanup"], "* * * * * *").env("ORDER_WORKER_INBOX_AMOUNTMISMATCH", "hold")
+    })
+    .await;
+    scene.shop.place(&["old", "young", "cod", "held", "paid"].map(str::to_owned)).await;
+    // A payment that waits for an operator.
+    let mut little = confirmed("p-held", "held", "10.10");
+    little.amount = amount("10.09");
+    scene.deliver(&Event::new(CONFIRMED, "e-held", json(&little))).await;
+    scene.confirm("e-paid", "p-paid", "paid").await;
+    scene.settled().await;
+    scene
+        .shop
+        .execute(
+            "update orders set payment_method = 'cod' where id = 'cod';
+             update orders set created_at = now() - interval '24 hours 1 second' where id <> 'young'",
+        )
+        .await;
+    has_run(&scene.shop, "order_cleanup").await;
+    has_run(&scene.shop, "order_cleanup").await;
+    scene.settled().await;
+    for (order, status) in [
+        ("old", "cancelled"),
+        ("young", "pending"),
+        ("cod", "pending"),
+        ("held", "pending"),
+        ("paid", "payment_confirmed"),
+    ] {
+        assert_eq!(scene.shop.status(order).await, status, "{order}");
+    }
+    let reason = scene.shop.text("select reason from order_status_history where order_id = $1", "old").await;
+    assert_eq!(reason, "Not paid in time");
+    assert_eq!(reservations(scene.direct.warehouse.released()), ["res-old"]);
+    let announced: Vec<_> = scene.direct.sidecar.published().iter().map(rig::sidecar::Published::json).collect();
+    let cancelled: Vec<_> = announced.iter().filter(|body| body["new_status"] == "cancelled").collect();
+    assert_eq!(cancelled.len(), 1);
+    assert_eq!((&cancelled[0]["order_id"], &cancelled[0]["old_status"]), (&"old".into(), &"pending".into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cod_orders_are_cancelled_too_where_that_is_set() {
+    let scene = Scene::start_with("cod_too", |spec| {
+        only(spec, &["order_cleanup"], "* * * * * *").env("ORDER_BUSINESS_ORDER_AUTOCANCELCOD", true)
+    })
+    .await;
+    scene.shop.place_one("cod").await;
+    scene.shop.execute("update orders set payment_method = 'COD', created_at = now() - interval '2 days'").await;
+    has_run(&scene.shop, "order_cleanup").await;
+    assert_eq!(scene.shop.status("cod").await, "cancelled");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reservations_expire_where_their_order_does_not_count_on_them() {
+    let scene = scene_of("reservations", &["reservation_cleanup"]).await;
+    scene.shop.place(&["old", "young", "cod", "paid"].map(str::to_owned)).await;
+    scene.confirm("e1", "p1", "paid").await;
+    scene.settled().await;
+    scene
+        .shop
+        .execute(
+            "update orders set payment_method = 'COD' where id = 'cod';
+             insert into order_items (order_id, sku, quantity, reservation_id, reserved_at)
+             values ('old', 'SKU-2', 1, 'res-old-young', now() - interval '29 minutes'), ('old', 'SKU-3', 1, 'res-no-time', null);
+             update orders set created_at = now() - interval '31 minutes' where id = 'old';
+             update order_items set reserved_at = now() - interval '31 minutes' where sku = 'SKU-1' and order_id <> 'young'",
+        )
+        .await;
+    has_run(&scene.shop, "reservation_cleanup").await;
+    scene.settled().await;
+    assert_eq!(reservations(scene.direct.warehouse.released()), ["res-no-time", "res-old"]);
+    assert_eq!(scene.shop.status("old").await, "pending");
+    assert_eq!(scene.shop.history("old").await, [""; 0]);
+    // A payment after that is applied, with an incident, and confirms no reservation that was released.
+    scene.confirm("e2", "p2", "old").await;
+    scene.settled().await;
+    assert_eq!(scene.shop.status("old").await, "payment_confirmed");
+    assert_eq!(scene.shop.incidents("old").await, ["paid_unreserved"]);
+    assert_eq!(reservations(scene.direct.warehouse.confirmed()), ["res-old-young", "res-paid"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cod_order_is_confirmed_once_it_is_delivered() {
+    let scene = scene_of("cod", &["cod_auto_confirm"]).await;
+    scene.shop.place(&["delivered", "waiting", "card"].map(str::to_owned)).await;
+    scene
+        .shop
+        .execute(
+            "update orders set payment_method = 'COD' where id <> 'card';
+             update orders set delivered = true where id <> 'waiting'",
+        )
+        .await;
+    has_run(&scene.shop, "cod_auto_confirm").await;
+    has_run(&scene.shop, "cod_auto_confirm").await;
+    scene.settled().await;
+    for (order, status) in [("delivered", "confirmed"), ("waiting", "pending"), ("card", "pending")] {
+        assert_eq!(scene.shop.status(order).await, status, "{order}");
+    }
+    assert_eq!(scene.shop.history("delivered").await, ["confirmed"]);
+    let announced = scene.direct.sidecar.published();
+    assert_eq!(announced.len(), 1);
+    assert_eq!(
+        (announced[0].topic.as_str(), &announced[0].json()["new_status"]),
+        ("orders.order.status_changed", &"confirmed".into())
+    );
+    assert_eq!(reservations(scene.direct.warehouse.confirmed()), ["res-delivered"]);
+}
+
+/// One old unpaid order, a worker that runs order_cleanup, and one that takes events; one of the two is stopped at a place.
+struct Race {
+    shop: Shop,
+    direct: Direct,
+    jobs: Worker,
+    events: Worker,
+    callback: rig::callback::Callback,
+}
+
+impl Race {
+    async fn start(name: &str, jobs_stop_at: &str, events_stop_at: &str) -> Race {
+        let mut direct = Direct::start(name, WORKER).await;
+        direct.worker = short_leases(direct.worker).env("ORDER_WORKER_DATABASE_IDLEINTRANSACTIONTIMEOUT", "1900ms");
+        let shop = Shop::open(&direct.worker.database_url).await;
+        shop.place_one("o1").await;
+        shop.execute("update orders set created_at = now() - interval '2 days'").await;
+        let stop = |place: &str| if place.is_empty() { String::new() } else { format!("{place}=1*return(stop)") };
+        let spec = WorkerSpec { name: "events".into(), mode: "event".into(), ..direct.worker.replica() };
+        let events = Worker::start(spec.env("FAILPOINTS", stop(events_stop_at))).await;
+        let spec = WorkerSpec { name: "jobs".into(), mode: "cron".into(), ..direct.worker.replica() };
+        let spec = only(spec, &["order_cleanup"], "* * * * * *").env("FAILPOINTS", stop(jobs_stop_at));
+        let jobs = Worker::spawn(spec);
+        let callback = rig::callback::Callback::new(events.eventbus_port());
+        Race { shop, direct, jobs, events, callback }
+    }
+
+    async fn stopped(worker: &Worker) {
+        wait::until_or("the worker to stop", SOON, || worker.log_tail(), async || worker.logs().contains(" reached"))
+            .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_that_comes_while_its_order_is_being_cancelled_is_an_incident() {
+    let race = Race::start("cancel_first", "cron-before-commit", "").await;
+    Race::stopped(&race.jobs).await;
+    let answer = race.callback.event(&confirmation("e1", "p1", "o1")).await;
+    assert_eq!(answer.ok(), Some(Answer::Success));
+    let locked = "select count(*) from order_worker.pending where last_error = 'the order is locked by another writer'";
+    wait::until("the payment to find the lock", SOON, async || race.shop.count(locked).await == 1).await;
+    race.jobs.cont();
+    race.shop.settled(SOON).await;
+    let history = race.shop.history("o1").await;
+    // The session of a worker that sleeps too long is ended: then the payment was first.
+    if history == ["cancelled"] {
+        assert_eq!(race.shop.incidents("o1").await, ["paid_cancelled"]);
+        assert!(race.direct.warehouse.confirmed().is_empty());
+        assert_eq!(race.direct.warehouse.released().len(), 1);
+    } else {
+        assert_eq!(history, ["payment_confirmed"]);
+        assert!(race.direct.warehouse.released().is_empty());
+    }
+    assert_eq!(race.direct.sidecar.count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_is_being_paid_is_not_cancelled() {
+    let race = Race::start("pay_first", "cron-after-take", "apply-before-commit").await;
+    Race::stopped(&race.jobs).await;
+    let answer = race.callback.event(&confirmation("e1", "p1", "o1")).await;
+    assert_eq!(answer.ok(), Some(Answer::Success));
+    Race::stopped(&race.events).await;
+    race.jobs.cont();
+    has_run(&race.shop, "order_cleanup").await;
+    race.events.cont();
+    race.shop.settled(SOON).await;
+    has_run(&race.shop, "order_cleanup").await;
+    assert_eq!(race.shop.history("o1").await, ["payment_confirmed"]);
+    assert!(race.direct.warehouse.released().is_empty());
+    assert_eq!(race.direct.warehouse.confirmed().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_whose_worker_was_killed_is_taken_up_and_finishes_its_tick() {
+    let direct = Direct::start("taken_up", WORKER).await;
+    let shop = Shop::open(&direct.worker.database_url).await;
+    shop.execute(
+        "insert into sessions select 's' || n, null, now() - interval '2 days' from generate_series(1, 100) n",
+    )
+    .await;
+    let spec = |name: &str, failpoints: &str| {
+        let spec = WorkerSpec { name: name.into(), mode: "cron".into(), ..direct.worker.replica() };
+        only(spec, &["session_cleanup"], "*/4 * * * * *")
+            .env("ORDER_WORKER_CRON_SESSIONCLEANUP_BATCH", 10)
+            .env("FAILPOINTS", failpoints)
+    };
+    let killed = Worker::start(spec("killed", "cron-before-commit=3*off->1*return")).await;
+    killed.wait_exit(SOON).await;
+    assert_eq!(shop.count("select count(*) from sessions").await, 70, "three batches, and nothing of the fourth");
+    let tick = shop.text("select tick::text from order_worker.cron_runs where outcome is null and job > $1", "").await;
+    let _taker = Worker::start(spec("taker", "")).await;
+    wait::until("the sessions to be gone", SOON, async || shop.count("select count(*) from sessions").await == 0).await;
+    let run =
+        "select concat_ws(' ', kind, outcome, items, batches) from order_worker.cron_runs where tick = $1::timestamptz";
+    wait::until("the run to finish", SOON, async || shop.text(run, &tick).await.contains("succeeded")).await;
+    assert_eq!(shop.text(run, &tick).await, "scheduled succeeded 100 11");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ticks_that_nobody_ran_become_one_run_that_says_so() {
+    let direct = Direct::start("missed", WORKER).await;
+    let shop = Shop::open(&direct.worker.database_url).await;
+    let spec = only(WorkerSpec { mode: "cron".into(), ..direct.worker.replica() }, &["cart_cleanup"], "0 * * * *");
+    let worker = Worker::start(spec).await;
+    worker.kill9();
+    // As if it had been away for a little over three hours.
+    shop.execute(
+        "update order_worker.cron_jobs set next_tick = date_trunc('hour', now()) - interval '3 hours' where job = 'cart_cleanup'",
+    )
+    .await;
+    worker.restart().await;
+    has_run_once(&shop).await;
+    let run = "select concat_ws(' ', kind, missed, tick - missed_from) from order_worker.cron_runs where job = $1";
+    assert_eq!(shop.text(run, "cart_cleanup").await, "caught_up 3 03:00:00");
+}
+
+async fn has_run_once(shop: &Shop) {
+    let finished = "select count(*) from order_worker.cron_runs where outcome = 'succeeded'";
+    wait::until("a run", SOON, async || shop.count(finished).await == 1).await;
+}
+
+/// A worker whose clock is two hours off, beside one whose clock is right: the ticks are the database's.
+async fn with_a_clock_off(name: &str, offset: &str) {
+    let direct = Direct::start(name, WORKER).await;
+    let shop = Shop::open(&direct.worker.database_url).await;
+    let spec = only(WorkerSpec { mode: "cron".into(), ..direct.worker.clone() }, &["session_cleanup"], "*/2 * * * * *");
+    let off = Worker::start(clock::shifted(WorkerSpec { name: "off".into(), ..spec.replica() }, offset)).await;
+    let _right = Worker::start(spec.replica()).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    off.kill9();
+    off.restart().await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert!(off.logs().contains("Registered job"), "{}", off.log_tail());
+    let ticks = shop.count("select count(*) + sum(missed)::bigint from order_worker.cron_runs").await;
+    let gaps = "select count(*) from (select coalesce(missed_from, tick) - lag(tick) over (order by tick) as gap
+                                      from order_worker.cron_runs) g where gap <> interval '2 seconds'";
+    assert_eq!(shop.count(gaps).await, 0, "each tick once");
+    assert!((5..=12).contains(&ticks), "{ticks} ticks");
+    let off_the_database =
+        "select count(*) from order_worker.cron_runs where tick not between now() - interval '1 minute' and now()";
+    assert_eq!(shop.count(off_the_database).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_two_hours_ahead_doubles_and_loses_no_tick() {
+    with_a_clock_off("ahead", "+2h").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_two_hours_behind_doubles_and_loses_no_tick() {
+    with_a_clock_off("behind", "-2h").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_mode_does_its_own_part_and_drains_the_outbox() {
+    let direct = Direct::start("modes", WORKER).await;
+    let shop = Shop::open(&direct.worker.database_url).await;
+    shop.place_one("o1").await;
+    let mode =
+        |mode: &str| WorkerSpec { name: mode.into(), mode: mode.into(), ..every_second(direct.worker.replica()) };
+    let announced = async |cause: &str| {
+        let before = direct.sidecar.count();
+        shop.execute(&format!("select order_worker.announce('orders.return.requested', 'o1', '{{}}', '{cause}')"))
+            .await;
+        wait::until("the announcement", SOON, async || direct.sidecar.count() > before).await;
+    };
+
+    let event = Worker::start(mode("event")).await;
+    shop.execute("insert into order_worker.pauses (queue, paused_by) values ('inbox', 'test')").await;
+    let callback = rig::callback::Callback::new(event.eventbus_port());
+    assert_eq!(callback.event(&confirmation("e1", "p1", "o1")).await.ok(), Some(Answer::Success));
+    announced("of-event").await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(shop.count("select count(*) from order_worker.cron_jobs").await, 0, "event runs no job");
+    event.kill9();
+    shop.execute("delete from order_worker.pauses").await;
+
+    let cron = Worker::start(mode("cron")).await;
+    let port = ("127.0.0.1", cron.eventbus_port());
+    assert!(TcpStream::connect(port).await.is_err(), "cron opens no event port");
+    announced("of-cron").await;
+    has_run(&shop, "order_cleanup").await;
+    assert_eq!(
+        shop.count("select count(*) from order_worker.pending where queue = 'inbox'").await,
+        1,
+        "cron leaves the inbox"
+    );
+    cron.kill9();
+
+    let all = Worker::start(mode("all")).await;
+    wait::until("the event", SOON, async || shop.status("o1").await == "payment_confirmed").await;
+    has_run(&shop, "order_cleanup").await;
+    assert!(TcpStream::connect(("127.0.0.1", all.eventbus_port())).await.is_ok());
+}
