@@ -60,6 +60,19 @@ const TIME: &[&str] = &["timestamp with time zone"];
 const WRITTEN: (&str, &[&str]) =
     ("order_status_history", &["order_id", "old_status", "new_status", "reason", "notes", "created_at"]);
 
+/// What jobs read the shared tables by: table, column, who reads, and the index of migrations/0001_shared_tables.sql.
+const READ_BY: &[(&str, &str, &str, &str)] = &[
+    ("orders", "created_at", "order_cleanup and cod_auto_confirm read", "(created_at, id) where status = 'pending'"),
+    (
+        "order_items",
+        "reserved_at",
+        "reservation_cleanup reads",
+        "(coalesce(reserved_at, '-infinity'), id) where reservation_id is not null and coalesce(reservation_status, 'reserved') = 'reserved'",
+    ),
+    ("sessions", "updated_at", "session_cleanup reads", "(updated_at, id)"),
+    ("carts", "updated_at", "cart_cleanup reads", "(updated_at, id) where not checked_out"),
+];
+
 /// A column that exists.
 #[derive(sqlx::FromRow)]
 struct Existing {
@@ -120,4 +133,26 @@ pub(super) async fn unknown_statuses(connection: &mut PgConnection) -> Result<Ve
             format!("orders with the unknown status `{status}`: {orders}; payments for them are rejected")
         })
         .collect())
+}
+
+/// Adopted tables that a job would read as a whole, with the index that would spare it that.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub(super) async fn missing_indexes(
+    connection: &mut PgConnection,
+    adopted: &[&'static str],
+) -> Result<Vec<String>, sqlx::Error> {
+    let mut missing = Vec::new();
+    for (table, column, jobs, index) in READ_BY.iter().filter(|(table, ..)| adopted.contains(table)) {
+        let (present,): (bool,) =
+            sqlx::query_as(include_str!("sql/index.sql")).bind(table).bind(column).fetch_one(&mut *connection).await?;
+        if !present {
+            missing.push(format!(
+                "public.{table} has no index that begins with {column}, by which {jobs}: create index concurrently on public.{table} {index}"
+            ));
+        }
+    }
+    Ok(missing)
 }

@@ -92,6 +92,7 @@ pub async fn migrate(url: &str, runtime_url: Option<&str>, dry_run: bool) -> Res
     if adopted.contains(&"orders") {
         report.notes.extend(adopt::unknown_statuses(&mut connection).await?);
     }
+    report.notes.extend(adopt::missing_indexes(&mut connection, &adopted).await?);
     if let SchemaState::Newer(why) = schema::state(&mut connection).await? {
         return Err(MigrateError::Newer(why));
     }

@@ -43,6 +43,12 @@ impl Migrated {
     }
 }
 
+/// How many migrations there are, which is the number of the newest.
+pub fn newest() -> usize {
+    let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations")).unwrap();
+    files.filter(|file| file.as_ref().unwrap().path().extension().is_some_and(|extension| extension == "sql")).count()
+}
+
 /// An empty database and its URL.
 async fn empty(name: &str) -> (String, Shop) {
     let url = Postgres::shared().await.database(name).await;
@@ -60,8 +66,9 @@ async fn two_migrations_at_once_both_succeed_and_make_the_schema_once() {
     let applied = |out: &String| out.lines().filter(|line| line.starts_with("applied ")).count();
     let mut counts = [applied(&first), applied(&second)];
     counts.sort_unstable();
-    assert_eq!(counts, [0, 6], "one applies all, the other finds it done:\n{first}{second}");
-    assert_eq!(shop.count("select count(*) from order_worker._sqlx_migrations where success").await, 6);
+    assert_eq!(counts, [0, newest()], "one applies all, the other finds it done:\n{first}{second}");
+    let succeeded = shop.count("select count(*) from order_worker._sqlx_migrations where success").await;
+    assert_eq!(usize::try_from(succeeded).unwrap(), newest());
     assert_eq!(Migrated::of(&url).await, "the schema is up to date\n");
 }
 
@@ -74,7 +81,7 @@ async fn a_dry_run_tells_what_it_would_do_and_changes_nothing() {
     assert_eq!((would.code, would.stderr.as_str()), (0, ""));
     let lines: Vec<&str> = would.stdout.lines().collect();
     assert_eq!(lines[..2], ["would apply 0001 shared tables", "would apply 0002 journals"]);
-    assert_eq!(lines[6..], ["would grant the runtime rights to dry_run_worker"]);
+    assert_eq!(lines[newest()..], ["would grant the runtime rights to dry_run_worker"]);
     assert_eq!(shop.count(RELATIONS).await, 0);
     assert_eq!(shop.count("select count(*) from pg_namespace where nspname = 'order_worker'").await, 0);
 
@@ -100,8 +107,9 @@ async fn a_worker_that_comes_before_the_schema_waits_for_it_and_goes_on_by_itsel
     let (url, _) = empty("before_schema").await;
     direct.worker.database_url = url.clone();
     let worker = Worker::spawn(direct.worker.clone());
-    let line = "Waiting for the schema: no schema yet, version 6 is needed: run `order-worker migrate`";
-    wait::until_or("the log line", SOON, || worker.log_tail(), async || worker.logs().contains(line)).await;
+    let line =
+        format!("Waiting for the schema: no schema yet, version {} is needed: run `order-worker migrate`", newest());
+    wait::until_or("the log line", SOON, || worker.log_tail(), async || worker.logs().contains(&line)).await;
     assert_eq!(worker.get("/healthz").await.unwrap().0, 200);
     let (ready, why) = worker.get("/readyz").await.unwrap();
     assert_eq!(ready, 503, "{why}");
@@ -133,7 +141,10 @@ async fn a_schema_that_supports_this_worker_no_longer_ends_it() {
     let direct = newer("unsupported", 99).await;
     let worker = Worker::spawn(direct.worker.clone());
     let status = worker.wait_exit(SOON).await;
-    let line = "schema version 99 wants a worker that knows version 99, this one knows 6: deploy a newer worker";
+    let line = format!(
+        "schema version 99 wants a worker that knows version 99, this one knows {}: deploy a newer worker",
+        newest()
+    );
     let last = worker.logs().lines().last().unwrap_or_default().to_owned();
     assert_eq!((status.code(), last), (Some(1), format!("order-worker: error: {line}")));
 
