@@ -1,6 +1,7 @@
 //! order-worker: a durable outbox/inbox transactional worker.
 
 pub mod admin;
+pub mod audit;
 pub mod cli;
 pub mod config;
 pub mod cron;

@@ -7,12 +7,14 @@ use std::path::PathBuf;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+use super::cron::CronCommand;
 use super::exit::{Exit, Stop};
+use super::queue::QueueCommand;
 use super::{output, single_dash};
 use crate::worker::Mode;
 
 /// The exit codes, below every help.
-const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 a violation was found";
+pub(super) const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 a violation was found";
 
 /// A durable outbox/inbox transactional worker: payment events in, order changes once,
 /// announcements out.
@@ -68,6 +70,26 @@ pub enum Command {
         "Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 a violation was found",
     ))]
     Migrate(Migrate),
+
+    /// List, run, pause and resume the jobs
+    #[command(
+        subcommand,
+        subcommand_required = true,
+        arg_required_else_help = false,
+        disable_help_subcommand = true,
+        after_help = EXIT_CODES
+    )]
+    Cron(CronCommand),
+
+    /// List, pause and resume the queues
+    #[command(
+        subcommand,
+        subcommand_required = true,
+        arg_required_else_help = false,
+        disable_help_subcommand = true,
+        after_help = EXIT_CODES
+    )]
+    Queue(QueueCommand),
 
     /// Check or show the configuration
     #[command(

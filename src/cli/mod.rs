@@ -6,9 +6,12 @@
 
 mod args;
 mod configuration;
+mod cron;
 mod exit;
 mod migrate;
 mod output;
+mod pausing;
+mod queue;
 mod roles;
 mod single_dash;
 
@@ -40,6 +43,8 @@ pub fn run(arguments: Arguments, env: impl Iterator<Item = (String, String)>) ->
             roles::block_on(roles::work(loaded.config, arguments.mode.unwrap_or_default()))
         }
         Some(Command::Migrate(migrate)) => migrate::run(&migrate, conf, env),
+        Some(Command::Cron(command)) => roles::block_on(cron::run(&command, &Config::load(conf, env)?.config)),
+        Some(Command::Queue(command)) => roles::block_on(queue::run(&command, &Config::load(conf, env)?.config)),
         Some(Command::Config(command)) => configuration::run(&command, conf, env),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io::{self, ErrorKind, StdoutLock, Write};
 
+use chrono::{DateTime, Utc};
 use comfy_table::{Cell, Table, presets};
 use serde::Serialize;
 
@@ -36,4 +37,14 @@ pub(super) fn table<const N: usize>(head: [&str; N], rows: impl IntoIterator<Ite
     }
     let text = table.trim_fmt();
     write(|out| writeln!(out, "{text}"))
+}
+
+/// A moment, to the second.
+pub(super) fn moment(at: DateTime<Utc>) -> String {
+    at.format("%Y-%m-%d %H:%M:%SZ").to_string()
+}
+
+/// What there may be, or a dash.
+pub(super) fn dash(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }

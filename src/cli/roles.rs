@@ -1,7 +1,9 @@
-//! Where the command line meets what it runs: the worker and the migrations, here and nowhere else.
+//! Where the command line meets what it runs: the worker, the migrations and the database, here and nowhere else.
+
+use sqlx::PgPool;
 
 use crate::config::{Config, DatabaseUrl};
-use crate::database;
+use crate::database::{self, SchemaState};
 use crate::worker::{self, Mode};
 
 use super::exit::{Exit, Stop};
@@ -18,6 +20,29 @@ pub(super) fn block_on<T>(role: impl Future<Output = Result<T, Stop>>) -> Result
 /// The worker.
 pub(super) async fn work(config: Config, mode: Mode) -> Result<(), Stop> {
     worker::run(config, mode).await.map_err(|error| Stop::because(&error, ""))
+}
+
+/// The database of the worker, for a command.
+pub(super) async fn database(config: &Config) -> Result<PgPool, Stop> {
+    let failed = |error: sqlx::Error| refused(&error);
+    let pool = database::connect(config.database_url()?.expose(), &config.worker.database).map_err(failed)?;
+    match database::schema_state_directly(&pool).await.map_err(failed)? {
+        SchemaState::Fits => Ok(pool),
+        SchemaState::Older(why) => Err(Stop::failed(Exit::Failed, why, "order-worker migrate")),
+        SchemaState::Newer(why) => Err(Stop::failed(Exit::Failed, why, "deploy a newer order-worker")),
+    }
+}
+
+/// What the database has answered, with the way out.
+pub(super) fn refused(error: &sqlx::Error) -> Stop {
+    let hint = if database::lacks_rights(error) {
+        "run `order-worker migrate` with the owner in MIGRATE_DATABASE_URL and this role in DATABASE_URL"
+    } else if database::class(error) == database::Class::Environment {
+        "see that Postgres is there, and what DATABASE_URL or data.database.source names; then try again"
+    } else {
+        ""
+    };
+    Stop::because(error, hint)
 }
 
 /// The migrations, with the rights of `owner`; `runtime` names the role that the worker runs as,

@@ -195,10 +195,10 @@ pub(super) async fn fail(pool: &PgPool, run: &Run, worker: &str, failure: &Failu
 pub struct Listed {
     /// The job.
     pub job: String,
-    /// Its expression.
-    pub schedule: String,
+    /// Its expression; none: no worker has registered it yet.
+    pub schedule: Option<String>,
     /// Its time zone.
-    pub time_zone: String,
+    pub time_zone: Option<String>,
     /// The first tick without a run; none: disabled.
     pub next_tick: Option<DateTime<Utc>>,
     /// The end of the last run that succeeded.
@@ -225,7 +225,7 @@ pub struct Listed {
     pub pause_reason: Option<String>,
 }
 
-/// Every job that was ever registered.
+/// Every job.
 ///
 /// # Errors
 ///
@@ -271,7 +271,16 @@ pub struct Past {
 /// The database's.
 pub async fn history(pool: &PgPool, job: Job, limit: u32) -> Result<Vec<Past>, sqlx::Error> {
     let query = sqlx::query_as(include_str!("sql/history.sql")).bind(job.as_str());
-    query.bind(i64::from(limit)).fetch_all(pool).await
+    query.bind(i64::from(limit)).bind(None::<i64>).fetch_all(pool).await
+}
+
+/// One run of a job.
+///
+/// # Errors
+///
+/// The database's, also when there is no such run.
+pub async fn past(pool: &PgPool, job: Job, run: i64) -> Result<Past, sqlx::Error> {
+    sqlx::query_as(include_str!("sql/history.sql")).bind(job.as_str()).bind(1_i64).bind(run).fetch_one(pool).await
 }
 
 /// Forgets runs that finished longer ago than `keep`.

@@ -70,6 +70,18 @@ impl Job {
         }
     }
 
+    /// What it does to one item.
+    #[must_use]
+    pub const fn effect(self) -> &'static str {
+        match self {
+            Self::SessionCleanup => "delete session",
+            Self::CartCleanup => "delete cart",
+            Self::OrderCleanup => "cancel order",
+            Self::ReservationCleanup => "release reservation",
+            Self::CodAutoConfirm => "confirm order",
+        }
+    }
+
     /// The job of this name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {

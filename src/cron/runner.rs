@@ -85,7 +85,11 @@ impl Runner {
     /// Never: what fails is noted, and its run comes again.
     pub async fn handle(_: Turn, runner: Data<Arc<Self>>) -> Result<(), std::convert::Infallible> {
         let began = Instant::now();
-        match runner.turn(&Job::ALL).await {
+        let turned = async {
+            ledger::schedule(&runner.pool, &runner.jobs).await?;
+            runner.turn(&Job::ALL).await
+        };
+        match turned.await {
             Ok(Turned::Nothing) => runner.pace.success(),
             Ok(Turned::Batch { .. }) => {
                 runner.pace.success();
@@ -101,13 +105,12 @@ impl Runner {
         Ok(())
     }
 
-    /// Makes runs of the ticks that have come, and one batch of a run of one of these jobs.
+    /// Makes the next batch of a run of one of these jobs.
     ///
     /// # Errors
     ///
     /// The database's, when not even the failure could be written. A batch that failed is no error: its run waits, or has failed.
     pub async fn turn(&self, jobs: &[Job]) -> Result<Turned, sqlx::Error> {
-        ledger::schedule(&self.pool, &self.jobs).await?;
         let mut in_hand = None;
         match attempt(self.work(jobs, &mut in_hand)).await {
             Ok(turned) => Ok(turned),

@@ -31,10 +31,12 @@
 
 mod backend;
 mod backoff;
+mod contents;
 mod fault;
 mod lanes;
 mod outgoing;
 mod pace;
+pub mod pauses;
 mod react;
 mod sample;
 pub mod settings;
@@ -42,6 +44,7 @@ mod wake;
 
 pub use backend::{Backend, Source};
 pub use backoff::{delay, look_again};
+pub use contents::{Contents, contents};
 pub use fault::{Fault, attempt};
 pub use lanes::{Lanes, worker_name};
 pub use outgoing::{Batch, Outgoing, Row, Settled};
@@ -53,7 +56,7 @@ pub use wake::{Wake, watch};
 use std::fmt;
 
 /// A queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Queue {
     /// Payment events to be judged.
     Inbox,

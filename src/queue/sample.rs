@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::PgPool;
 
-use super::{Pace, Queue};
+use super::{Contents, Pace, Queue, contents};
 use crate::cron::Job;
 use crate::orders::IncidentKind;
 use crate::telemetry::{Metrics, QueueSample, Sample};
@@ -27,28 +27,27 @@ pub async fn sample(pool: &PgPool, metrics: &Metrics, paces: &[&Pace]) {
 }
 
 async fn once(pool: &PgPool) -> Result<Sample, sqlx::Error> {
-    let queues: Vec<(String, i64, f64, i64, i64)> =
-        sqlx::query_as(include_str!("sql/sample.sql")).fetch_all(pool).await?;
+    let queues = contents(pool).await?;
     let incidents: Vec<(String, i64)> = sqlx::query_as(
         "select kind, count(*) from order_worker.incident_journal where resolved_at is null group by kind",
     )
     .fetch_all(pool)
     .await?;
-    let paused: Vec<String> =
-        sqlx::query_scalar("select queue from order_worker.pauses where key = ''").fetch_all(pool).await?;
     let jobs: Vec<(String, f64)> = sqlx::query_as(include_str!("sql/sample_jobs.sql")).fetch_all(pool).await?;
     let kind = |name: &str| IncidentKind::ALL.iter().copied().find(|kind| kind.as_str() == name);
     let seconds = |seconds: f64| Duration::try_from_secs_f64(seconds).unwrap_or_default();
+    let paused = queues.iter().filter(|queue| queue.paused_at.is_some());
+    let measured = |queue: &Contents| {
+        let Contents { pending, dead, parked, .. } = *queue;
+        Some((
+            Queue::named(&queue.queue)?,
+            QueueSample { pending, oldest_age: seconds(queue.oldest_age), dead, parked },
+        ))
+    };
     Ok(Sample {
-        queues: queues
-            .into_iter()
-            .filter_map(|(name, pending, oldest_age, dead, parked)| {
-                let oldest_age = seconds(oldest_age);
-                Some((Queue::named(&name)?, QueueSample { pending, oldest_age, dead, parked }))
-            })
-            .collect(),
+        queues: queues.iter().filter_map(measured).collect(),
         incidents_open: incidents.into_iter().filter_map(|(name, open)| Some((kind(&name)?, open))).collect(),
-        paused: paused.iter().filter_map(|name| Queue::named(name)).collect(),
+        paused: paused.filter_map(|queue| Queue::named(&queue.queue)).collect(),
         since_success: jobs
             .into_iter()
             .filter_map(|(name, since)| Some((Job::named(&name)?, seconds(since))))

@@ -51,7 +51,14 @@ fn the_version_is_told_with_one_dash_and_with_two() {
 
 #[test]
 fn help_shows_examples_and_exit_codes() {
-    for args in [["-help"].as_slice(), &["--help"], &["migrate", "--help"], &["config", "print", "-help"]] {
+    for args in [
+        ["-help"].as_slice(),
+        &["--help"],
+        &["migrate", "--help"],
+        &["config", "print", "-help"],
+        &["cron", "run", "-help"],
+        &["queue", "pause", "--help"],
+    ] {
         let (code, stdout, stderr) = run(&mut order_worker(args));
         assert_eq!((code, stderr.as_str()), (0, ""));
         assert!(stdout.contains("Examples:") && stdout.contains("Exit codes"), "{args:?}: {stdout}");
@@ -63,6 +70,32 @@ fn help_shows_examples_and_exit_codes() {
 fn a_wrong_mode_is_refused_with_the_three_names() {
     let mut command = order_worker(&["-mode", "both"]);
     refused(command.envs([DATABASE]), &["both", "cron", "event", "all"]);
+}
+
+#[test]
+fn a_job_that_could_not_run_is_refused_with_its_key_and_the_reason() {
+    let refused_by = |variable: &str, value: &str, words: &[&str]| {
+        refused(
+            order_worker(&["-mode", "cron"]).envs([DATABASE, (variable, value)]),
+            &[&[variable, value], words].concat(),
+        );
+    };
+    let schedule = "ORDER_WORKER_CRON_CARTCLEANUP_SCHEDULE";
+    refused_by(schedule, "61 * * * *", &["worker.cron.cart_cleanup.schedule", "five fields"]);
+    refused_by(schedule, "0 0 30 2 *", &["no day is like that"]);
+    refused_by("ORDER_WORKER_CRON_CARTCLEANUP_BATCH", "0", &["worker.cron.cart_cleanup.batch", "1 to 10000"]);
+    refused_by("ORDER_WORKER_CRON_CARTCLEANUP_ENABLED", "maybe", &["true or false"]);
+    refused_by("ORDER_WORKER_CRON_TIMEZONE", "Europe/Atlantis", &["worker.cron.time_zone", "no such time zone"]);
+    let mut command = order_worker(&["-mode", "cron"]);
+    command.envs([DATABASE, ("ORDER_WORKER_CRON_CARTCLEANUPS_BATCH", "5")]);
+    refused(&mut command, &["did you mean ORDER_WORKER_CRON_CARTCLEANUP_BATCH"]);
+    let unknown = file("worker:\n  cron:\n    cart_clean_up:\n      batch: 5\n");
+    let mut command = order_worker(&["-conf", unknown.path().to_str().unwrap()]);
+    refused(command.envs([DATABASE]), &["worker.cron.cart_clean_up", ":3", "cart_cleanup"]);
+    refused(
+        &mut order_worker(&["cron", "run", "cart_cleanups"]),
+        &["session_cleanup, cart_cleanup", "did you mean cart_cleanup?"],
+    );
 }
 
 #[test]

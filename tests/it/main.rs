@@ -5,6 +5,7 @@
 mod adoption;
 mod awaited;
 mod cli;
+mod commands;
 mod crashes;
 mod cron;
 mod cron_chaos;

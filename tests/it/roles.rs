@@ -5,6 +5,7 @@ use rig::stack::Direct;
 use rig::wait;
 use sqlx::AssertSqlSafe;
 
+use crate::cron::every_second;
 use crate::main_path::WORKER;
 use crate::migrations::Migrated;
 use crate::scene::{SOON, confirmation};
@@ -40,7 +41,33 @@ async fn two_roles(name: &str, own_tables: &str) -> Roles {
     Roles { owner, worker: Shop::open(&worker_url).await, worker_url, said: migrated.stdout }
 }
 
-/// The main path as the runtime role: applied, announced, confirmed at the warehouse, partitions made.
+impl Roles {
+    /// Gives every job something to do, and waits until it is done.
+    async fn cleaned_up(&self) {
+        let order = "insert into orders (id, order_number, status, payment_method, delivered, currency, total_amount, created_at, updated_at)";
+        self.owner
+            .execute(&format!(
+                "insert into sessions values ('s1', null, now() - interval '2 days');
+                 insert into carts values ('c1', null, false, now() - interval '8 days');
+                 insert into cart_items values ('c1', 'SKU-1', 1);
+                 {order} values ('unpaid', 'N1', 'pending', 'CARD', false, 'USD', 1, now() - interval '2 days', now()),
+                                ('cod', 'N2', 'pending', 'COD', true, 'USD', 1, now() - interval '2 days', now()),
+                                ('unused', 'N3', 'payment_failed', 'CARD', false, 'USD', 1, now() - interval '2 days', now());
+                 insert into order_items (order_id, sku, quantity, reservation_id) values ('unused', 'SKU-1', 1, 'res-unused')"
+            ))
+            .await;
+        let left = "select (select count(*) from sessions) + (select count(*) from carts) + (select count(*) from cart_items)
+                        + (select count(*) from orders where status = 'pending')
+                        + (select count(*) from order_items where reservation_id = 'res-unused' and reservation_status is null)";
+        wait::until("the jobs to clean up", SOON, async || self.owner.count(left).await == 0).await;
+        assert_eq!(
+            (self.owner.status("unpaid").await, self.owner.status("cod").await),
+            ("cancelled".into(), "confirmed".into())
+        );
+    }
+}
+
+/// The main path and the jobs as the runtime role: applied, announced, confirmed at the warehouse, partitions made.
 async fn works(name: &str, roles: &Roles) {
     roles.owner.place_one("o1").await;
     // Tomorrow's partition is missing: the worker, which may create nothing, has it made.
@@ -48,7 +75,7 @@ async fn works(name: &str, roles: &Roles) {
     roles.owner.execute(&format!("do $$ begin execute 'drop table {tomorrow}; end $$")).await;
     let mut direct = Direct::start(name, WORKER).await;
     direct.worker.database_url = roles.worker_url.clone();
-    direct.worker = direct.worker.env("ORDER_DATA_REDIS_ADDR", "");
+    direct.worker = every_second(direct.worker.env("ORDER_DATA_REDIS_ADDR", ""));
     let (worker, callback) = direct.worker().await;
     callback.event(&confirmation("e1", "p1", "o1")).await.unwrap();
     roles.worker.settled(SOON).await;
@@ -57,6 +84,7 @@ async fn works(name: &str, roles: &Roles) {
     assert_eq!(direct.warehouse.confirmed().len(), 1);
     let status = "select reservation_status from order_items where order_id = $1";
     assert_eq!(roles.worker.text(status, "o1").await, "confirmed");
+    roles.cleaned_up().await;
     let made = format!("select count(*) from pg_class where oid = to_regclass('{tomorrow})");
     let made = async || {
         let counted = sqlx::query_scalar::<_, i64>(AssertSqlSafe(made.clone())).fetch_one(&roles.owner.pool).await;
@@ -101,6 +129,9 @@ async fn the_runtime_role_can_neither_rewrite_what_was_written_nor_change_tables
         "update order_worker.legal_moves set new_status = 'delivered'".into(),
         "update order_worker.schema_support set oldest_worker = 0".into(),
         "delete from order_worker.payment_facts".into(),
+        "delete from order_worker.audit_log".into(),
+        "update order_worker.audit_log set actor = 'nobody'".into(),
+        "insert into order_worker.audit_log select 1, now(), 'a', 'a', 'a', 'a', '{}', sha256(''), sha256('')".into(),
         "drop schema order_worker cascade".into(),
         "create table public.mine (id int)".into(),
         "create table order_worker.mine (id int)".into(),

@@ -1,0 +1,295 @@
+//! `order-worker cron`.
+
+use std::io::Write;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+use sqlx::PgPool;
+
+use super::args::{EXIT_CODES, Format, Shown};
+use super::exit::{Exit, Stop};
+use super::pausing::{self, Change};
+use super::{output, roles};
+use crate::audit;
+use crate::config::Config;
+use crate::cron::ledger::{self, Past};
+use crate::cron::{Job, Runner, Terms, Turned};
+use crate::queue::pauses::Pausable;
+use crate::queue::{Queue, Wake, worker_name};
+use crate::telemetry::Metrics;
+
+/// Between two looks at a run that a worker has in hand.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// The commands below `cron`.
+#[derive(Debug, Subcommand)]
+pub enum CronCommand {
+    /// Show each job with its next tick and its last run
+    #[command(after_help = EXIT_CODES, after_long_help = concat!(
+        "Examples:\n",
+        "  order-worker cron list\n",
+        "  order-worker cron list -o json | jq '.[] | {job, next_tick, last_outcome}'\n",
+        "\n",
+        "Exit codes: 0 done, 1 failed, 2 refused",
+    ))]
+    List(Shown),
+
+    /// Run a job now
+    ///
+    /// The same code and the same ledger as at a tick, as a run of its own (kind manual): it waits for a run of the job
+    /// that is under way, and workers help with it; when this command is interrupted, they finish it.
+    #[command(after_help = EXIT_CODES, after_long_help = concat!(
+        "Examples:\n",
+        "  order-worker cron run cart_cleanup --dry-run\n",
+        "  order-worker cron run cart_cleanup\n",
+        "\n",
+        "With --dry-run each batch is made and rolled back, and each item is named on a line of its own.\n",
+        "\n",
+        "Exit codes: 0 the run succeeded, 1 it failed, 2 refused",
+    ))]
+    Run(Run),
+
+    /// Show the last runs of a job, the newest first
+    #[command(after_help = EXIT_CODES, after_long_help = concat!(
+        "Examples:\n",
+        "  order-worker cron history order_cleanup\n",
+        "  order-worker cron history order_cleanup --limit 500 -o json\n",
+        "\n",
+        "Exit codes: 0 done, 1 failed, 2 refused",
+    ))]
+    History(History),
+
+    /// Run no tick of a job until it is resumed
+    #[command(after_help = EXIT_CODES, after_long_help = concat!(
+        "Examples:\n",
+        "  order-worker cron pause order_cleanup --reason 'payment provider is down'\n",
+        "\n",
+        "A run that is under way stops behind its batch and goes on when the job is resumed.\n",
+        "\n",
+        "Exit codes: 0 done or paused already, 1 failed, 2 refused",
+    ))]
+    Pause(Which),
+
+    /// Let a paused job go on
+    #[command(after_help = EXIT_CODES, after_long_help = concat!(
+        "Examples:\n",
+        "  order-worker cron resume order_cleanup\n",
+        "\n",
+        "Ticks that were missed meanwhile become one run.\n",
+        "\n",
+        "Exit codes: 0 done or not paused, 1 failed, 2 refused",
+    ))]
+    Resume(Which),
+}
+
+/// What to run, and how.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// The job
+    #[arg(value_name = "JOB", value_enum)]
+    pub job: Job,
+
+    /// Name what would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// How the result is shown.
+    #[command(flatten)]
+    pub shown: Shown,
+}
+
+/// Whose history, and how much of it.
+#[derive(Debug, Args)]
+pub struct History {
+    /// The job
+    #[arg(value_name = "JOB", value_enum)]
+    pub job: Job,
+
+    /// The most runs shown: 1 to 10000
+    #[arg(long, value_name = "RUNS", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub limit: u32,
+
+    /// How the runs are shown.
+    #[command(flatten)]
+    pub shown: Shown,
+}
+
+/// Which job, and how.
+#[derive(Debug, Args)]
+pub struct Which {
+    /// The job
+    #[arg(value_name = "JOB", value_enum)]
+    pub job: Job,
+
+    /// How.
+    #[command(flatten)]
+    pub flags: pausing::Flags,
+}
+
+pub(super) async fn run(command: &CronCommand, config: &Config) -> Result<(), Stop> {
+    let pool = roles::database(config).await?;
+    let change = async |which: &Which, change| {
+        pausing::run(&pool, Pausable::Job(which.job), which.job.as_str(), change, &which.flags).await
+    };
+    match command {
+        CronCommand::List(shown) => list(&pool, shown).await,
+        CronCommand::History(history) => {
+            let runs = ledger::history(&pool, history.job, history.limit).await.map_err(refused)?;
+            show(&history.shown, &runs, &runs)
+        }
+        CronCommand::Pause(which) => change(which, Change::Pause).await,
+        CronCommand::Resume(which) => change(which, Change::Resume).await,
+        CronCommand::Run(run) => {
+            let metrics = Metrics::new().map_err(|error| Stop::because(&error, ""))?;
+            let terms = Terms::of(&config.business);
+            let settings = &config.worker.cron;
+            let runner = Runner::new(pool.clone(), Wake::default(), metrics, settings, terms, worker_name());
+            if run.dry_run { rehearse(&runner, run).await } else { perform(&pool, &runner, run).await }
+        }
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn refused(error: sqlx::Error) -> Stop {
+    roles::refused(&error)
+}
+
+async fn list(pool: &PgPool, shown: &Shown) -> Result<(), Stop> {
+    let jobs = ledger::list(pool).await.map_err(refused)?;
+    match shown.output {
+        Format::Json => output::json(&jobs),
+        Format::Table => output::table(
+            ["job", "schedule", "next tick", "last run", "outcome", "items", "paused"],
+            jobs.into_iter().map(|job| {
+                let schedule = job.schedule.zip(job.time_zone).map(|(schedule, zone)| format!("{schedule} {zone}"));
+                let next = match (&schedule, job.next_tick) {
+                    (None, _) => "not registered".to_owned(),
+                    (_, None) => "disabled".to_owned(),
+                    (_, Some(tick)) => output::moment(tick),
+                };
+                [
+                    job.job,
+                    output::dash(schedule),
+                    next,
+                    output::dash(job.last_tick.map(output::moment)),
+                    output::dash(job.last_outcome),
+                    output::dash(job.last_items),
+                    pausing::told(job.paused_at, job.paused_by.as_deref(), job.pause_reason.as_deref()),
+                ]
+            }),
+        ),
+    }
+}
+
+/// Shows runs as a table, or `json` in their place.
+fn show(shown: &Shown, runs: &[Past], json: &impl serde::Serialize) -> Result<(), Stop> {
+    match shown.output {
+        Format::Json => output::json(json),
+        Format::Table => output::table(
+            ["tick", "kind", "missed", "started", "took", "items", "batches", "outcome", "error"],
+            runs.iter().map(|run| {
+                let took = run.started_at.zip(run.finished_at).map(|(from, to)| to - from);
+                [
+                    output::moment(run.tick),
+                    run.kind.clone(),
+                    run.missed.to_string(),
+                    output::dash(run.started_at.map(output::moment)),
+                    output::dash(took.map(|took| format!("{:.3}s", took.as_seconds_f64()))),
+                    run.items.to_string(),
+                    run.batches.to_string(),
+                    run.outcome.clone(),
+                    output::dash(run.error.as_deref()),
+                ]
+            }),
+        ),
+    }
+}
+
+/// A line on stderr that counts, where somebody looks at it.
+fn counting(job: Job) -> ProgressBar {
+    let bar = ProgressBar::new_spinner().with_message(job.to_string());
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}: {human_pos} items in {elapsed}") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(100));
+    bar
+}
+
+async fn rehearse(runner: &Runner, run: &Run) -> Result<(), Stop> {
+    let bar = counting(run.job);
+    let (mut ids, mut written) = (Vec::new(), Ok(()));
+    let effect = run.job.effect();
+    let told = |batch: &[String]| {
+        bar.inc(batch.len() as u64);
+        match run.shown.output {
+            Format::Json => ids.extend_from_slice(batch),
+            Format::Table if written.is_ok() => {
+                let lines = |out: &mut std::io::StdoutLock<'_>| {
+                    batch.iter().try_for_each(|id| writeln!(out, "would {effect} {id}"))
+                };
+                written = bar.suspend(|| output::write(lines));
+            }
+            Format::Table => {}
+        }
+    };
+    let items = runner.rehearse(run.job, told).await.map_err(refused)?;
+    bar.finish_and_clear();
+    written?;
+    match run.shown.output {
+        Format::Json => output::json(&json!({ "job": run.job.as_str(), "dry_run": true, "items": items, "ids": ids })),
+        Format::Table => output::write(|out| writeln!(out, "{}: {items} items, nothing was changed", run.job)),
+    }
+}
+
+async fn perform(pool: &PgPool, runner: &Runner, run: &Run) -> Result<(), Stop> {
+    let job = run.job;
+    for what in [Pausable::Job(job), Pausable::Queue(Queue::Cron)] {
+        if let Some(pause) = what.paused(pool).await.map_err(refused)? {
+            let (of, command) = match what {
+                Pausable::Job(job) => (job.as_str(), format!("order-worker cron resume {job}")),
+                Pausable::Queue(queue) => (queue.as_str(), format!("order-worker queue resume {queue}")),
+            };
+            let (at, by) = (output::moment(pause.paused_at), pause.paused_by);
+            return Err(Stop::failed(Exit::Failed, format!("{of} is paused, since {at} by {by}"), command));
+        }
+    }
+    let id = ask(pool, runner, job).await.map_err(refused)?;
+    let bar = counting(job);
+    loop {
+        let turned = runner.turn(&[job]).await.map_err(refused)?;
+        let past = ledger::past(pool, job, id).await.map_err(refused)?;
+        bar.set_position(past.items.unsigned_abs());
+        if past.finished_at.is_some() {
+            bar.finish_and_clear();
+            show(&run.shown, std::slice::from_ref(&past), &past)?;
+            return match past.error {
+                None => Ok(()),
+                Some(error) => {
+                    let hint = format!("order-worker cron history {job}");
+                    Err(Stop::failed(Exit::Failed, format!("{job} failed: {error}"), hint))
+                }
+            };
+        }
+        if turned == Turned::Nothing {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+}
+
+/// Writes the run down, and that somebody asked for it.
+async fn ask(pool: &PgPool, runner: &Runner, job: Job) -> Result<i64, sqlx::Error> {
+    let mut tx = pool.begin().await?;
+    let (id, tick) = match ledger::ask(&mut tx, job).await? {
+        Some(asked) => asked,
+        None => {
+            // No worker has run here yet: the job is registered as it is configured.
+            ledger::register(pool, runner.jobs()).await?;
+            ledger::ask(&mut tx, job).await?.ok_or(sqlx::Error::RowNotFound)?
+        }
+    };
+    audit::record(&mut tx, "cron run", job.as_str(), &json!({ "run": id, "tick": tick })).await?;
+    tx.commit().await?;
+    Ok(id)
+}

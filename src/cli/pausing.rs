@@ -1,0 +1,77 @@
+//! `pause` and `resume`, of queues and of jobs alike.
+
+use std::io::Write;
+
+use chrono::{DateTime, Utc};
+use clap::Args;
+use serde_json::json;
+use sqlx::PgPool;
+
+use super::args::{Format, Shown};
+use super::exit::Stop;
+use super::{output, roles};
+use crate::queue::pauses::{Pausable, Pause};
+
+/// The flags of `pause` and `resume`.
+#[derive(Debug, Args)]
+pub struct Flags {
+    /// Why: stands in the audit log, and beside the pause
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+
+    /// Say what would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// How the result is shown.
+    #[command(flatten)]
+    pub shown: Shown,
+}
+
+/// Which of the two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    Pause,
+    Resume,
+}
+
+/// Pauses or resumes `what`, called `name`. That it is so already is no error: what was asked for holds.
+pub(super) async fn run(pool: &PgPool, what: Pausable, name: &str, change: Change, flags: &Flags) -> Result<(), Stop> {
+    let refused = |error: sqlx::Error| roles::refused(&error);
+    let before = what.paused(pool).await.map_err(refused)?;
+    let mut tx = pool.begin().await.map_err(refused)?;
+    let changed = match change {
+        Change::Pause => what.pause(&mut tx, flags.reason.as_deref()).await,
+        Change::Resume => what.resume(&mut tx, flags.reason.as_deref()).await,
+    }
+    .map_err(refused)?;
+    if flags.dry_run { tx.rollback().await } else { tx.commit().await }.map_err(refused)?;
+
+    let paused = change == Change::Pause;
+    match flags.shown.output {
+        Format::Json => output::json(
+            &json!({ "name": name, "paused": paused, "changed": changed && !flags.dry_run, "dry_run": flags.dry_run }),
+        ),
+        Format::Table => {
+            let line = match (changed, change, before) {
+                (true, Change::Pause, _) if flags.dry_run => format!("{name} would be paused"),
+                (true, Change::Resume, _) if flags.dry_run => format!("{name} would be resumed"),
+                (true, Change::Pause, _) => format!("{name} is paused"),
+                (true, Change::Resume, _) => format!("{name} goes on"),
+                (false, Change::Pause, Some(Pause { paused_at, paused_by, .. })) => {
+                    format!("{name} was paused already, at {} by {paused_by}", output::moment(paused_at))
+                }
+                (false, Change::Pause, None) => format!("{name} was paused already"),
+                (false, Change::Resume, _) => format!("{name} was not paused"),
+            };
+            output::write(|out| writeln!(out, "{line}"))
+        }
+    }
+}
+
+/// A pause in a cell of a table: since when, by whom, why.
+pub(super) fn told(at: Option<DateTime<Utc>>, by: Option<&str>, reason: Option<&str>) -> String {
+    let Some(at) = at else { return output::dash(None::<&str>) };
+    let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+    format!("{} by {}{reason}", output::moment(at), output::dash(by))
+}

@@ -1,0 +1,90 @@
+//! `order-worker queue`.
+
+use clap::{Args, Subcommand};
+
+use super::args::{EXIT_CODES, Format, Shown};
+use super::exit::Stop;
+use super::pausing::{self, Change};
+use super::{output, roles};
+use crate::config::Config;
+use crate::queue::pauses::Pausable;
+use crate::queue::{Queue, contents};
+
+/// The commands below `queue`.
+#[derive(Debug, Subcommand)]
+pub enum QueueCommand {
+    /// Show what each queue holds, and whether it is paused
+    #[command(after_help = EXIT_CODES, after_long_help = concat!(
+        "Examples:\n",
+        "  order-worker queue list\n",
+        "  order-worker queue list -o json | jq '.[] | select(.dead > 0)'\n",
+        "\n",
+        "Exit codes: 0 done, 1 failed, 2 refused",
+    ))]
+    List(Shown),
+
+    /// Take nothing from a queue until it is resumed
+    ///
+    /// What is in hand is finished; what comes in is kept. Of the inbox: events are taken in and wait.
+    #[command(after_help = EXIT_CODES, after_long_help = concat!(
+        "Examples:\n",
+        "  order-worker queue pause warehouse --reason 'stocktaking until 14:00'\n",
+        "  order-worker queue pause dapr --dry-run\n",
+        "\n",
+        "Exit codes: 0 done or paused already, 1 failed, 2 refused",
+    ))]
+    Pause(Which),
+
+    /// Let a paused queue go on
+    #[command(after_help = EXIT_CODES, after_long_help = concat!(
+        "Examples:\n",
+        "  order-worker queue resume warehouse\n",
+        "\n",
+        "Exit codes: 0 done or not paused, 1 failed, 2 refused",
+    ))]
+    Resume(Which),
+}
+
+/// Which queue, and how.
+#[derive(Debug, Args)]
+pub struct Which {
+    /// The queue
+    #[arg(value_name = "QUEUE", value_enum)]
+    pub queue: Queue,
+
+    /// How.
+    #[command(flatten)]
+    pub flags: pausing::Flags,
+}
+
+pub(super) async fn run(command: &QueueCommand, config: &Config) -> Result<(), Stop> {
+    let pool = roles::database(config).await?;
+    let change = async |which: &Which, change| {
+        pausing::run(&pool, Pausable::Queue(which.queue), which.queue.as_str(), change, &which.flags).await
+    };
+    match command {
+        QueueCommand::Pause(which) => change(which, Change::Pause).await,
+        QueueCommand::Resume(which) => change(which, Change::Resume).await,
+        QueueCommand::List(shown) => {
+            let queues = contents(&pool).await.map_err(|error| roles::refused(&error))?;
+            match shown.output {
+                Format::Json => output::json(&queues),
+                Format::Table => output::table(
+                    ["queue", "pending", "oldest", "dead", "parked", "paused"],
+                    queues.into_iter().map(|queue| {
+                        let (by, reason) = (queue.paused_by.as_deref(), queue.pause_reason.as_deref());
+                        let paused = pausing::told(queue.paused_at, by, reason);
+                        [
+                            queue.queue,
+                            queue.pending.to_string(),
+                            format!("{:.0}s", queue.oldest_age),
+                            queue.dead.to_string(),
+                            queue.parked.to_string(),
+                            paused,
+                        ]
+                    }),
+                ),
+            }
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! What an operator has paused: a queue, or one job. Whoever takes rows asks for it in the same statement.
+
+use chrono::{DateTime, Utc};
+use serde_json::json;
+use sqlx::{PgConnection, PgPool};
+
+use super::Queue;
+use crate::audit;
+use crate::cron::Job;
+
+/// What can be paused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pausable {
+    /// Nothing is taken from this queue.
+    Queue(Queue),
+    /// No tick of this job is run.
+    Job(Job),
+}
+
+/// A pause.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct Pause {
+    /// Since when.
+    pub paused_at: DateTime<Utc>,
+    /// By whom.
+    pub paused_by: String,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+impl Pausable {
+    const fn key(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Queue(queue) => (queue.as_str(), ""),
+            Self::Job(job) => (Queue::Cron.as_str(), job.as_str()),
+        }
+    }
+
+    /// The pause, where there is one.
+    ///
+    /// # Errors
+    ///
+    /// The database's.
+    pub async fn paused(self, pool: &PgPool) -> Result<Option<Pause>, sqlx::Error> {
+        let (queue, key) = self.key();
+        sqlx::query_as("select paused_at, paused_by, reason from order_worker.pauses where queue = $1 and key = $2")
+            .bind(queue)
+            .bind(key)
+            .fetch_optional(pool)
+            .await
+    }
+
+    /// Pauses it; false when it was paused already.
+    ///
+    /// # Errors
+    ///
+    /// The database's.
+    pub async fn pause(self, tx: &mut PgConnection, reason: Option<&str>) -> Result<bool, sqlx::Error> {
+        let (queue, key) = self.key();
+        let paused = sqlx::query(
+            "insert into order_worker.pauses (queue, key, paused_by, reason) values ($1, $2, $3, $4) on conflict do nothing",
+        );
+        let paused = paused.bind(queue).bind(key).bind(audit::actor()).bind(reason).execute(&mut *tx).await?;
+        self.recorded(tx, "pause", paused.rows_affected(), reason).await
+    }
+
+    /// Lets it go on; false when it was not paused.
+    ///
+    /// # Errors
+    ///
+    /// The database's.
+    pub async fn resume(self, tx: &mut PgConnection, reason: Option<&str>) -> Result<bool, sqlx::Error> {
+        let (queue, key) = self.key();
+        let resumed = sqlx::query("delete from order_worker.pauses where queue = $1 and key = $2");
+        let resumed = resumed.bind(queue).bind(key).execute(&mut *tx).await?;
+        self.recorded(tx, "resume", resumed.rows_affected(), reason).await
+    }
+
+    async fn recorded(
+        self,
+        tx: &mut PgConnection,
+        verb: &str,
+        rows: u64,
+        reason: Option<&str>,
+    ) -> Result<bool, sqlx::Error> {
+        if rows == 0 {
+            return Ok(false);
+        }
+        let (action, target) = match self {
+            Self::Queue(queue) => (format!("queue {verb}"), queue.as_str()),
+            Self::Job(job) => (format!("cron {verb}"), job.as_str()),
+        };
+        audit::record(tx, &action, target, &json!({ "reason": reason })).await?;
+        Ok(true)
+    }
+}
