@@ -11,6 +11,7 @@ pub mod failpoint;
 pub mod health;
 pub mod inbox;
 pub mod ingress;
+pub mod life;
 pub mod orders;
 pub mod outbox;
 pub mod queue;

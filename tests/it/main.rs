@@ -13,6 +13,7 @@ mod health;
 mod incidents;
 mod ingress;
 mod large;
+mod life;
 mod lifecycle;
 mod main_path;
 mod migrations;

@@ -1,0 +1,187 @@
+//! The other door: what the API pod may do to an order, and what happens then.
+
+use order_worker::life::{Goods, Life, LifeError};
+use rig::stack::migrated;
+
+use crate::cron::only;
+use crate::main_path::WORKER;
+use crate::scene::Scene;
+use crate::shop::Shop;
+
+/// A database with one pending card order (`o1`, one reserved item) and one that is paid on delivery (`cod`).
+async fn shop(name: &str) -> Shop {
+    let shop = Shop::open(&migrated(name, WORKER.as_ref()).await).await;
+    shop.place(&["o1", "cod"].map(str::to_owned)).await;
+    shop.execute("update orders set payment_method = 'COD' where id = 'cod'; update order_items set quantity = 3")
+        .await;
+    shop
+}
+
+impl Shop {
+    /// One request in a transaction of its own.
+    async fn request(
+        &self,
+        cause: &str,
+        what: impl AsyncFnOnce(&mut Life<'_>) -> Result<(), LifeError>,
+    ) -> Result<(), LifeError> {
+        let mut tx = self.pool.begin().await.unwrap();
+        let done = what(&mut Life::new(&mut tx, cause)).await;
+        if done.is_ok() { tx.commit().await } else { tx.rollback().await }.unwrap();
+        done
+    }
+
+    /// The same, which is refused with these words.
+    #[track_caller]
+    fn refused<'a>(
+        &'a self,
+        words: &'a str,
+        what: impl AsyncFnOnce(&mut Life<'_>) -> Result<(), LifeError> + 'a,
+    ) -> impl Future<Output = ()> + 'a {
+        let place = std::panic::Location::caller();
+        async move {
+            match self.request("refused", what).await {
+                Err(
+                    LifeError::Refused(why)
+                    | LifeError::NotFound(why)
+                    | LifeError::Conflict(why)
+                    | LifeError::Invalid(why),
+                ) => {
+                    assert_eq!(why, words, "at {place}");
+                }
+                other => panic!("at {place}: {other:?}"),
+            }
+        }
+    }
+
+    async fn outbox(&self, channel: &str) -> Vec<String> {
+        sqlx::query_scalar(
+            "select concat_ws(' ', topic, body ->> 'new_status', body ->> 'status', body ->> 'reservation_id')
+             from order_worker.outbox where channel = $1 order by id",
+        )
+        .bind(channel)
+        .fetch_all(&self.pool)
+        .await
+        .unwrap()
+    }
+
+    async fn item(&self, order: &str) -> i64 {
+        sqlx::query_scalar("select id from order_items where order_id = $1")
+            .bind(order)
+            .fetch_one(&self.pool)
+            .await
+            .unwrap()
+    }
+
+    async fn delivered(&self) {
+        self.request("confirm", async |life| life.confirm("o1", None).await).await.unwrap();
+        self.request("ship", async |life| life.ship("o1", None).await).await.unwrap();
+        self.request("deliver", async |life| life.deliver("o1", None).await).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_is_made_again_does_nothing_twice() {
+    let shop = shop("life_again").await;
+    for _ in 0..3 {
+        shop.delivered().await;
+    }
+    assert_eq!(shop.history("o1").await, ["confirmed", "shipped", "delivered"]);
+    assert_eq!(shop.outbox("dapr").await.len(), 3);
+    assert_eq!(shop.outbox("warehouse").await, ["ConfirmReservation res-o1"]);
+    assert_eq!(shop.text("select delivered::text from orders where id = $1", "o1").await, "true");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn moves_that_the_machine_does_not_have_are_refused_with_the_reason() {
+    let shop = shop("life_refused").await;
+    shop.refused("order nobody does not exist", async |life| life.ship("nobody", None).await).await;
+    shop.refused("order o1 is pending: it cannot become shipped", async |life| life.ship("o1", None).await).await;
+    shop.refused("order o1 is pending: it cannot become delivered", async |life| life.deliver("o1", None).await).await;
+    let goods = [Goods { order_item_id: shop.item("o1").await, quantity: 1 }];
+    shop.refused("order o1 is pending: goods come back from a delivered order", async |life| {
+        life.request_return("r1", "o1", &goods, None).await
+    })
+    .await;
+    shop.refused("return r1 does not exist", async |life| life.approve_return("r1").await).await;
+    assert!(shop.history("o1").await.is_empty() && shop.outbox("dapr").await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_order_gives_its_goods_back_those_that_were_sold_too() {
+    let shop = shop("life_cancelled").await;
+    shop.request("c1", async |life| life.confirm("o1", None).await).await.unwrap();
+    for _ in 0..2 {
+        shop.request("c2", async |life| life.cancel("o1", "Changed my mind").await).await.unwrap();
+    }
+    assert_eq!(shop.history("o1").await, ["confirmed", "cancelled"]);
+    assert_eq!(shop.outbox("warehouse").await, ["ConfirmReservation res-o1", "ReleaseReservation res-o1"]);
+    assert_eq!(shop.text("select reservation_status from order_items where order_id = $1", "o1").await, "releasing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_comes_back_than_was_ordered() {
+    let shop = shop("life_returns").await;
+    shop.delivered().await;
+    let item = shop.item("o1").await;
+    let goods = |quantity| [Goods { order_item_id: item, quantity }];
+    shop.request("r1", async |life| life.request_return("ret-1", "o1", &goods(2), None).await).await.unwrap();
+    let too_many = format!("exchange ex-1 wants 2 of item {item}: order o1 has 3 of it, of which 2 came back already");
+    shop.refused(&too_many, async |life| life.request_exchange("ex-1", "o1", &goods(2), None).await).await;
+    let nothing = format!("exchange ex-1 wants 0 of item {item}: order o1 has 3 of it, of which 2 came back already");
+    shop.refused(&nothing, async |life| life.request_exchange("ex-1", "o1", &goods(0), None).await).await;
+    let other = shop.item("cod").await;
+    let foreign = format!("return ret-2 wants 1 of item {other}: order o1 has 0 of it, of which 0 came back already");
+    let goods_of_another = [Goods { order_item_id: other, quantity: 1 }];
+    shop.refused(&foreign, async |life| life.request_return("ret-2", "o1", &goods_of_another, None).await).await;
+    shop.refused("the items of return ret-2 are a list of one or more", async |life| {
+        life.request_return("ret-2", "o1", &[], None).await
+    })
+    .await;
+    // What was rejected does not count.
+    shop.request("r2", async |life| life.reject_return("ret-1", "worn").await).await.unwrap();
+    shop.refused("return ret-1 is rejected: it cannot become approved", async |life| {
+        life.approve_return("ret-1").await
+    })
+    .await;
+    shop.request("x1", async |life| life.request_exchange("ex-1", "o1", &goods(3), Some("too small")).await)
+        .await
+        .unwrap();
+    shop.request("x2", async |life| life.approve_exchange("ex-1").await).await.unwrap();
+    shop.request("x3", async |life| life.complete_exchange("ex-1").await).await.unwrap();
+    shop.request("x3", async |life| life.complete_exchange("ex-1").await).await.unwrap();
+    assert_eq!(
+        shop.outbox("dapr").await[3..],
+        [
+            "order.return.requested requested",
+            "order.return.rejected rejected",
+            "order.exchange.requested requested",
+            "order.exchange.approved approved",
+            "order.exchange.completed completed"
+        ]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_requests_at_once_take_no_more_back_than_was_ordered() {
+    let shop = shop("life_at_once").await;
+    shop.delivered().await;
+    let goods = [Goods { order_item_id: shop.item("o1").await, quantity: 2 }];
+    let one = shop.request("r1", async |life| life.request_return("ret-1", "o1", &goods, None).await);
+    let other = shop.request("r2", async |life| life.request_return("ret-2", "o1", &goods, None).await);
+    let (one, other) = tokio::join!(one, other);
+    assert!(one.is_ok() != other.is_ok(), "{one:?} {other:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_is_paid_on_delivery_is_confirmed_by_the_job_after_it_was_delivered() {
+    let scene = Scene::start_with("life_cod", |spec| only(spec, &["cod_auto_confirm"], "* * * * * *")).await;
+    scene.shop.place_one("cod").await;
+    scene.shop.execute("update orders set payment_method = 'COD'").await;
+    scene.shop.request("c1", async |life| life.created("cod").await).await.unwrap();
+    scene.shop.request("c2", async |life| life.deliver("cod", None).await).await.unwrap();
+    let confirmed = async || scene.shop.status("cod").await == "confirmed";
+    rig::wait::until("the job", crate::scene::SOON, confirmed).await;
+    scene.settled().await;
+    assert_eq!(scene.shop.history("cod").await, ["pending", "confirmed"]);
+    assert_eq!(scene.direct.sidecar.count(), 2);
+}
