@@ -1,15 +1,15 @@
 # The project's commands; `make` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench
+.PHONY: help setup demo test check bench bench-purge
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## install what is missing (Postgres, Redis) and build the real sidecar
 	@tools/setup.sh
 
-demo: setup ## 2,000 payments through real Dapr, Redis and Postgres, a worker killed meanwhile (ORDERS, SEED, KILLS, KEEP=1)
-	@cargo build --locked --release --bin order-worker --example demo
+demo: setup ## 2,000 payments through real Dapr, Redis and Postgres, a worker killed meanwhile, and orders through their whole life (ORDERS, SEED, KILLS, KEEP=1)
+	@cargo build --locked --release --bin order-worker --example demo --example order-service
 	@cargo run --locked --quiet --release --example demo
 
 test: setup ## every test, against real Postgres, Redis and daprd
@@ -21,3 +21,6 @@ check: ## formatting and lints, in seconds after an edit
 
 bench: setup ## events per second and latency, against a stand-in sidecar and through real daprd
 	cargo bench --locked
+
+bench-purge: setup ## what a purge of a million sessions and carts costs the payments beside it (ROUNDS)
+	cargo bench --locked -- purge

@@ -16,7 +16,7 @@ use crate::relay::Relay;
 /// Calls in flight at full speed.
 const IN_FLIGHT: usize = 256;
 /// Events a second when latency is measured, and how many.
-const PACE: usize = 500;
+pub const PACE: usize = 500;
 const PACED: usize = 2_000;
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -50,7 +50,7 @@ async fn measure(direct: &Direct, callback: &Callback, fast: &[String], paced: &
 }
 
 /// Sends the payments of these orders; when each was sent, and when its announcement was published.
-async fn run(direct: &Direct, callback: &Callback, orders: &[String], pace: Option<usize>) -> (Moments, Moments) {
+pub async fn run(direct: &Direct, callback: &Callback, orders: &[String], pace: Option<usize>) -> (Moments, Moments) {
     let events: Vec<_> =
         orders.iter().map(|order| Event::new(CONFIRMED, &format!("e-{order}"), payment(order))).collect();
     let began = tokio::time::Instant::now();

@@ -41,6 +41,20 @@ impl Figures {
         self.turns.push(turn);
     }
 
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The median p50 of the turns.
+    pub fn p50(&self) -> Duration {
+        self.median(|turn| turn.p50)
+    }
+
+    /// The median p99 of the turns.
+    pub fn p99(&self) -> Duration {
+        self.median(|turn| turn.p99)
+    }
+
     /// The median of one figure over the turns.
     fn median<T: PartialOrd + Copy>(&self, figure: impl Fn(&Turn) -> T) -> T {
         let mut values: Vec<T> = self.turns.iter().map(figure).collect();
@@ -63,14 +77,14 @@ pub fn table(ways: &[(&str, &[Figures])]) -> Table {
                 figures.name.to_owned(),
                 format!("{rate:.0}"),
                 format!("{:.2}", rate / measure),
-                milliseconds(figures.median(|turn| turn.p50)),
-                milliseconds(figures.median(|turn| turn.p99)),
+                milliseconds(figures.p50()),
+                milliseconds(figures.p99()),
             ]);
         }
     }
     table
 }
 
-fn milliseconds(time: Duration) -> String {
+pub fn milliseconds(time: Duration) -> String {
     format!("{:.1}", time.as_secs_f64() * 1e3)
 }

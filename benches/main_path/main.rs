@@ -10,6 +10,7 @@
 mod direct;
 mod figures;
 mod orders;
+mod purge;
 mod relay;
 mod sidecars;
 
@@ -37,6 +38,7 @@ fn main() {
     match args.next().as_deref() {
         Some("relay") => runtime.block_on(relay::serve(number(args.next()), number(args.next()))),
         None => runtime.block_on(bench(Size { rounds: from_env("ROUNDS", 3), events: from_env("EVENTS", 20_000) })),
+        Some("purge") => println!("{}", runtime.block_on(purge::bench(from_env("ROUNDS", 3)))),
         Some(other) => panic!("unknown argument `{other}`; sizes are set by ROUNDS and EVENTS"),
     }
 }

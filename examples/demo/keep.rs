@@ -13,6 +13,8 @@ pub async fn show(scene: &Scene, screen: &Screen) {
     orders::place(&scene.pool, &[ORDER.to_owned()]).await;
     let stack = &scene.stack;
     let database = &scene.worker.spec().database_url;
+    let binary = scene.worker.spec().binary.display();
+    let worker = format!("DATABASE_URL={database} {binary}");
     let admin = scene.worker.admin_port();
     let payment = format!(
         r#"{{"event_type":"payment.confirmed","payment_id":"p-1","order_id":"{ORDER}","amount":10.10,"currency":"USD","status":"confirmed","timestamp":"2025-01-01T00:00:00Z"}}"#
@@ -31,6 +33,10 @@ The worker:
   curl http://127.0.0.1:{admin}/readyz
   curl http://127.0.0.1:{admin}/metrics
   curl http://127.0.0.1:{admin}/dapr/subscribe
+  {worker} cron list
+  {worker} queue list
+The order API, through its sidecar:
+  curl http://127.0.0.1:{}/v1.0/invoke/order-service/method/orders/shirt
 The sidecars of order-worker, payment-service, fulfillment:
   curl http://127.0.0.1:{}/v1.0/metadata
   curl http://127.0.0.1:{}/v1.0/metadata
@@ -46,6 +52,7 @@ What became of it:
     -c "select channel, topic, state, attempts from order_worker.outbox_status where order_id = '{ORDER}'"
 Logs:
 {directories}"#,
+        scene.service.daprd().http_port(),
         sidecars[0],
         sidecars[1],
         sidecars[2],

@@ -7,6 +7,7 @@
 )]
 
 mod keep;
+mod life;
 mod report;
 mod run;
 mod scene;
@@ -45,7 +46,7 @@ async fn main() -> ExitCode {
             return ExitCode::from(130);
         }
     };
-    let conserved = played.as_ref().is_some_and(|(_, report)| report.conserved());
+    let conserved = played.as_ref().is_some_and(|(_, right)| *right);
     if let Some((scene, _)) = &played
         && settings.keep
     {
@@ -59,8 +60,8 @@ async fn main() -> ExitCode {
     if conserved { ExitCode::SUCCESS } else { logs(&screen) }
 }
 
-/// The whole demo; panics when something takes too long or does not start.
-async fn play(settings: &Settings, screen: &Screen) -> (Scene, Report) {
+/// The whole demo, and whether all of it is as it has to be; panics when something takes too long or does not start.
+async fn play(settings: &Settings, screen: &Screen) -> (Scene, bool) {
     let plan = Plan::new("order", settings.orders, settings.seed);
     let scene = Scene::start(&plan, screen).await;
     screen.say(format!(
@@ -75,7 +76,13 @@ async fn play(settings: &Settings, screen: &Screen) -> (Scene, Report) {
     screen.line(report.table());
     screen.line("");
     screen.line(report.verdict(screen.elapsed()));
-    (scene, report)
+    screen.line("");
+    let (seen, right) = life::play(&scene, screen).await;
+    screen.line("");
+    screen.line(seen);
+    screen.line("");
+    screen.line(if right { "Every order came to its end, in order, once." } else { "NOT what it has to be." });
+    (scene, right && report.conserved())
 }
 
 /// A failure is told by its message alone, and what it leaves behind is kept.

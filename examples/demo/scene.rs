@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use rig::daprd::{Daprd, DaprdSpec};
+use rig::order_service::OrderService;
 use rig::plan::Plan;
 use rig::postgres::Postgres;
 use rig::publisher::Publisher;
 use rig::redis::Redis;
 use rig::stack::Stack;
-use rig::subscriber::{STATUS_CHANGED, Subscriber};
+use rig::subscriber::{ANNOUNCEMENTS, Subscriber};
 use rig::warehouse::Warehouse;
 use rig::worker::{Worker, WorkerSpec, migrate};
 use sqlx::PgPool;
@@ -21,6 +22,8 @@ use crate::screen::{Screen, number};
 pub struct Scene {
     /// The worker.
     pub worker: Worker,
+    /// The other pod: the order API.
+    pub service: OrderService,
     /// Sidecars, broker, warehouse, publisher, subscriber.
     pub stack: Stack,
     /// The order service's own connections.
@@ -53,10 +56,15 @@ impl Scene {
             start_subscriber(&addr, screen),
         );
         spec.dapr_grpc_port = daprd.grpc_port();
+        let service = OrderService::start(&binary, &url, &addr).await;
+        say_daprd(service.daprd(), &format!("order-service, an order API on :{}", service.port()), screen).await;
         spec.redis_addr = Some(addr);
         spec.warehouse_addr = Some(warehouse.addr());
         // The defaults are 10 s and 8 s: what a dead worker had in hand would wait so long after each kill.
         spec = spec.env("ORDER_WORKER_QUEUE_LEASE", "2s").env("ORDER_WORKER_DATABASE_IDLEINTRANSACTIONTIMEOUT", "1s");
+        for job in ["CARTCLEANUP", "ORDERCLEANUP", "CODAUTOCONFIRM"] {
+            spec = spec.env(&format!("ORDER_WORKER_CRON_{job}_SCHEDULE"), "* * * * * *");
+        }
         let publisher = Publisher::new(publisher_daprd.grpc_port());
         let stack = Stack { worker: spec, publisher, publisher_daprd, subscriber, daprd, warehouse, redis };
 
@@ -67,8 +75,10 @@ impl Scene {
             stack.daprd.wait_subscribed(topic).await;
         }
         let (events, admin) = (worker.eventbus_port(), worker.admin_port());
-        screen.say(format!("order-worker on 127.0.0.1:{events}, /metrics on :{admin}; leases of 2 s (default 10 s)"));
-        Scene { worker, stack, pool, _postgres: postgres }
+        screen.say(format!(
+            "order-worker on 127.0.0.1:{events}, /metrics on :{admin}; leases of 2 s (default 10 s), jobs each second"
+        ));
+        Scene { worker, service, stack, pool, _postgres: postgres }
     }
 }
 
@@ -97,7 +107,7 @@ async fn start_daprd(spec: DaprdSpec, screen: &Screen) -> Daprd {
 }
 
 async fn start_subscriber(redis_addr: &str, screen: &Screen) -> Subscriber {
-    let subscriber = Subscriber::start("fulfillment", redis_addr, &[STATUS_CHANGED]).await;
+    let subscriber = Subscriber::start("fulfillment", redis_addr, &ANNOUNCEMENTS).await;
     say_daprd(subscriber.daprd(), "fulfillment, which takes the announcements", screen).await;
     subscriber
 }

@@ -84,7 +84,6 @@ impl Runner {
     ///
     /// Never: what fails is noted, and its run comes again.
     pub async fn handle(_: Turn, runner: Data<Arc<Self>>) -> Result<(), std::convert::Infallible> {
-        let began = Instant::now();
         let turned = async {
             ledger::schedule(&runner.pool, &runner.jobs).await?;
             runner.turn(&Job::ALL).await
@@ -94,8 +93,6 @@ impl Runner {
             Ok(Turned::Batch { .. }) => {
                 runner.pace.success();
                 runner.wake.look(Queue::Cron);
-                // The event path has the database to itself for as long.
-                tokio::time::sleep(began.elapsed().min(LONGEST_REST)).await;
             }
             Err(error) => {
                 runner.pace.away(&error.to_string());
@@ -105,15 +102,20 @@ impl Runner {
         Ok(())
     }
 
-    /// Makes the next batch of a run of one of these jobs.
+    /// Makes the next batch of a run of one of these jobs, and rests as long as that took.
     ///
     /// # Errors
     ///
     /// The database's, when not even the failure could be written. A batch that failed is no error: its run waits, or has failed.
     pub async fn turn(&self, jobs: &[Job]) -> Result<Turned, sqlx::Error> {
-        let mut in_hand = None;
+        let (mut in_hand, began) = (None, Instant::now());
         match attempt(self.work(jobs, &mut in_hand)).await {
-            Ok(turned) => Ok(turned),
+            Ok(Turned::Nothing) => Ok(Turned::Nothing),
+            Ok(turned) => {
+                // The event path has the database to itself for as long.
+                tokio::time::sleep(began.elapsed().min(LONGEST_REST)).await;
+                Ok(turned)
+            }
             Err(fault) => match (in_hand, fault) {
                 (Some(run), fault) => self.blame(&run, &fault).await,
                 (None, Fault::Database(error)) => Err(error),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use order_worker::admin::{self, State, Subscriptions};
 use order_worker::health::{Condition, Health, Probe};
 use order_worker::telemetry::Metrics;
-use rig::http_get::get;
+use rig::http::get;
 use rig::postgres::Postgres;
 use rig::redis::Redis;
 use rig::sidecar::Sidecar;

@@ -17,6 +17,7 @@ mod life;
 mod lifecycle;
 mod main_path;
 mod migrations;
+mod order_service;
 mod outages;
 mod partitions;
 mod poison;

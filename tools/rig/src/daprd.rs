@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::http_get::get;
+use crate::http::get;
 use crate::process::{self, Process, Spec};
 use crate::run_dir::{RunDir, checkout};
 use crate::{ports, wait};

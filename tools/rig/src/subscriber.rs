@@ -25,6 +25,18 @@ use crate::server::Server;
 /// The topic of the worker's announcements.
 pub const STATUS_CHANGED: &str = "orders.order.status_changed";
 
+/// Every topic of the worker's announcements.
+pub const ANNOUNCEMENTS: [&str; 8] = [
+    STATUS_CHANGED,
+    "order.return.requested",
+    "order.return.approved",
+    "order.return.rejected",
+    "order.return.completed",
+    "order.exchange.requested",
+    "order.exchange.approved",
+    "order.exchange.completed",
+];
+
 /// A plain subscription: CloudEvents, one at a time, no dead-letter topic.
 pub fn subscription(topic: &str) -> TopicSubscription {
     TopicSubscription { pubsub_name: PUBSUB.into(), topic: topic.into(), ..Default::default() }

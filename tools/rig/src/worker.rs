@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Output};
 use std::time::Duration;
 
-use crate::http_get::get;
+use crate::http::get;
 use crate::process::{Process, Spec};
 use crate::run_dir::RunDir;
 use crate::{ports, wait};
