@@ -23,4 +23,4 @@ bench: setup ## events per second and latency, against a stand-in sidecar and th
 	cargo bench --locked
 
 bench-purge: setup ## what a purge of a million sessions and carts costs the payments beside it (ROUNDS)
-	cargo bench --locked -- purge
+	cargo bench --locked --bench main_path -- purge

@@ -49,7 +49,9 @@ async fn turn(rows: usize) -> Turn {
                insert into cart_items select id, 'SKU-1', 1 from c";
     sqlx::query(old).bind(i32::try_from(rows).unwrap()).execute(&pool).await.unwrap();
     // What writing them leaves behind is not the purge's.
-    sqlx::raw_sql("vacuum (analyze) sessions, carts, cart_items; checkpoint").execute(&pool).await.unwrap();
+    for settle in ["vacuum (analyze) sessions, carts, cart_items", "checkpoint"] {
+        sqlx::raw_sql(settle).execute(&pool).await.unwrap();
+    }
     let mut spec = crate::with_settings(&direct.worker);
     if rows > 0 {
         for job in ["SESSIONCLEANUP", "CARTCLEANUP"] {

@@ -20,7 +20,8 @@
 //!
 //! # The event path comes first
 //!
-//! Batches are bounded, rows that somebody else holds are passed over, and after each batch a worker rests as long as it worked.
+//! Batches are bounded, rows that somebody else holds are passed over, and after each batch a worker rests three times as long as it
+//! worked.
 
 mod jobs;
 pub mod ledger;

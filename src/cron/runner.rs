@@ -102,7 +102,7 @@ impl Runner {
         Ok(())
     }
 
-    /// Makes the next batch of a run of one of these jobs, and rests as long as that took.
+    /// Makes the next batch of a run of one of these jobs, and rests three times as long as that took.
     ///
     /// # Errors
     ///
@@ -112,8 +112,8 @@ impl Runner {
         match attempt(self.work(jobs, &mut in_hand)).await {
             Ok(Turned::Nothing) => Ok(Turned::Nothing),
             Ok(turned) => {
-                // The event path has the database to itself for as long.
-                tokio::time::sleep(began.elapsed().min(LONGEST_REST)).await;
+                // The event path has the database to itself for three quarters of the time.
+                tokio::time::sleep((began.elapsed() * 3).min(LONGEST_REST)).await;
                 Ok(turned)
             }
             Err(fault) => match (in_hand, fault) {
