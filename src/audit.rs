@@ -3,15 +3,21 @@
 use serde_json::Value;
 use sqlx::PgConnection;
 
-/// Appends a record in the caller's transaction, so that it stands exactly when what it tells was done. `action` and `target` are
+/// Appends a record in the caller's transaction, so that it stands exactly when what it tells was done. `actor` is who asked; `action` and `target` are
 /// the command and what it was given ("queue pause", "dapr"); `detail` its particulars, without secrets and personal data.
 ///
 /// # Errors
 ///
 /// The database's.
-pub async fn record(tx: &mut PgConnection, action: &str, target: &str, detail: &Value) -> Result<(), sqlx::Error> {
+pub async fn record(
+    tx: &mut PgConnection,
+    actor: &str,
+    action: &str,
+    target: &str,
+    detail: &Value,
+) -> Result<(), sqlx::Error> {
     let recorded = sqlx::query("select order_worker.record($1, $2, $3, $4)");
-    recorded.bind(actor()).bind(action).bind(target).bind(detail).execute(tx).await?;
+    recorded.bind(actor).bind(action).bind(target).bind(detail).execute(tx).await?;
     Ok(())
 }
 

@@ -12,6 +12,7 @@ pub mod health;
 pub mod inbox;
 pub mod ingress;
 pub mod life;
+pub mod operations;
 pub mod orders;
 pub mod outbox;
 pub mod queue;

@@ -7,8 +7,15 @@ use std::path::PathBuf;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+use super::audit::Audit;
 use super::cron::CronCommand;
+use super::dead::DeadCommand;
 use super::exit::{Exit, Stop};
+use super::inbox::InboxCommand;
+use super::incident::IncidentCommand;
+use super::order::OrderCommand;
+use super::outbox::OutboxCommand;
+use super::quarantine::QuarantineCommand;
 use super::queue::QueueCommand;
 use super::{output, single_dash};
 use crate::worker::Mode;
@@ -71,25 +78,9 @@ pub enum Command {
     ))]
     Migrate(Migrate),
 
-    /// List, run, pause and resume the jobs
-    #[command(
-        subcommand,
-        subcommand_required = true,
-        arg_required_else_help = false,
-        disable_help_subcommand = true,
-        after_help = EXIT_CODES
-    )]
-    Cron(CronCommand),
-
-    /// List, pause and resume the queues
-    #[command(
-        subcommand,
-        subcommand_required = true,
-        arg_required_else_help = false,
-        disable_help_subcommand = true,
-        after_help = EXIT_CODES
-    )]
-    Queue(QueueCommand),
+    /// What operators do on the database of the configuration.
+    #[command(flatten)]
+    Operation(Operation),
 
     /// Check or show the configuration
     #[command(
@@ -100,6 +91,105 @@ pub enum Command {
         after_help = EXIT_CODES
     )]
     Config(ConfigCommand),
+}
+
+/// What operators do: looking, mending, proving.
+#[derive(Debug, Subcommand)]
+pub enum Operation {
+    /// List, run, pause and resume the jobs
+    #[command(
+        subcommand,
+        subcommand_required = true,
+        arg_required_else_help = false,
+        disable_help_subcommand = true,
+        after_help = EXIT_CODES
+    )]
+    Cron(CronCommand),
+
+    /// Look at events that came in, and decide about held ones
+    #[command(
+        subcommand,
+        subcommand_required = true,
+        arg_required_else_help = false,
+        disable_help_subcommand = true,
+        after_help = EXIT_CODES
+    )]
+    Inbox(InboxCommand),
+
+    /// Look at announcements and calls, and send them again
+    #[command(
+        subcommand,
+        subcommand_required = true,
+        arg_required_else_help = false,
+        disable_help_subcommand = true,
+        after_help = EXIT_CODES
+    )]
+    Outbox(OutboxCommand),
+
+    /// Look at dead rows, try them again, mend or skip them
+    #[command(
+        subcommand,
+        subcommand_required = true,
+        arg_required_else_help = false,
+        disable_help_subcommand = true,
+        after_help = EXIT_CODES
+    )]
+    Dead(DeadCommand),
+
+    /// Decide about events whose id came before with another body
+    #[command(
+        subcommand,
+        subcommand_required = true,
+        arg_required_else_help = false,
+        disable_help_subcommand = true,
+        after_help = EXIT_CODES
+    )]
+    Quarantine(QuarantineCommand),
+
+    /// Look at what a person has to look at, and resolve it
+    #[command(
+        subcommand,
+        subcommand_required = true,
+        arg_required_else_help = false,
+        disable_help_subcommand = true,
+        after_help = EXIT_CODES
+    )]
+    Incident(IncidentCommand),
+
+    /// Tell an order's whole story
+    #[command(
+        subcommand,
+        subcommand_required = true,
+        arg_required_else_help = false,
+        disable_help_subcommand = true,
+        after_help = EXIT_CODES
+    )]
+    Order(OrderCommand),
+
+    /// Prove that nothing was lost or done twice; who did what
+    ///
+    /// Without a command: the conservation proof. Every accepted event has one end, every change one announcement, every
+    /// announcement a cause; whatever breaks a rule is listed with the command that mends it.
+    #[command(disable_help_subcommand = true, after_help = EXIT_CODES, after_long_help = concat!(
+        "Examples:\n",
+        "  order-worker audit\n",
+        "  order-worker audit --since 2d -o json\n",
+        "  order-worker audit exposure --since 1d\n",
+        "  order-worker audit log --verify\n",
+        "\n",
+        "Exit codes: 0 every rule holds, 1 failed, 2 refused, 3 a violation was found",
+    ))]
+    Audit(Audit),
+
+    /// List, pause and resume the queues
+    #[command(
+        subcommand,
+        subcommand_required = true,
+        arg_required_else_help = false,
+        disable_help_subcommand = true,
+        after_help = EXIT_CODES
+    )]
+    Queue(QueueCommand),
 }
 
 /// The flags of `migrate`.

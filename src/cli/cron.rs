@@ -136,7 +136,7 @@ pub(super) async fn run(command: &CronCommand, config: &Config) -> Result<(), St
     match command {
         CronCommand::List(shown) => list(&pool, shown).await,
         CronCommand::History(history) => {
-            let runs = ledger::history(&pool, history.job, history.limit).await.map_err(refused)?;
+            let runs = ledger::history(&pool, history.job, history.limit).await.map_err(roles::refuse)?;
             show(&history.shown, &runs, &runs)
         }
         CronCommand::Pause(which) => change(which, Change::Pause).await,
@@ -151,13 +151,8 @@ pub(super) async fn run(command: &CronCommand, config: &Config) -> Result<(), St
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-fn refused(error: sqlx::Error) -> Stop {
-    roles::refused(&error)
-}
-
 async fn list(pool: &PgPool, shown: &Shown) -> Result<(), Stop> {
-    let jobs = ledger::list(pool).await.map_err(refused)?;
+    let jobs = ledger::list(pool).await.map_err(roles::refuse)?;
     match shown.output {
         Format::Json => output::json(&jobs),
         Format::Table => output::table(
@@ -234,7 +229,7 @@ async fn rehearse(runner: &Runner, run: &Run) -> Result<(), Stop> {
             Format::Table => {}
         }
     };
-    let items = runner.rehearse(run.job, told).await.map_err(refused)?;
+    let items = runner.rehearse(run.job, told).await.map_err(roles::refuse)?;
     bar.finish_and_clear();
     written?;
     match run.shown.output {
@@ -246,7 +241,7 @@ async fn rehearse(runner: &Runner, run: &Run) -> Result<(), Stop> {
 async fn perform(pool: &PgPool, runner: &Runner, run: &Run) -> Result<(), Stop> {
     let job = run.job;
     for what in [Pausable::Job(job), Pausable::Queue(Queue::Cron)] {
-        if let Some(pause) = what.paused(pool).await.map_err(refused)? {
+        if let Some(pause) = what.paused(pool).await.map_err(roles::refuse)? {
             let (of, command) = match what {
                 Pausable::Job(job) => (job.as_str(), format!("order-worker cron resume {job}")),
                 Pausable::Queue(queue) => (queue.as_str(), format!("order-worker queue resume {queue}")),
@@ -255,11 +250,11 @@ async fn perform(pool: &PgPool, runner: &Runner, run: &Run) -> Result<(), Stop> 
             return Err(Stop::failed(Exit::Failed, format!("{of} is paused, since {at} by {by}"), command));
         }
     }
-    let id = ask(pool, runner, job).await.map_err(refused)?;
+    let id = ask(pool, runner, job).await.map_err(roles::refuse)?;
     let bar = counting(job);
     loop {
-        let turned = runner.turn(&[job]).await.map_err(refused)?;
-        let past = ledger::past(pool, job, id).await.map_err(refused)?;
+        let turned = runner.turn(&[job]).await.map_err(roles::refuse)?;
+        let past = ledger::past(pool, job, id).await.map_err(roles::refuse)?;
         bar.set_position(past.items.unsigned_abs());
         if past.finished_at.is_some() {
             bar.finish_and_clear();
@@ -289,7 +284,7 @@ async fn ask(pool: &PgPool, runner: &Runner, job: Job) -> Result<i64, sqlx::Erro
             ledger::ask(&mut tx, job).await?.ok_or(sqlx::Error::RowNotFound)?
         }
     };
-    audit::record(&mut tx, "cron run", job.as_str(), &json!({ "run": id, "tick": tick })).await?;
+    audit::record(&mut tx, &audit::actor(), "cron run", job.as_str(), &json!({ "run": id, "tick": tick })).await?;
     tx.commit().await?;
     Ok(id)
 }

@@ -5,19 +5,28 @@
 //! `order-worker: error: …`, and a `hint:` line below it.
 
 mod args;
+mod audit;
 mod configuration;
 mod cron;
+mod dead;
 mod exit;
+mod inbox;
+mod incident;
 mod migrate;
+mod order;
+mod outbox;
 mod output;
 mod pausing;
+mod quarantine;
 mod queue;
 mod roles;
+mod selecting;
 mod single_dash;
+mod waiting;
 
 use std::ffi::OsString;
 
-pub use args::{Arguments, Command};
+pub use args::{Arguments, Command, Operation};
 pub use exit::{Exit, Stop, finish};
 
 use crate::config::Config;
@@ -43,8 +52,21 @@ pub fn run(arguments: Arguments, env: impl Iterator<Item = (String, String)>) ->
             roles::block_on(roles::work(loaded.config, arguments.mode.unwrap_or_default()))
         }
         Some(Command::Migrate(migrate)) => migrate::run(&migrate, conf, env),
-        Some(Command::Cron(command)) => roles::block_on(cron::run(&command, &Config::load(conf, env)?.config)),
-        Some(Command::Queue(command)) => roles::block_on(queue::run(&command, &Config::load(conf, env)?.config)),
         Some(Command::Config(command)) => configuration::run(&command, conf, env),
+        Some(Command::Operation(operation)) => roles::block_on(operate(operation, &Config::load(conf, env)?.config)),
+    }
+}
+
+async fn operate(operation: Operation, config: &Config) -> Result<(), Stop> {
+    match operation {
+        Operation::Inbox(command) => inbox::run(&command, config).await,
+        Operation::Outbox(command) => outbox::run(&command, config).await,
+        Operation::Dead(command) => dead::run(&command, config).await,
+        Operation::Quarantine(command) => quarantine::run(&command, config).await,
+        Operation::Incident(command) => incident::run(&command, config).await,
+        Operation::Order(command) => order::run(&command, config).await,
+        Operation::Queue(command) => queue::run(&command, config).await,
+        Operation::Cron(command) => cron::run(&command, config).await,
+        Operation::Audit(audit) => audit::run(&audit, config).await,
     }
 }

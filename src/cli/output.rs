@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind, StdoutLock, Write};
 use chrono::{DateTime, Utc};
 use comfy_table::{Cell, Table, presets};
 use serde::Serialize;
+use serde_json::Value;
 
 use super::exit::{Exit, Stop};
 
@@ -47,4 +48,36 @@ pub(super) fn moment(at: DateTime<Utc>) -> String {
 /// What there may be, or a dash.
 pub(super) fn dash(value: Option<impl ToString>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
+/// Objects as lines of `key  value`, with an empty line between two of them.
+pub(super) fn fields(objects: &[Value]) -> Result<(), Stop> {
+    for (n, object) in objects.iter().enumerate() {
+        if n > 0 {
+            blank()?;
+        }
+        let fields = object.as_object().into_iter().flatten();
+        table(
+            ["key", "value"],
+            fields.map(|(key, value)| {
+                let value = match value {
+                    Value::Null => "-".to_owned(),
+                    Value::String(text) => text.clone(),
+                    other => other.to_string(),
+                };
+                [key.clone(), value]
+            }),
+        )?;
+    }
+    Ok(())
+}
+
+/// One line.
+pub(super) fn line(text: &str) -> Result<(), Stop> {
+    write(|out| writeln!(out, "{text}"))
+}
+
+/// An empty line.
+pub(super) fn blank() -> Result<(), Stop> {
+    line("")
 }

@@ -10,6 +10,7 @@ use sqlx::PgPool;
 use super::args::{Format, Shown};
 use super::exit::Stop;
 use super::{output, roles};
+use crate::audit;
 use crate::queue::pauses::{Pausable, Pause};
 
 /// The flags of `pause` and `resume`.
@@ -37,15 +38,14 @@ pub(super) enum Change {
 
 /// Pauses or resumes `what`, called `name`. That it is so already is no error: what was asked for holds.
 pub(super) async fn run(pool: &PgPool, what: Pausable, name: &str, change: Change, flags: &Flags) -> Result<(), Stop> {
-    let refused = |error: sqlx::Error| roles::refused(&error);
-    let before = what.paused(pool).await.map_err(refused)?;
-    let mut tx = pool.begin().await.map_err(refused)?;
+    let before = what.paused(pool).await.map_err(roles::refuse)?;
+    let mut tx = pool.begin().await.map_err(roles::refuse)?;
     let changed = match change {
-        Change::Pause => what.pause(&mut tx, flags.reason.as_deref()).await,
-        Change::Resume => what.resume(&mut tx, flags.reason.as_deref()).await,
+        Change::Pause => what.pause(&mut tx, flags.reason.as_deref(), &audit::actor()).await,
+        Change::Resume => what.resume(&mut tx, flags.reason.as_deref(), &audit::actor()).await,
     }
-    .map_err(refused)?;
-    if flags.dry_run { tx.rollback().await } else { tx.commit().await }.map_err(refused)?;
+    .map_err(roles::refuse)?;
+    if flags.dry_run { tx.rollback().await } else { tx.commit().await }.map_err(roles::refuse)?;
 
     let paused = change == Change::Pause;
     match flags.shown.output {

@@ -66,7 +66,7 @@ pub(super) async fn run(command: &QueueCommand, config: &Config) -> Result<(), S
         QueueCommand::Pause(which) => change(which, Change::Pause).await,
         QueueCommand::Resume(which) => change(which, Change::Resume).await,
         QueueCommand::List(shown) => {
-            let queues = contents(&pool).await.map_err(|error| roles::refused(&error))?;
+            let queues = contents(&pool).await.map_err(roles::refuse)?;
             match shown.output {
                 Format::Json => output::json(&queues),
                 Format::Table => output::table(

@@ -24,9 +24,9 @@ pub(super) async fn work(config: Config, mode: Mode) -> Result<(), Stop> {
 
 /// The database of the worker, for a command.
 pub(super) async fn database(config: &Config) -> Result<PgPool, Stop> {
-    let failed = |error: sqlx::Error| refused(&error);
-    let pool = database::connect(config.database_url()?.expose(), &config.worker.database).map_err(failed)?;
-    match database::schema_state_directly(&pool).await.map_err(failed)? {
+    let pool =
+        database::connect_for_a_command(config.database_url()?.expose(), &config.worker.database).map_err(refuse)?;
+    match database::schema_state_directly(&pool).await.map_err(refuse)? {
         SchemaState::Fits => Ok(pool),
         SchemaState::Older(why) => Err(Stop::failed(Exit::Failed, why, "order-worker migrate")),
         SchemaState::Newer(why) => Err(Stop::failed(Exit::Failed, why, "deploy a newer order-worker")),
@@ -34,7 +34,9 @@ pub(super) async fn database(config: &Config) -> Result<PgPool, Stop> {
 }
 
 /// What the database has answered, with the way out.
-pub(super) fn refused(error: &sqlx::Error) -> Stop {
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+pub(super) fn refuse(error: sqlx::Error) -> Stop {
+    let error = &error;
     let hint = if database::lacks_rights(error) {
         "run `order-worker migrate` with the owner in MIGRATE_DATABASE_URL and this role in DATABASE_URL"
     } else if database::class(error) == database::Class::Environment {

@@ -71,6 +71,23 @@ pub fn options(url: &str) -> Result<PgConnectOptions, sqlx::Error> {
     Ok(options.log_slow_statements(tracing::log::LevelFilter::Warn, Duration::from_secs(1)))
 }
 
+/// A pool for a command of an operator: what it asks differs from one time to the next, so each statement is planned as it is, and
+/// one that goes through a long history may take its time.
+///
+/// # Errors
+///
+/// When the URL is none.
+pub fn connect_for_a_command(url: &str, settings: &Database) -> Result<PgPool, sqlx::Error> {
+    let options = options(url)?.statement_cache_capacity(settings.statement_cache).options([
+        ("statement_timeout", "30min"),
+        ("lock_timeout", "10s"),
+        ("idle_in_transaction_session_timeout", "60s"),
+        ("plan_cache_mode", "force_custom_plan"),
+        ("jit", "off"),
+    ]);
+    Ok(PgPoolOptions::new().max_connections(2).acquire_timeout(settings.acquire_timeout).connect_lazy_with(options))
+}
+
 /// A pool that connects when it is needed, and never to a session without limits.
 ///
 /// # Errors

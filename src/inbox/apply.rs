@@ -50,6 +50,8 @@ pub struct Turn {
 pub(super) struct Taken {
     pub(super) id: i64,
     pub(super) attempts: i32,
+    /// An operator said: whatever the amount.
+    pub(super) approved: bool,
     pub(super) day: NaiveDate,
     pub(super) age: f64,
     pub(super) topic: String,
@@ -176,7 +178,8 @@ impl Applier {
             match locked.orders.get_mut(payment.order_id.as_str()) {
                 Some(order) => {
                     span.in_scope(|| tell_processing(event, payment));
-                    let fact = Fact::Payment(payment, self.on_mismatch);
+                    let on_mismatch = if event.approved { AmountMismatch::Apply } else { self.on_mismatch };
+                    let fact = Fact::Payment(payment, on_mismatch);
                     let decision = decide(order, &fact);
                     order.note(&fact, &decision);
                     effects.judge(event, payment, decision);

@@ -55,13 +55,13 @@ impl Pausable {
     /// # Errors
     ///
     /// The database's.
-    pub async fn pause(self, tx: &mut PgConnection, reason: Option<&str>) -> Result<bool, sqlx::Error> {
+    pub async fn pause(self, tx: &mut PgConnection, reason: Option<&str>, actor: &str) -> Result<bool, sqlx::Error> {
         let (queue, key) = self.key();
         let paused = sqlx::query(
             "insert into order_worker.pauses (queue, key, paused_by, reason) values ($1, $2, $3, $4) on conflict do nothing",
         );
-        let paused = paused.bind(queue).bind(key).bind(audit::actor()).bind(reason).execute(&mut *tx).await?;
-        self.recorded(tx, "pause", paused.rows_affected(), reason).await
+        let paused = paused.bind(queue).bind(key).bind(actor).bind(reason).execute(&mut *tx).await?;
+        self.recorded(tx, "pause", paused.rows_affected(), reason, actor).await
     }
 
     /// Lets it go on; false when it was not paused.
@@ -69,11 +69,11 @@ impl Pausable {
     /// # Errors
     ///
     /// The database's.
-    pub async fn resume(self, tx: &mut PgConnection, reason: Option<&str>) -> Result<bool, sqlx::Error> {
+    pub async fn resume(self, tx: &mut PgConnection, reason: Option<&str>, actor: &str) -> Result<bool, sqlx::Error> {
         let (queue, key) = self.key();
         let resumed = sqlx::query("delete from order_worker.pauses where queue = $1 and key = $2");
         let resumed = resumed.bind(queue).bind(key).execute(&mut *tx).await?;
-        self.recorded(tx, "resume", resumed.rows_affected(), reason).await
+        self.recorded(tx, "resume", resumed.rows_affected(), reason, actor).await
     }
 
     async fn recorded(
@@ -82,6 +82,7 @@ impl Pausable {
         verb: &str,
         rows: u64,
         reason: Option<&str>,
+        actor: &str,
     ) -> Result<bool, sqlx::Error> {
         if rows == 0 {
             return Ok(false);
@@ -90,7 +91,7 @@ impl Pausable {
             Self::Queue(queue) => (format!("queue {verb}"), queue.as_str()),
             Self::Job(job) => (format!("cron {verb}"), job.as_str()),
         };
-        audit::record(tx, &action, target, &json!({ "reason": reason })).await?;
+        audit::record(tx, actor, &action, target, &json!({ "reason": reason })).await?;
         Ok(true)
     }
 }

@@ -11,20 +11,20 @@ use crate::scene::SOON;
 use crate::shop::Shop;
 
 /// A migrated database, and the program on it.
-struct Desk {
-    direct: Direct,
-    shop: Shop,
+pub struct Desk {
+    pub direct: Direct,
+    pub shop: Shop,
 }
 
 impl Desk {
-    async fn start(name: &str) -> Desk {
+    pub async fn start(name: &str) -> Desk {
         let direct = Direct::start(name, WORKER).await;
         let shop = Shop::open(&direct.worker.database_url).await;
         Desk { direct, shop }
     }
 
     /// Exit code, stdout and stderr.
-    async fn run(&self, args: &[&str]) -> (i32, String, String) {
+    pub async fn run(&self, args: &[&str]) -> (i32, String, String) {
         let env = [("DATABASE_URL", self.direct.worker.database_url.as_str()), ("USER", "ada"), ("HOSTNAME", "desk")];
         let output = run(WORKER, args, &env).await;
         let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -33,7 +33,7 @@ impl Desk {
 
     /// Stdout of a command that has to succeed.
     #[track_caller]
-    fn says(&self, args: &[&str]) -> impl Future<Output = String> {
+    pub fn says(&self, args: &[&str]) -> impl Future<Output = String> {
         let place = std::panic::Location::caller();
         async move {
             let (code, stdout, stderr) = self.run(args).await;
@@ -42,12 +42,12 @@ impl Desk {
         }
     }
 
-    async fn json(&self, args: &[&str]) -> Value {
+    pub async fn json(&self, args: &[&str]) -> Value {
         serde_json::from_str(&self.says(&[args, &["-o", "json"]].concat()).await).unwrap()
     }
 
     /// The audit log: action, target and reason.
-    async fn audited(&self) -> Vec<String> {
+    pub async fn audited(&self) -> Vec<String> {
         sqlx::query_scalar(
             "select concat_ws(' ', actor, action, target, detail ->> 'reason') from order_worker.audit_log order by id",
         )

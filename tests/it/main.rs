@@ -17,6 +17,7 @@ mod life;
 mod lifecycle;
 mod main_path;
 mod migrations;
+mod operations;
 mod order_service;
 mod outages;
 mod partitions;

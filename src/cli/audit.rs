@@ -1,0 +1,230 @@
+//! `order-worker audit`.
+
+use std::collections::BTreeMap;
+
+use clap::{Args, Subcommand};
+use indicatif::ProgressBar;
+use serde_json::json;
+use sqlx::PgPool;
+
+use super::args::{EXIT_CODES, Format, Shown};
+use super::exit::{Exit, Stop};
+use super::selecting::Moment;
+use super::{output, roles};
+use crate::config::Config;
+use crate::operations::{log, proof};
+
+/// Violations that are shown one by one; of more only the number is told.
+const SHOWN: usize = 1_000;
+
+/// The flags of `audit`, and the commands below it.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Audit {
+    /// Only days from this on
+    #[arg(long, value_name = "WHEN")]
+    pub since: Option<Moment>,
+
+    /// How the result is shown.
+    #[command(flatten)]
+    pub shown: Shown,
+
+    /// What to show instead.
+    #[command(subcommand)]
+    pub command: Option<AuditCommand>,
+}
+
+/// The commands below `audit`.
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// List announcements and calls that may have been sent more than once
+    ///
+    /// They were in hand when their worker died. For the owners of the consumers: by its id they know a repetition.
+    #[command(after_help = EXIT_CODES, after_long_help = concat!(
+        "Examples:\n",
+        "  order-worker audit exposure --since 1d\n",
+        "\n",
+        "Exit codes: 0 done, 1 failed, 2 refused",
+    ))]
+    Exposure(Newest),
+
+    /// Show who did what and why, the newest first
+    #[command(after_help = EXIT_CODES, after_long_help = concat!(
+        "Examples:\n",
+        "  order-worker audit log --since 7d\n",
+        "  order-worker audit log --verify\n",
+        "\n",
+        "--verify follows the chain of hashes through the whole log: a record that was changed or taken out shows.\n",
+        "\n",
+        "Exit codes: 0 done, 1 failed, 2 refused, 3 the chain is broken",
+    ))]
+    Log(Log),
+}
+
+/// From when on, and how many.
+#[derive(Debug, Args)]
+pub struct Newest {
+    /// From when on
+    #[arg(long, value_name = "WHEN")]
+    pub since: Option<Moment>,
+
+    /// The most rows shown: 1 to 10000
+    #[arg(long, value_name = "ROWS", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub limit: u32,
+
+    /// How they are shown.
+    #[command(flatten)]
+    pub shown: Shown,
+}
+
+/// The log, or its proof.
+#[derive(Debug, Args)]
+pub struct Log {
+    /// Prove that nothing was changed or taken out
+    #[arg(long)]
+    pub verify: bool,
+
+    /// How much of it.
+    #[command(flatten)]
+    pub newest: Newest,
+}
+
+pub(super) async fn run(audit: &Audit, config: &Config) -> Result<(), Stop> {
+    let pool = roles::database(config).await?;
+    match &audit.command {
+        None => prove(&pool, audit).await,
+        Some(AuditCommand::Exposure(newest)) => exposure(&pool, newest).await,
+        Some(AuditCommand::Log(Log { verify: true, newest })) => verify(&pool, &newest.shown).await,
+        Some(AuditCommand::Log(Log { newest, .. })) => log(&pool, newest).await,
+    }
+}
+
+async fn prove(pool: &PgPool, audit: &Audit) -> Result<(), Stop> {
+    let since = match audit.since {
+        Some(since) => Some(since.resolve(pool).await?.date_naive()),
+        None => None,
+    };
+    let days = proof::days(pool, since).await.map_err(roles::refuse)?;
+    let bar = ProgressBar::new((days.len() * proof::CHECKS.len()) as u64).with_message("checks");
+    let (mut counts, mut shown) = (BTreeMap::new(), Vec::new());
+    for day in &days {
+        for check in proof::CHECKS {
+            let count = counts.entry(check.name).or_insert(0_u64);
+            let found = |violation| {
+                *count += 1;
+                if shown.len() < SHOWN {
+                    shown.push(violation);
+                }
+            };
+            proof::check(pool, check, *day, found).await.map_err(roles::refuse)?;
+            bar.inc(1);
+        }
+    }
+    bar.finish_and_clear();
+    let total: u64 = counts.values().sum();
+    match audit.shown.output {
+        Format::Json => {
+            let checks: Vec<_> = proof::CHECKS
+                .iter()
+                .map(|check| json!({ "check": check.name, "rule": check.rule, "violations": counts.get(check.name).unwrap_or(&0) }))
+                .collect();
+            output::json(&json!({ "days": days.len(), "violations": total, "checks": checks, "shown": shown }))?;
+        }
+        Format::Table => {
+            output::table(
+                ["check", "violations", "rule"],
+                proof::CHECKS.iter().map(|check| {
+                    let count = counts.get(check.name).unwrap_or(&0);
+                    [check.name.to_owned(), count.to_string(), check.rule.to_owned()]
+                }),
+            )?;
+            if !shown.is_empty() {
+                output::blank()?;
+                output::table(
+                    ["check", "subject", "what is wrong", "next"],
+                    shown
+                        .iter()
+                        .map(|one| [one.check.to_owned(), one.subject.clone(), one.detail.clone(), one.mend.clone()]),
+                )?;
+            }
+        }
+    }
+    if total == 0 {
+        return Ok(());
+    }
+    let message = format!("{total} violations in {} days", days.len());
+    Err(Stop::failed(Exit::Violation, message, "each line names the command that shows or mends it"))
+}
+
+async fn exposure(pool: &PgPool, newest: &Newest) -> Result<(), Stop> {
+    let since = match newest.since {
+        Some(since) => Some(since.resolve(pool).await?),
+        None => None,
+    };
+    let exposed = log::exposed(pool, since, newest.limit).await.map_err(roles::refuse)?;
+    match newest.shown.output {
+        Format::Json => output::json(&exposed),
+        Format::Table => output::table(
+            ["found", "queue", "topic", "order", "event", "times"],
+            exposed.into_iter().map(|one| {
+                let at = output::moment(one.found_at);
+                [
+                    at,
+                    one.queue,
+                    output::dash(one.topic),
+                    output::dash(one.order_id),
+                    output::dash(one.event_id),
+                    one.times.to_string(),
+                ]
+            }),
+        ),
+    }
+}
+
+async fn log(pool: &PgPool, newest: &Newest) -> Result<(), Stop> {
+    let since = match newest.since {
+        Some(since) => Some(since.resolve(pool).await?),
+        None => None,
+    };
+    let records = log::list(pool, since, newest.limit).await.map_err(roles::refuse)?;
+    match newest.shown.output {
+        Format::Json => output::json(&records),
+        Format::Table => output::table(
+            ["id", "at", "actor", "role", "action", "target", "detail"],
+            records.into_iter().map(|one| {
+                [
+                    one.id.to_string(),
+                    output::moment(one.at),
+                    one.actor,
+                    one.role,
+                    one.action,
+                    one.target,
+                    one.detail.to_string(),
+                ]
+            }),
+        ),
+    }
+}
+
+async fn verify(pool: &PgPool, shown: &Shown) -> Result<(), Stop> {
+    let broken = log::verify(pool).await.map_err(roles::refuse)?;
+    match shown.output {
+        Format::Json => output::json(&json!({ "whole": broken.is_empty(), "broken": broken }))?,
+        Format::Table if broken.is_empty() => output::line("the chain is whole: no record was changed or taken out")?,
+        Format::Table => {
+            output::table(
+                ["record", "what is wrong"],
+                broken.iter().map(|one| [one.id.to_string(), one.wrong.clone()]),
+            )?;
+        }
+    }
+    if broken.is_empty() {
+        return Ok(());
+    }
+    let message = format!("the audit log is broken at {} places", broken.len());
+    Err(Stop::failed(
+        Exit::Violation,
+        message,
+        "compare it with a backup: somebody with the owner's rights has changed it",
+    ))
+}

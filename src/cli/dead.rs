@@ -1,0 +1,342 @@
+//! `order-worker dead`.
+
+use std::io::{Read, Write};
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+use sqlx::PgPool;
+
+use super::args::{EXIT_CODES, Format, Shown};
+use super::exit::{Exit, Stop};
+use super::selecting::Change;
+use super::{output, roles};
+use crate::audit;
+use crate::config::Config;
+use crate::operations::letters::{self, Letter, Selection};
+use crate::queue::Queue;
+
+/// The most rows that one command changes.
+const MOST: u32 = 100_000;
+
+/// The commands below `dead`.
+#[derive(Debug, Subcommand)]
+pub enum DeadCommand {
+    /// List dead rows by queue and reason; with a filter, one by one
+    #[command(after_help = EXIT_CODES, after_long_help = concat!(
+        "Examples:\n",
+        "  order-worker dead list\n",
+        "  order-worker dead list --queue dapr -o json\n",
+        "  order-worker dead list --because 'did not appear'\n",
+        "\n",
+        "Exit codes: 0 done, 1 failed, 2 refused",
+    ))]
+    List(List),
+
+    /// Try dead rows again, from their first attempt on
+    #[command(after_help = EXIT_CODES, after_long_help = concat!(
+        "Examples:\n",
+        "  order-worker dead redrive --because 'did not appear' --dry-run\n",
+        "  order-worker dead redrive --queue dapr --reason 'the broker is mended'\n",
+        "  order-worker dead redrive --all --confirm 1234 --reason 'a new version reads them'\n",
+        "\n",
+        "Exit codes: 0 done, 1 none is dead or not confirmed, 2 refused",
+    ))]
+    Redrive(Redrive),
+
+    /// Give one dead row another body, and try it again; the old body is kept
+    #[command(after_help = EXIT_CODES, after_long_help = concat!(
+        "Examples:\n",
+        "  order-worker inbox show 4711 --reveal --reason 'ticket 42' -o json | jq '.[0].body' > body.json\n",
+        "  order-worker dead edit 4711 --body body.json --reason 'the amount was text' --dry-run\n",
+        "  order-worker dead edit 4711 --body - --reason 'the amount was text' < body.json\n",
+        "\n",
+        "Exit codes: 0 done, 1 it is not dead or the body cannot be used, 2 refused",
+    ))]
+    Edit(Edit),
+
+    /// Give dead rows up for good: what is parked behind them goes on
+    #[command(after_help = EXIT_CODES, after_long_help = concat!(
+        "Examples:\n",
+        "  order-worker dead skip --id 4711 --reason 'the consumer was told by hand'\n",
+        "\n",
+        "Exit codes: 0 done, 1 none is dead or not confirmed, 2 refused",
+    ))]
+    Skip(Skip),
+}
+
+/// Which rows.
+#[derive(Clone, Debug, Args)]
+pub struct Filter {
+    /// Of this queue
+    #[arg(long, value_name = "QUEUE", value_enum)]
+    pub queue: Option<Queue>,
+
+    /// Of this order or reservation
+    #[arg(long, value_name = "ID")]
+    pub key: Option<String>,
+
+    /// With these words in the reason
+    #[arg(long, value_name = "WORDS")]
+    pub because: Option<String>,
+
+    /// With this number; may be given several times
+    #[arg(long = "id", value_name = "ID")]
+    pub ids: Vec<i64>,
+}
+
+impl Filter {
+    fn selection(&self) -> Selection {
+        Selection { queue: self.queue, key: self.key.clone(), reason: self.because.clone(), ids: self.ids.clone() }
+    }
+
+    const fn is_empty(&self) -> bool {
+        self.queue.is_none() && self.key.is_none() && self.because.is_none() && self.ids.is_empty()
+    }
+}
+
+/// Which rows, and how they are shown.
+#[derive(Debug, Args)]
+pub struct List {
+    /// Which.
+    #[command(flatten)]
+    pub filter: Filter,
+
+    /// The most rows shown one by one: 1 to 10000
+    #[arg(long, value_name = "ROWS", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub limit: u32,
+
+    /// How they are shown.
+    #[command(flatten)]
+    pub shown: Shown,
+}
+
+/// Which rows are tried again.
+#[derive(Debug, Args)]
+pub struct Redrive {
+    /// Which.
+    #[command(flatten)]
+    pub filter: Filter,
+
+    /// All of them
+    #[arg(long)]
+    pub all: bool,
+
+    /// Why: stands in the audit log
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+
+    /// How.
+    #[command(flatten)]
+    pub change: Change,
+
+    /// How the result is shown.
+    #[command(flatten)]
+    pub shown: Shown,
+}
+
+/// Which rows are given up, and why.
+#[derive(Debug, Args)]
+pub struct Skip {
+    /// Which.
+    #[command(flatten)]
+    pub filter: Filter,
+
+    /// Why: stands in the outcome and in the audit log
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+
+    /// How.
+    #[command(flatten)]
+    pub change: Change,
+
+    /// How the result is shown.
+    #[command(flatten)]
+    pub shown: Shown,
+}
+
+/// Which row, and its new body.
+#[derive(Debug, Args)]
+pub struct Edit {
+    /// Its number
+    #[arg(value_name = "ID")]
+    pub id: i64,
+
+    /// The file with the new body, a JSON object; - is stdin
+    #[arg(long, value_name = "FILE")]
+    pub body: PathBuf,
+
+    /// Why: stands beside the old body and in the audit log
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+
+    /// Say what would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+pub(super) async fn run(command: &DeadCommand, config: &Config) -> Result<(), Stop> {
+    let pool = roles::database(config).await?;
+    match command {
+        DeadCommand::List(list) if list.filter.is_empty() => groups(&pool, &list.shown).await,
+        DeadCommand::List(list) => {
+            let mut connection = pool.acquire().await.map_err(roles::refuse)?;
+            let selection = list.filter.selection();
+            let letters = letters::list(&mut connection, &selection, list.limit).await.map_err(roles::refuse)?;
+            show(&list.shown, &letters)
+        }
+        DeadCommand::Redrive(redrive) => self::redrive(&pool, redrive).await,
+        DeadCommand::Edit(edit) => self::edit(&pool, edit).await,
+        DeadCommand::Skip(skip) => self::skip(&pool, skip).await,
+    }
+}
+
+async fn groups(pool: &PgPool, shown: &Shown) -> Result<(), Stop> {
+    let groups = letters::groups(pool).await.map_err(roles::refuse)?;
+    match shown.output {
+        Format::Json => output::json(&groups),
+        Format::Table => output::table(
+            ["queue", "rows", "first", "last", "example", "reason"],
+            groups.into_iter().map(|group| {
+                [
+                    group.queue,
+                    group.rows.to_string(),
+                    output::moment(group.first),
+                    output::moment(group.last),
+                    group.example.to_string(),
+                    output::dash(group.reason),
+                ]
+            }),
+        ),
+    }
+}
+
+fn show(shown: &Shown, letters: &[Letter]) -> Result<(), Stop> {
+    match shown.output {
+        Format::Json => output::json(&letters),
+        Format::Table => output::table(
+            ["queue", "id", "since", "topic", "event", "order", "attempts", "parked", "reason"],
+            letters.iter().map(|letter| {
+                [
+                    letter.queue.clone(),
+                    letter.id.to_string(),
+                    output::moment(letter.created_at),
+                    output::dash(letter.topic.as_deref()),
+                    output::dash(letter.event_id.as_deref()),
+                    output::dash(letter.order_id.as_deref()),
+                    letter.attempts.to_string(),
+                    letter.parked.to_string(),
+                    output::dash(letter.reason.as_deref()),
+                ]
+            }),
+        ),
+    }
+}
+
+/// The selected rows, one more than may be changed at once being too many.
+async fn chosen(tx: &mut sqlx::PgConnection, filter: &Filter) -> Result<Vec<Letter>, Stop> {
+    let letters = letters::list(tx, &filter.selection(), MOST + 1).await.map_err(roles::refuse)?;
+    if letters.is_empty() {
+        return Err(Stop::failed(Exit::Failed, "no dead row is selected", "order-worker dead list"));
+    }
+    if letters.len() > MOST as usize {
+        let message = format!("more than {MOST} rows are selected");
+        return Err(Stop::failed(
+            Exit::Failed,
+            message,
+            "select fewer by --queue, --because or --key, and do it in parts",
+        ));
+    }
+    Ok(letters)
+}
+
+async fn redrive(pool: &PgPool, redrive: &Redrive) -> Result<(), Stop> {
+    if redrive.filter.is_empty() && !redrive.all {
+        return Err(Stop::failed(Exit::Usage, "nothing says which rows", "--queue, --key, --because, --id, or --all"));
+    }
+    let mut tx = pool.begin().await.map_err(roles::refuse)?;
+    let letters = chosen(&mut tx, &redrive.filter).await?;
+    let ids: Vec<i64> = letters.iter().map(|letter| letter.id).collect();
+    if redrive.change.dry_run {
+        return show(&redrive.shown, &letters);
+    }
+    redrive.change.consent(ids.len() as u64, "redrive")?;
+    let rows = letters::redrive(&mut tx, &ids).await.map_err(roles::refuse)?;
+    let detail = json!({ "rows": rows, "ids": first(&ids), "reason": redrive.reason });
+    audit::record(&mut tx, &audit::actor(), "dead redrive", &target(&redrive.filter), &detail)
+        .await
+        .map_err(roles::refuse)?;
+    tx.commit().await.map_err(roles::refuse)?;
+    told(&redrive.shown, "redriven", rows)
+}
+
+async fn skip(pool: &PgPool, skip: &Skip) -> Result<(), Stop> {
+    if skip.filter.is_empty() {
+        return Err(Stop::failed(Exit::Usage, "nothing says which rows", "--queue, --key, --because, or --id"));
+    }
+    let mut tx = pool.begin().await.map_err(roles::refuse)?;
+    let letters = chosen(&mut tx, &skip.filter).await?;
+    let ids: Vec<i64> = letters.iter().map(|letter| letter.id).collect();
+    if skip.change.dry_run {
+        return show(&skip.shown, &letters);
+    }
+    skip.change.consent(ids.len() as u64, "skip")?;
+    let rows = letters::skip(&mut tx, &ids, &skip.reason).await.map_err(roles::refuse)? as u64;
+    let detail = json!({ "rows": rows, "ids": first(&ids), "reason": skip.reason });
+    audit::record(&mut tx, &audit::actor(), "dead skip", &target(&skip.filter), &detail)
+        .await
+        .map_err(roles::refuse)?;
+    tx.commit().await.map_err(roles::refuse)?;
+    told(&skip.shown, "skipped", rows)
+}
+
+async fn edit(pool: &PgPool, edit: &Edit) -> Result<(), Stop> {
+    let read = || -> std::io::Result<Vec<u8>> {
+        if edit.body.as_os_str() == "-" {
+            let mut body = Vec::new();
+            std::io::stdin().lock().read_to_end(&mut body)?;
+            return Ok(body);
+        }
+        std::fs::read(&edit.body)
+    };
+    let body = read().map_err(|error| {
+        Stop::failed(
+            Exit::Usage,
+            format!("cannot read {}: {error}", edit.body.display()),
+            "--body FILE, or --body - for stdin",
+        )
+    })?;
+    let mut tx = pool.begin().await.map_err(roles::refuse)?;
+    let actor = audit::actor();
+    let queue = letters::edit(&mut tx, edit.id, &body, &actor, &edit.reason).await.map_err(roles::refuse)?;
+    let detail = json!({ "reason": edit.reason });
+    audit::record(&mut tx, &actor, "dead edit", &edit.id.to_string(), &detail).await.map_err(roles::refuse)?;
+    if edit.dry_run { tx.rollback().await } else { tx.commit().await }.map_err(roles::refuse)?;
+    let would = if edit.dry_run { " would be" } else { " is" };
+    output::write(|out| writeln!(out, "row {} of {queue}{would} tried again with the new body", edit.id))
+}
+
+/// As many numbers as a record of the audit log has room for.
+fn first(ids: &[i64]) -> &[i64] {
+    &ids[..ids.len().min(1_000)]
+}
+
+/// What was selected, in the words of the command line.
+fn target(filter: &Filter) -> String {
+    let Filter { queue, key, because, ids } = filter;
+    let parts = [
+        queue.map(|queue| format!("--queue {queue}")),
+        key.as_ref().map(|key| format!("--key {key}")),
+        because.as_ref().map(|words| format!("--because '{words}'")),
+        (!ids.is_empty()).then(|| format!("--id ({} of them)", ids.len())),
+    ];
+    let parts: Vec<_> = parts.into_iter().flatten().collect();
+    if parts.is_empty() { "--all".to_owned() } else { parts.join(" ") }
+}
+
+fn told(shown: &Shown, done: &str, rows: u64) -> Result<(), Stop> {
+    match shown.output {
+        Format::Json => output::json(&json!({ done: rows })),
+        Format::Table => output::write(|out| writeln!(out, "{rows} rows {done}")),
+    }
+}

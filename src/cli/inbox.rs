@@ -1,0 +1,252 @@
+//! `order-worker inbox`.
+
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::json;
+use sqlx::PgPool;
+
+use super::args::{EXIT_CODES, Format, Shown};
+use super::exit::{Exit, Stop};
+use super::selecting::Window;
+use super::waiting::{self, Decide};
+use super::{output, roles};
+use crate::audit;
+use crate::config::Config;
+use crate::operations::events::{self, Selection, Waits, Whole};
+use crate::operations::masked;
+
+/// The commands below `inbox`.
+#[derive(Debug, Subcommand)]
+pub enum InboxCommand {
+    /// List events with what became of them, the newest first
+    #[command(after_help = EXIT_CODES, after_long_help = concat!(
+        "Examples:\n",
+        "  order-worker inbox list --since 2h --outcome rejected\n",
+        "  order-worker inbox list --since 1d --group\n",
+        "  order-worker inbox list --order o-17 -o json\n",
+        "\n",
+        "Exit codes: 0 done, 1 failed, 2 refused",
+    ))]
+    List(List),
+
+    /// Show one event with its body
+    ///
+    /// Values that may be personal stand as ***; --reveal shows them, and that is recorded in the audit log.
+    #[command(after_help = EXIT_CODES, after_long_help = concat!(
+        "Examples:\n",
+        "  order-worker inbox show 5f0c9d3e-17\n",
+        "  order-worker inbox show 4711 --reveal --reason 'ticket 42'\n",
+        "\n",
+        "Exit codes: 0 done, 1 there is no such event, 2 refused",
+    ))]
+    Show(Show),
+
+    /// Let a held event change its order although its amount is another one
+    #[command(after_help = EXIT_CODES, after_long_help = concat!(
+        "Examples:\n",
+        "  order-worker inbox list --outcome held\n",
+        "  order-worker inbox approve 4711 --reason 'the shop granted a discount'\n",
+        "\n",
+        "Exit codes: 0 done, 1 none of them is held, 2 refused",
+    ))]
+    Approve(Decide),
+
+    /// Settle a held event: it changes nothing
+    #[command(after_help = EXIT_CODES, after_long_help = concat!(
+        "Examples:\n",
+        "  order-worker inbox reject 4711 --reason 'refunded'\n",
+        "\n",
+        "Exit codes: 0 done, 1 none of them is held, 2 refused",
+    ))]
+    Reject(Decide),
+}
+
+/// Which events.
+#[derive(Clone, Debug, Args)]
+pub struct Filter {
+    /// When they were received.
+    #[command(flatten)]
+    pub window: Window,
+
+    /// Of this order
+    #[arg(long, value_name = "ID")]
+    pub order: Option<String>,
+
+    /// Of this payment
+    #[arg(long, value_name = "ID")]
+    pub payment: Option<String>,
+
+    /// With this CloudEvent id
+    #[arg(long, value_name = "ID")]
+    pub event: Option<String>,
+
+    /// From this topic
+    #[arg(long, value_name = "TOPIC")]
+    pub topic: Option<String>,
+
+    /// With this outcome
+    #[arg(long, value_name = "OUTCOME", value_enum)]
+    pub outcome: Option<Outcome>,
+
+    /// With these words in the reason
+    #[arg(long, value_name = "WORDS")]
+    pub because: Option<String>,
+}
+
+/// What may have become of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Outcome {
+    /// Not handled yet
+    Pending,
+    /// It changed its order
+    Applied,
+    /// Nothing was left to change
+    Superseded,
+    /// It asked for what cannot be
+    Rejected,
+    /// It waits for an operator
+    Held,
+    /// It was given up
+    Dead,
+    /// Its id came before with another body
+    Quarantined,
+}
+
+impl Filter {
+    pub(super) async fn resolve(&self, pool: &PgPool) -> Result<Selection, Stop> {
+        let outcome = self.outcome.and_then(|outcome| Some(outcome.to_possible_value()?.get_name().to_owned()));
+        let Self { window, order, payment, event, topic, because, .. } = self.clone();
+        Ok(Selection { window: window.resolve(pool).await?, order, payment, event, topic, outcome, reason: because })
+    }
+}
+
+/// Which events, and how they are shown.
+#[derive(Debug, Args)]
+pub struct List {
+    /// Which.
+    #[command(flatten)]
+    pub filter: Filter,
+
+    /// Count them by outcome and reason instead
+    #[arg(long)]
+    pub group: bool,
+
+    /// The most events shown: 1 to 10000
+    #[arg(long, value_name = "EVENTS", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub limit: u32,
+
+    /// How they are shown.
+    #[command(flatten)]
+    pub shown: Shown,
+}
+
+/// Which event, and how much of it.
+#[derive(Debug, Args)]
+pub struct Show {
+    /// Its CloudEvent id, or its number in the inbox
+    #[arg(value_name = "EVENT")]
+    pub event: String,
+
+    /// Show the body as it was received
+    #[arg(long, requires = "reason")]
+    pub reveal: bool,
+
+    /// Why: stands in the audit log
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+
+    /// How it is shown.
+    #[command(flatten)]
+    pub shown: Shown,
+}
+
+pub(super) async fn run(command: &InboxCommand, config: &Config) -> Result<(), Stop> {
+    let pool = roles::database(config).await?;
+    match command {
+        InboxCommand::List(list) => self::list(&pool, list).await,
+        InboxCommand::Show(show) => self::show(&pool, show).await,
+        InboxCommand::Approve(decide) => waiting::approve(&pool, Waits::Held, "inbox approve", decide).await,
+        InboxCommand::Reject(decide) => waiting::reject(&pool, Waits::Held, "inbox reject", decide).await,
+    }
+}
+
+async fn list(pool: &PgPool, list: &List) -> Result<(), Stop> {
+    let selection = list.filter.resolve(pool).await?;
+    if list.group {
+        let groups = events::groups(pool, &selection).await.map_err(roles::refuse)?;
+        return match list.shown.output {
+            Format::Json => output::json(&groups),
+            Format::Table => output::table(
+                ["outcome", "topic", "events", "first", "last", "example", "reason"],
+                groups.into_iter().map(|group| {
+                    [
+                        group.outcome,
+                        group.topic,
+                        group.events.to_string(),
+                        output::moment(group.first),
+                        output::moment(group.last),
+                        group.example,
+                        output::dash(group.reason),
+                    ]
+                }),
+            ),
+        };
+    }
+    let events = events::list(pool, &selection, list.limit).await.map_err(roles::refuse)?;
+    match list.shown.output {
+        Format::Json => output::json(&events),
+        Format::Table => output::table(
+            ["id", "received", "topic", "event", "order", "payment", "outcome", "reason"],
+            events.into_iter().map(|event| {
+                [
+                    event.id.to_string(),
+                    output::moment(event.received_at),
+                    event.topic,
+                    event.event_id,
+                    output::dash(event.order_id),
+                    output::dash(event.payment_id),
+                    event.outcome,
+                    output::dash(event.reason),
+                ]
+            }),
+        ),
+    }
+}
+
+async fn show(pool: &PgPool, show: &Show) -> Result<(), Stop> {
+    let events = events::show(pool, &show.event).await.map_err(roles::refuse)?;
+    if events.is_empty() {
+        let hint = "order-worker inbox list --event ID, or --order ID";
+        return Err(Stop::failed(Exit::Failed, format!("there is no event {}", show.event), hint));
+    }
+    if show.reveal {
+        let detail = json!({ "reason": show.reason });
+        let mut tx = pool.begin().await.map_err(roles::refuse)?;
+        audit::record(&mut tx, &audit::actor(), "inbox show --reveal", &show.event, &detail)
+            .await
+            .map_err(roles::refuse)?;
+        tx.commit().await.map_err(roles::refuse)?;
+    }
+    let body = |event: &Whole| {
+        if show.reveal {
+            serde_json::from_slice(&event.body).unwrap_or_else(|_| json!(String::from_utf8_lossy(&event.body)))
+        } else {
+            masked(&event.body)
+        }
+    };
+    let shown: Vec<_> = events
+        .iter()
+        .map(|whole| {
+            let mut json = json!(whole.event);
+            json["event_type"] = json!(whole.event_type);
+            json["headers"] = if show.reveal { whole.headers.clone() } else { json!("***") };
+            json["traceparent"] = json!(whole.traceparent);
+            json["cause"] = json!(whole.cause);
+            json["body"] = body(whole);
+            json
+        })
+        .collect();
+    match show.shown.output {
+        Format::Json => output::json(&shown),
+        Format::Table => output::fields(&shown),
+    }
+}

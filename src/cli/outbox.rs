@@ -1,0 +1,273 @@
+//! `order-worker outbox`.
+
+use std::io::Write;
+use std::time::Duration;
+
+use clap::{Args, Subcommand, ValueEnum};
+use indicatif::ProgressBar;
+use serde_json::json;
+use sqlx::PgPool;
+
+use super::args::{EXIT_CODES, Format, Shown};
+use super::exit::{Exit, Stop};
+use super::selecting::{Change, Window};
+use super::{output, roles};
+use crate::audit;
+use crate::config::Config;
+use crate::cron::ledger;
+use crate::operations::messages::{self, Resend, Selection};
+
+/// Announcements that become pending in one transaction.
+const BATCH: u32 = 1_000;
+
+/// The commands below `outbox`.
+#[derive(Debug, Subcommand)]
+pub enum OutboxCommand {
+    /// List announcements and warehouse calls with what became of them, the newest first
+    #[command(after_help = EXIT_CODES, after_long_help = concat!(
+        "Examples:\n",
+        "  order-worker outbox list --since 2h --state pending\n",
+        "  order-worker outbox list --order o-17 -o json\n",
+        "\n",
+        "Exit codes: 0 done, 1 failed, 2 refused",
+    ))]
+    List(List),
+
+    /// Show one announcement or call with its body
+    #[command(after_help = EXIT_CODES, after_long_help = concat!(
+        "Examples:\n",
+        "  order-worker outbox show 6e8bc430-9c3a-11d9-9669-0800200c9a66\n",
+        "\n",
+        "Exit codes: 0 done, 1 there is no such message, 2 refused",
+    ))]
+    Show(Show),
+
+    /// Send announcements again that were sent, under their first ids
+    ///
+    /// For when the broker lost them, or a consumer did. Consumers that know an id already drop it. What is still pending is not
+    /// touched, and the warehouse is not called again.
+    #[command(after_help = EXIT_CODES, after_long_help = concat!(
+        "Examples:\n",
+        "  order-worker outbox resend --since 2h --dry-run\n",
+        "  order-worker outbox resend --since 2026-01-31T14:00:00Z --until 2026-01-31T15:30:00Z --reason 'Redis lost its data'\n",
+        "  order-worker outbox resend --since 30d --order o-17 --reason 'the consumer lost it'\n",
+        "\n",
+        "Exit codes: 0 done, 1 failed or not confirmed, 2 refused",
+    ))]
+    Resend(Again),
+}
+
+/// What may have become of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum State {
+    /// Not sent yet
+    Pending,
+    /// It arrived
+    Sent,
+    /// It was given up
+    Dead,
+    /// It waits behind a dead one of its order
+    Parked,
+    /// An operator gave it up
+    Skipped,
+}
+
+/// Where a message goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Channel {
+    /// Announcements
+    Dapr,
+    /// Calls of the warehouse
+    Warehouse,
+}
+
+/// Which messages, and how they are shown.
+#[derive(Debug, Args)]
+pub struct List {
+    /// When they were written.
+    #[command(flatten)]
+    pub window: Window,
+
+    /// Of this order
+    #[arg(long, value_name = "ID")]
+    pub order: Option<String>,
+
+    /// On this topic, or this method of the warehouse
+    #[arg(long, value_name = "TOPIC")]
+    pub topic: Option<String>,
+
+    /// On this way
+    #[arg(long, value_name = "CHANNEL", value_enum)]
+    pub channel: Option<Channel>,
+
+    /// In this state
+    #[arg(long, value_name = "STATE", value_enum)]
+    pub state: Option<State>,
+
+    /// The most messages shown: 1 to 10000
+    #[arg(long, value_name = "MESSAGES", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub limit: u32,
+
+    /// How they are shown.
+    #[command(flatten)]
+    pub shown: Shown,
+}
+
+/// Which message.
+#[derive(Debug, Args)]
+pub struct Show {
+    /// Its id, or its number in the outbox
+    #[arg(value_name = "MESSAGE")]
+    pub message: String,
+
+    /// How it is shown.
+    #[command(flatten)]
+    pub shown: Shown,
+}
+
+/// Which announcements.
+#[derive(Debug, Args)]
+pub struct Again {
+    /// When they were written; --since is needed.
+    #[command(flatten)]
+    pub window: Window,
+
+    /// Of this order
+    #[arg(long, value_name = "ID")]
+    pub order: Option<String>,
+
+    /// On this topic
+    #[arg(long, value_name = "TOPIC")]
+    pub topic: Option<String>,
+
+    /// Why: stands in the audit log
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+
+    /// How.
+    #[command(flatten)]
+    pub change: Change,
+
+    /// How the result is shown.
+    #[command(flatten)]
+    pub shown: Shown,
+}
+
+fn name(value: Option<impl ValueEnum>) -> Option<String> {
+    value.and_then(|value| Some(value.to_possible_value()?.get_name().to_owned()))
+}
+
+pub(super) async fn run(command: &OutboxCommand, config: &Config) -> Result<(), Stop> {
+    let pool = roles::database(config).await?;
+    match command {
+        OutboxCommand::List(list) => self::list(&pool, list).await,
+        OutboxCommand::Show(show) => self::show(&pool, show).await,
+        OutboxCommand::Resend(again) => resend(&pool, again).await,
+    }
+}
+
+async fn list(pool: &PgPool, list: &List) -> Result<(), Stop> {
+    let selection = Selection {
+        window: list.window.resolve(pool).await?,
+        order: list.order.clone(),
+        topic: list.topic.clone(),
+        channel: name(list.channel),
+        state: name(list.state),
+    };
+    let messages = messages::list(pool, &selection, list.limit).await.map_err(roles::refuse)?;
+    match list.shown.output {
+        Format::Json => output::json(&messages),
+        Format::Table => output::table(
+            ["id", "written", "topic", "order", "state", "attempts", "sent", "event", "reason"],
+            messages.into_iter().map(|message| {
+                [
+                    message.id.to_string(),
+                    output::moment(message.created_at),
+                    message.topic,
+                    message.order_id,
+                    message.state,
+                    output::dash(message.attempts),
+                    output::dash(message.sent_at.map(output::moment)),
+                    message.event_id,
+                    output::dash(message.reason),
+                ]
+            }),
+        ),
+    }
+}
+
+async fn show(pool: &PgPool, show: &Show) -> Result<(), Stop> {
+    let messages = messages::show(pool, &show.message).await.map_err(roles::refuse)?;
+    if messages.is_empty() {
+        let message = format!("there is no message {}", show.message);
+        return Err(Stop::failed(Exit::Failed, message, "order-worker outbox list --order ID"));
+    }
+    let shown: Vec<_> = messages
+        .iter()
+        .map(|whole| {
+            let mut json = json!(whole.message);
+            json["traceparent"] = json!(whole.traceparent);
+            json["body"] = crate::operations::masked(whole.body.to_string().as_bytes());
+            json
+        })
+        .collect();
+    match show.shown.output {
+        Format::Json => output::json(&shown),
+        Format::Table => output::fields(&shown),
+    }
+}
+
+async fn resend(pool: &PgPool, again: &Again) -> Result<(), Stop> {
+    let window = again.window.resolve(pool).await?;
+    let Some(since) = window.since else {
+        return Err(Stop::failed(
+            Exit::Usage,
+            "nothing says from when on",
+            "--since 2h, or --since 2026-01-31T14:00:00Z",
+        ));
+    };
+    let now = ledger::now(pool).await.map_err(roles::refuse)?;
+    let until = window.until.unwrap_or(now);
+    let which = Resend { since, until, order: again.order.clone(), topic: again.topic.clone() };
+
+    // Counted first, in rolled-back batches: nobody consents to a number that is not known.
+    let due = walk(pool, &which, false).await?;
+    if !again.change.dry_run && due > 0 {
+        again.change.consent(due, "resend")?;
+        let mut tx = pool.begin().await.map_err(roles::refuse)?;
+        let detail = json!({ "announcements": due, "since": since, "until": until, "order": which.order, "topic": which.topic, "reason": again.reason });
+        audit::record(&mut tx, &audit::actor(), "outbox resend", "dapr", &detail).await.map_err(roles::refuse)?;
+        tx.commit().await.map_err(roles::refuse)?;
+        walk(pool, &which, true).await?;
+    }
+    match again.shown.output {
+        Format::Json => output::json(
+            &json!({ "announcements": due, "since": since, "until": until, "dry_run": again.change.dry_run }),
+        ),
+        Format::Table => {
+            let would = if again.change.dry_run { "would be sent again" } else { "are sent again" };
+            output::write(|out| writeln!(out, "{due} announcements {would}, under their first ids"))
+        }
+    }
+}
+
+/// Goes through them batch by batch; a batch is committed, or counted and rolled back. One that is interrupted may be begun again:
+/// what is pending is passed over.
+async fn walk(pool: &PgPool, which: &Resend, commit: bool) -> Result<u64, Stop> {
+    let bar = ProgressBar::new_spinner().with_message(if commit { "queueing" } else { "counting" });
+    bar.enable_steady_tick(Duration::from_millis(100));
+    let (mut after, mut total) = (None, 0);
+    loop {
+        let mut tx = pool.begin().await.map_err(roles::refuse)?;
+        let batch = messages::resend(&mut tx, which, after, BATCH).await.map_err(roles::refuse)?;
+        if commit { tx.commit().await } else { tx.rollback().await }.map_err(roles::refuse)?;
+        total += batch.len() as u64;
+        bar.inc(batch.len() as u64);
+        match batch.last() {
+            Some(last) if batch.len() == BATCH as usize => after = Some((last.day, last.id)),
+            _ => break,
+        }
+    }
+    bar.finish_and_clear();
+    Ok(total)
+}

@@ -1,0 +1,106 @@
+//! `order-worker quarantine`.
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::args::{EXIT_CODES, Format, Shown};
+use super::exit::Stop;
+use super::waiting::{self, Decide};
+use super::{output, roles};
+use crate::config::Config;
+use crate::operations::events::{self, Waits};
+use crate::operations::masked;
+
+/// The commands below `quarantine`.
+#[derive(Debug, Subcommand)]
+pub enum QuarantineCommand {
+    /// List events whose id came before with another body, the oldest first
+    #[command(after_help = EXIT_CODES, after_long_help = concat!(
+        "Examples:\n",
+        "  order-worker quarantine list\n",
+        "  order-worker quarantine list -o json\n",
+        "  order-worker inbox list --event ID     # the one that came first\n",
+        "\n",
+        "Exit codes: 0 done, 1 failed, 2 refused",
+    ))]
+    List(List),
+
+    /// Decide about quarantined events: --accept handles them as events of their own, --drop settles them
+    #[command(after_help = EXIT_CODES, after_long_help = concat!(
+        "Examples:\n",
+        "  order-worker quarantine resolve 4711 --drop --reason 'sent by a test'\n",
+        "  order-worker quarantine resolve 4711 --accept --reason 'the publisher used an id twice'\n",
+        "\n",
+        "Exit codes: 0 done, 1 none of them is quarantined, 2 refused",
+    ))]
+    Resolve(Resolve),
+}
+
+/// How many, and how they are shown.
+#[derive(Debug, Args)]
+pub struct List {
+    /// The most events shown: 1 to 10000
+    #[arg(long, value_name = "EVENTS", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub limit: u32,
+
+    /// How they are shown.
+    #[command(flatten)]
+    pub shown: Shown,
+}
+
+/// Which way.
+#[derive(Debug, Args)]
+pub struct Resolve {
+    /// Handle them
+    #[arg(long, conflicts_with = "drop", required_unless_present = "drop")]
+    pub accept: bool,
+
+    /// Settle them: they change nothing
+    #[arg(long)]
+    pub drop: bool,
+
+    /// Which, and why.
+    #[command(flatten)]
+    pub decide: Decide,
+}
+
+pub(super) async fn run(command: &QuarantineCommand, config: &Config) -> Result<(), Stop> {
+    let pool = roles::database(config).await?;
+    match command {
+        QuarantineCommand::Resolve(Resolve { accept: true, decide, .. }) => {
+            waiting::approve(&pool, Waits::Quarantined, "quarantine resolve --accept", decide).await
+        }
+        QuarantineCommand::Resolve(Resolve { decide, .. }) => {
+            waiting::reject(&pool, Waits::Quarantined, "quarantine resolve --drop", decide).await
+        }
+        QuarantineCommand::List(list) => {
+            let events = events::waiting(&pool, Waits::Quarantined, list.limit).await.map_err(roles::refuse)?;
+            match list.shown.output {
+                Format::Json => {
+                    let events = events.iter().map(|event| {
+                        json!({
+                            "id": event.id, "topic": event.topic, "source": event.source, "event_id": event.event_id,
+                            "order_id": event.order_id, "reason": event.reason, "received_at": event.received_at,
+                            "body": masked(&event.body),
+                        })
+                    });
+                    output::json(&events.collect::<Vec<_>>())
+                }
+                Format::Table => output::table(
+                    ["id", "received", "topic", "source", "event", "order", "reason"],
+                    events.into_iter().map(|event| {
+                        [
+                            event.id.to_string(),
+                            output::moment(event.received_at),
+                            event.topic,
+                            event.source,
+                            event.event_id,
+                            output::dash(event.order_id),
+                            output::dash(event.reason),
+                        ]
+                    }),
+                ),
+            }
+        }
+    }
+}

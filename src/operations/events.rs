@@ -1,0 +1,230 @@
+//! Events of the inbox: what became of them, and those that wait for an operator.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use serde::Serialize;
+use serde_json::Value;
+use sqlx::{PgConnection, PgPool};
+
+use super::Window;
+
+/// Which events. What is not said does not matter.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// When they were received.
+    pub window: Window,
+    /// The order that they are about.
+    pub order: Option<String>,
+    /// The payment that they tell of.
+    pub payment: Option<String>,
+    /// Their CloudEvent id.
+    pub event: Option<String>,
+    /// The topic that they came from.
+    pub topic: Option<String>,
+    /// `pending`, `applied`, `superseded`, `rejected`, `held`, `dead` or `quarantined`.
+    pub outcome: Option<String>,
+    /// Words in the reason of the outcome.
+    pub reason: Option<String>,
+}
+
+/// An event in a list.
+#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+pub struct Event {
+    /// Its number in the inbox.
+    pub id: i64,
+    /// The day of its journal.
+    pub day: NaiveDate,
+    /// Its topic.
+    pub topic: String,
+    /// The CloudEvent's source.
+    pub source: String,
+    /// The CloudEvent's id.
+    pub event_id: String,
+    /// The order, where the body could be read.
+    pub order_id: Option<String>,
+    /// The payment, where the body could be read.
+    pub payment_id: Option<String>,
+    /// What became of it.
+    pub outcome: String,
+    /// Why.
+    pub reason: Option<String>,
+    /// When it was accepted.
+    pub received_at: DateTime<Utc>,
+    /// When its outcome was written.
+    pub settled_at: Option<DateTime<Utc>>,
+    /// Deliveries after the first.
+    pub duplicates: Option<i64>,
+}
+
+/// Events that ended alike.
+#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+pub struct Group {
+    /// What became of them.
+    pub outcome: String,
+    /// Their topic.
+    pub topic: String,
+    /// Why, with `#` for what differs.
+    pub reason: Option<String>,
+    /// How many.
+    pub events: i64,
+    /// When the first was received.
+    pub first: DateTime<Utc>,
+    /// When the last was received.
+    pub last: DateTime<Utc>,
+    /// The CloudEvent id of one of them.
+    pub example: String,
+}
+
+/// An event with all that is known of it.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct Whole {
+    /// What a list shows.
+    #[sqlx(flatten)]
+    pub event: Event,
+    /// The CloudEvent's type.
+    pub event_type: String,
+    /// The rest of the envelope.
+    pub headers: Value,
+    /// The trace that it belongs to.
+    pub traceparent: Option<String>,
+    /// `data` as received.
+    pub body: Vec<u8>,
+    /// What its announcements are made by.
+    pub cause: String,
+}
+
+macro_rules! bound {
+    ($query:expr, $selection:expr) => {
+        $query
+            .bind($selection.window.since)
+            .bind($selection.window.until)
+            .bind(&$selection.order)
+            .bind(&$selection.payment)
+            .bind(&$selection.event)
+            .bind(&$selection.topic)
+            .bind(&$selection.outcome)
+            .bind(&$selection.reason)
+    };
+}
+
+/// The newest `limit` of the selected events.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn list(pool: &PgPool, selection: &Selection, limit: u32) -> Result<Vec<Event>, sqlx::Error> {
+    let query = sqlx::query_as(include_str!("sql/events.sql"));
+    bound!(query, selection).bind(i64::from(limit)).fetch_all(pool).await
+}
+
+/// The selected events by how they ended and why.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn groups(pool: &PgPool, selection: &Selection) -> Result<Vec<Group>, sqlx::Error> {
+    bound!(sqlx::query_as(include_str!("sql/event_groups.sql")), selection).fetch_all(pool).await
+}
+
+/// The events with this CloudEvent id (several sources may use the same), or the one with this number.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn show(pool: &PgPool, name: &str) -> Result<Vec<Whole>, sqlx::Error> {
+    let query = sqlx::query_as(include_str!("sql/event.sql"));
+    query.bind(name).bind(name.parse::<i64>().ok()).fetch_all(pool).await
+}
+
+/// What an event waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waits {
+    /// Its amount is not the order's (`worker.inbox.amount_mismatch: hold`).
+    Held,
+    /// Its id came before with another body.
+    Quarantined,
+}
+
+impl Waits {
+    const fn state(self) -> &'static str {
+        match self {
+            Self::Held => "held",
+            Self::Quarantined => "quarantined",
+        }
+    }
+
+    /// The kind of the incident that it opened.
+    const fn incident(self) -> &'static str {
+        match self {
+            Self::Held => "amount_mismatch",
+            Self::Quarantined => "same_id_other_body",
+        }
+    }
+}
+
+/// An event that waits for an operator.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct Waiting {
+    /// Its number.
+    pub id: i64,
+    /// `held` or `quarantined`.
+    pub state: String,
+    /// Its topic.
+    pub topic: String,
+    /// The CloudEvent's source.
+    pub source: String,
+    /// The CloudEvent's id.
+    pub event_id: String,
+    /// The order.
+    pub order_id: Option<String>,
+    /// Why it waits.
+    pub reason: Option<String>,
+    /// When it was accepted.
+    pub received_at: DateTime<Utc>,
+    /// Its body.
+    pub body: Vec<u8>,
+}
+
+/// The oldest `limit` events that wait for this.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn waiting(pool: &PgPool, waits: Waits, limit: u32) -> Result<Vec<Waiting>, sqlx::Error> {
+    let query = sqlx::query_as(include_str!("sql/waiting.sql"));
+    query.bind(waits.state()).bind(i64::from(limit)).fetch_all(pool).await
+}
+
+/// Lets events that wait be handled, whatever their amount, and closes their incidents. Returns those that did wait.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn approve(tx: &mut PgConnection, waits: Waits, ids: &[i64], actor: &str) -> Result<Vec<i64>, sqlx::Error> {
+    let query = sqlx::query_scalar(include_str!("sql/approve.sql"));
+    let approved: Vec<i64> = query.bind(waits.state()).bind(ids).fetch_all(&mut *tx).await?;
+    close(tx, waits, &approved, actor).await?;
+    Ok(approved)
+}
+
+/// Settles events that wait: they change nothing. Closes their incidents, and returns those that did wait.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn reject(
+    tx: &mut PgConnection,
+    waits: Waits,
+    ids: &[i64],
+    reason: &str,
+    actor: &str,
+) -> Result<Vec<i64>, sqlx::Error> {
+    let query = sqlx::query_scalar(include_str!("sql/reject.sql"));
+    let rejected: Vec<i64> = query.bind(waits.state()).bind(ids).bind(reason).fetch_all(&mut *tx).await?;
+    close(tx, waits, &rejected, actor).await?;
+    Ok(rejected)
+}
+
+async fn close(tx: &mut PgConnection, waits: Waits, ids: &[i64], actor: &str) -> Result<(), sqlx::Error> {
+    let closed = sqlx::query(include_str!("sql/close_incidents.sql")).bind(ids).bind(waits.incident()).bind(actor);
+    closed.execute(tx).await.map(|_| ())
+}

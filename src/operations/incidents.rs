@@ -1,0 +1,66 @@
+//! Incidents: what a person has to look at.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use sqlx::{PgConnection, PgPool};
+
+/// Which incidents. What is not said does not matter.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// Those that somebody has resolved, too.
+    pub resolved_too: bool,
+    /// Of this kind.
+    pub kind: Option<String>,
+    /// About this order.
+    pub order: Option<String>,
+    /// With this number.
+    pub id: Option<i64>,
+}
+
+/// An incident.
+#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+pub struct Incident {
+    /// Its number.
+    pub id: i64,
+    /// Its kind.
+    pub kind: String,
+    /// The order.
+    pub order_id: Option<String>,
+    /// What happened.
+    pub detail: String,
+    /// What told it: an inbox key, or a job and its tick.
+    pub cause: String,
+    /// When it was opened.
+    pub opened_at: DateTime<Utc>,
+    /// When somebody resolved it.
+    pub resolved_at: Option<DateTime<Utc>>,
+    /// Who.
+    pub resolved_by: Option<String>,
+}
+
+/// The newest `limit` of the selected incidents.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn list(pool: &PgPool, selection: &Selection, limit: u32) -> Result<Vec<Incident>, sqlx::Error> {
+    sqlx::query_as(include_str!("sql/incidents.sql"))
+        .bind(selection.resolved_too)
+        .bind(&selection.kind)
+        .bind(&selection.order)
+        .bind(selection.id)
+        .bind(i64::from(limit))
+        .fetch_all(pool)
+        .await
+}
+
+/// Closes incidents. Returns the numbers of those that were open.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn resolve(tx: &mut PgConnection, ids: &[i64], actor: &str) -> Result<Vec<i64>, sqlx::Error> {
+    let rows: Vec<(i64, String, Option<String>)> =
+        sqlx::query_as(include_str!("sql/resolve_incidents.sql")).bind(ids).bind(actor).fetch_all(tx).await?;
+    Ok(rows.into_iter().map(|(id, ..)| id).collect())
+}

@@ -1,0 +1,124 @@
+//! Dead letters: rows that were given up, until somebody tries them again, mends them or skips them.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use sqlx::{PgConnection, PgPool};
+
+use crate::queue::Queue;
+
+/// Which dead rows. What is not said does not matter.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// Their queue.
+    pub queue: Option<Queue>,
+    /// The order that they are about, or the reservation.
+    pub key: Option<String>,
+    /// Words in the reason.
+    pub reason: Option<String>,
+    /// Their numbers; empty: any.
+    pub ids: Vec<i64>,
+}
+
+/// A dead row.
+#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+pub struct Letter {
+    /// Its queue.
+    pub queue: String,
+    /// Its number.
+    pub id: i64,
+    /// Where it came from, or goes to.
+    pub topic: Option<String>,
+    /// Its CloudEvent id.
+    pub event_id: Option<String>,
+    /// The order.
+    pub order_id: Option<String>,
+    /// How often it was tried.
+    pub attempts: i32,
+    /// Why it was given up.
+    pub reason: Option<String>,
+    /// When it came into the queue.
+    pub created_at: DateTime<Utc>,
+    /// Rows that wait behind it.
+    pub parked: i64,
+}
+
+/// Dead rows that failed alike.
+#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+pub struct Group {
+    /// Their queue.
+    pub queue: String,
+    /// Why they were given up, with `#` for what differs.
+    pub reason: Option<String>,
+    /// How many.
+    pub rows: i64,
+    /// When the first came.
+    pub first: DateTime<Utc>,
+    /// When the last came.
+    pub last: DateTime<Utc>,
+    /// The number of one of them.
+    pub example: i64,
+}
+
+/// The oldest `limit` of the selected rows.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn list(
+    connection: &mut PgConnection,
+    selection: &Selection,
+    limit: u32,
+) -> Result<Vec<Letter>, sqlx::Error> {
+    sqlx::query_as(include_str!("sql/letters.sql"))
+        .bind(selection.queue.map(Queue::as_str))
+        .bind(&selection.key)
+        .bind(&selection.reason)
+        .bind(&selection.ids)
+        .bind(i64::from(limit))
+        .fetch_all(connection)
+        .await
+}
+
+/// All dead rows, by queue and reason.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn groups(pool: &PgPool) -> Result<Vec<Group>, sqlx::Error> {
+    sqlx::query_as(include_str!("sql/letter_groups.sql")).fetch_all(pool).await
+}
+
+/// Tries these rows again, from their first attempt on. Returns how many were dead.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn redrive(tx: &mut PgConnection, ids: &[i64]) -> Result<u64, sqlx::Error> {
+    sqlx::query(include_str!("sql/redrive.sql")).bind(ids).execute(tx).await.map(|done| done.rows_affected())
+}
+
+/// Gives these rows up for good: what is parked behind them goes on. Returns how many were dead.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn skip(tx: &mut PgConnection, ids: &[i64], reason: &str) -> Result<usize, sqlx::Error> {
+    let query = sqlx::query(include_str!("sql/skip.sql")).bind(ids).bind(reason);
+    query.fetch_all(tx).await.map(|gone| gone.len())
+}
+
+/// Gives a dead row another body, a JSON object, and tries it again; the old body is kept in `order_worker.edits`. Returns its queue.
+///
+/// # Errors
+///
+/// The database's: also when the row is not dead, or the body cannot be used.
+pub async fn edit(
+    tx: &mut PgConnection,
+    id: i64,
+    body: &[u8],
+    actor: &str,
+    reason: &str,
+) -> Result<String, sqlx::Error> {
+    let query = sqlx::query_scalar("select order_worker.edit_dead($1, $2, $3, $4)");
+    query.bind(id).bind(body).bind(actor).bind(reason).fetch_one(tx).await
+}

@@ -1,0 +1,72 @@
+//! A body for eyes: what may be personal is not shown.
+
+use serde_json::Value;
+
+/// What may be shown of an event's or an announcement's body. Everything else may say who somebody is.
+const SHOWN: &[&str] = &[
+    "event_type",
+    "payment_id",
+    "order_id",
+    "order_number",
+    "amount",
+    "currency",
+    "status",
+    "timestamp",
+    "failure_reason",
+    "reason",
+    "old_status",
+    "new_status",
+    "return_id",
+    "exchange_id",
+    "items",
+    "order_item_id",
+    "sku",
+    "quantity",
+    "reservation_id",
+];
+
+/// The body as JSON, with `***` for the values of all keys that may be personal; of one that is no JSON only its size.
+#[must_use]
+pub fn masked(body: &[u8]) -> Value {
+    match serde_json::from_slice(body) {
+        Ok(json) => masked_json(json),
+        Err(_) => Value::String(format!("{} bytes that are no JSON", body.len())),
+    }
+}
+
+fn masked_json(json: Value) -> Value {
+    match json {
+        Value::Object(fields) => {
+            let fields = fields.into_iter().map(|(key, value)| {
+                let value =
+                    if SHOWN.contains(&key.as_str()) { masked_json(value) } else { Value::String("***".into()) };
+                (key, value)
+            });
+            Value::Object(fields.collect())
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(masked_json).collect()),
+        scalar => scalar,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_known_keys_are_shown_at_any_depth() {
+        let body = json!({
+            "order_id": "o1", "amount": 10.1, "user_id": "u1", "metadata": { "email": "a@b.c" },
+            "items": [{ "sku": "S", "gift_for": "Ada" }],
+        });
+        assert_eq!(
+            masked(body.to_string().as_bytes()),
+            json!({
+                "order_id": "o1", "amount": 10.1, "user_id": "***", "metadata": "***", "items": [{ "sku": "S", "gift_for": "***" }],
+            })
+        );
+        assert_eq!(masked(b"\xff"), json!("1 bytes that are no JSON"));
+    }
+}

@@ -1,0 +1,114 @@
+//! The conservation proof: what has to hold in the tables, whatever happened, and where it does not.
+//!
+//! Each check is one statement that returns the rows which break a rule, with a word on each. It is read in bounded memory: by the
+//! day of the journals, from the database in a stream.
+
+use chrono::NaiveDate;
+use futures::TryStreamExt;
+use serde::Serialize;
+use sqlx::PgPool;
+
+/// A rule.
+#[derive(Clone, Copy, Debug)]
+pub struct Check {
+    /// Its name.
+    pub name: &'static str,
+    /// What has to hold.
+    pub rule: &'static str,
+    /// The command that mends what breaks it, or shows more.
+    pub mend: &'static str,
+    sql: &'static str,
+}
+
+/// A row that breaks a rule.
+#[derive(Clone, Debug, Serialize)]
+pub struct Violation {
+    /// The rule's name.
+    pub check: &'static str,
+    /// The row.
+    pub subject: String,
+    /// How it breaks the rule.
+    pub detail: String,
+    /// The command that mends it, or shows more.
+    pub mend: String,
+}
+
+/// The rules, each checked for one day of the journals.
+pub const CHECKS: &[Check] = &[
+    Check {
+        name: "event_has_one_end",
+        rule: "an accepted event is pending or has an outcome, and not both",
+        mend: "order-worker inbox show {}",
+        sql: include_str!("sql/proof_events.sql"),
+    },
+    Check {
+        name: "applied_is_announced",
+        rule: "an applied event has changed its order with an announcement under its own id",
+        mend: "order-worker inbox show {}",
+        sql: include_str!("sql/proof_applied.sql"),
+    },
+    Check {
+        name: "message_has_one_end",
+        rule: "an announcement or call is pending or has an outcome, and not both",
+        mend: "order-worker outbox show {}",
+        sql: include_str!("sql/proof_messages.sql"),
+    },
+    Check {
+        name: "change_is_announced",
+        rule: "a status change since the worker's first has exactly one announcement",
+        mend: "order-worker order show {}",
+        sql: include_str!("sql/proof_changes.sql"),
+    },
+    Check {
+        name: "announced_is_changed",
+        rule: "an announcement of a status has exactly one row of history",
+        mend: "order-worker order show {}",
+        sql: include_str!("sql/proof_announced.sql"),
+    },
+    Check {
+        name: "message_has_a_cause",
+        rule: "what an event or a job has caused names one that there is",
+        mend: "order-worker outbox show {}",
+        sql: include_str!("sql/proof_causes.sql"),
+    },
+    Check {
+        name: "status_is_the_last_change",
+        rule: "an order has the status of its last change, reached by legal moves",
+        mend: "order-worker order show {}",
+        sql: include_str!("sql/proof_statuses.sql"),
+    },
+    Check {
+        name: "pending_has_a_body",
+        rule: "a row to be done has its body in the journal",
+        mend: "order-worker dead skip --id {}",
+        sql: include_str!("sql/proof_pending.sql"),
+    },
+];
+
+/// The days of the journals from `since` on, the oldest first.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn days(pool: &PgPool, since: Option<NaiveDate>) -> Result<Vec<NaiveDate>, sqlx::Error> {
+    sqlx::query_scalar(include_str!("sql/proof_days.sql")).bind(since).fetch_all(pool).await
+}
+
+/// Looks for rows of `day` that break the rule; `found` gets them one by one.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn check(
+    pool: &PgPool,
+    check: &Check,
+    day: NaiveDate,
+    mut found: impl FnMut(Violation),
+) -> Result<(), sqlx::Error> {
+    let mut rows = sqlx::query_as::<_, (String, String)>(check.sql).bind(day).fetch(pool);
+    while let Some((subject, detail)) = rows.try_next().await? {
+        let mend = check.mend.replace("{}", &subject);
+        found(Violation { check: check.name, subject, detail, mend });
+    }
+    Ok(())
+}

@@ -1,0 +1,26 @@
+-- operations/story: one order on one time line.
+select at, kind, what, state, detail
+from (
+    select received_at as at, 1 as place, 'event' as kind, concat_ws(' ', topic, event_id) as what, outcome as state,
+           concat_ws('; ', reason, 'payment ' || payment_id,
+                     case when duplicates > 0 then format('came %s times more', duplicates) end) as detail
+    from order_worker.inbox_status where order_id = $1
+    union all
+    select created_at, 2, 'status', concat_ws(' ', coalesce(old_status, '(new)'), '->', new_status), null, concat_ws('; ', reason, notes)
+    from public.order_status_history where order_id = $1
+    union all
+    select s.created_at, 3, case s.channel when 'dapr' then 'announcement' else 'warehouse' end,
+           concat_ws(' ', s.topic, coalesce(o.body ->> 'new_status', o.body ->> 'reservation_id')), s.state,
+           concat_ws('; ', 'id ' || s.event_id, 'sent ' || to_char(s.sent_at at time zone 'utc', 'YYYY-MM-DD HH24:MI:SS"Z"'),
+                     format('%s attempts', s.attempts), s.reason, 'cause ' || s.cause)
+    from order_worker.outbox_status s
+    join order_worker.outbox o on o.day = s.day and o.id = s.id
+    where s.order_id = $1
+    union all
+    select opened_at, 4, 'incident', kind, case when resolved_at is null then 'open' else 'resolved' end,
+           concat_ws('; ', detail, 'resolved by ' || resolved_by)
+    from order_worker.incident_journal where order_id = $1
+    union all
+    select requested_at, 5, kind, id, status, reason from order_worker.returns where order_id = $1
+) story
+order by at, place

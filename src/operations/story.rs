@@ -1,0 +1,55 @@
+//! One order's whole story.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::Value;
+use sqlx::PgPool;
+
+/// An order as it stands.
+#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+pub struct Order {
+    /// `orders.id`.
+    pub id: String,
+    /// Its number, for people.
+    pub order_number: String,
+    /// Its status.
+    pub status: String,
+    /// How it is paid.
+    pub payment_method: String,
+    /// Whether it reached the customer.
+    pub delivered: bool,
+    /// ISO 4217 code.
+    pub currency: String,
+    /// What the customer owes, in major units.
+    pub total_amount: String,
+    /// When it was placed.
+    pub created_at: DateTime<Utc>,
+    /// Its items with their reservations.
+    pub items: Value,
+}
+
+/// Something that happened to it.
+#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+pub struct Step {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// `event`, `status`, `announcement`, `warehouse`, `incident`, `return` or `exchange`.
+    pub kind: String,
+    /// What.
+    pub what: Option<String>,
+    /// What it has come to by now.
+    pub state: Option<String>,
+    /// More.
+    pub detail: Option<String>,
+}
+
+/// The order, where it exists, and everything that is known about it, in the order of time.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn of(pool: &PgPool, order_id: &str) -> Result<(Option<Order>, Vec<Step>), sqlx::Error> {
+    let order = sqlx::query_as(include_str!("sql/order.sql")).bind(order_id).fetch_optional(pool).await?;
+    let steps = sqlx::query_as(include_str!("sql/story.sql")).bind(order_id).fetch_all(pool).await?;
+    Ok((order, steps))
+}
