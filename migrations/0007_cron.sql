@@ -33,11 +33,17 @@ create table order_worker.cron_runs (
     -- Behind the last candidate that was looked at: by time, then by id.
     cursor_at   timestamptz,
     cursor_id   text,
+    -- Of a replay: what was asked for, and what it has come to.
+    request     jsonb,
+    result      jsonb,
     -- A tick runs once.
     unique (job, tick),
     check ((finished_at is null) = (outcome is null)),
     check ((outcome = 'failed') = (error is not null))
 );
+-- A replay is a run like any other, which only operators ask for.
+insert into order_worker.cron_jobs (job, schedule, time_zone) values ('inbox_replay', '', 'UTC');
+
 -- The runs that are to be done: at most one of a job, but for those that an operator asked for.
 create index cron_runs_open on order_worker.cron_runs (job, id) where finished_at is null;
 

@@ -59,3 +59,40 @@ end $$;
 
 -- Whether an operator has said that an event is to be applied although its amount is another one.
 alter table order_worker.pending add column approved boolean not null default false;
+
+-- What was decided about an event before a replay decided otherwise.
+create table order_worker.replaced_outcomes (
+    day         date not null,
+    id          bigint not null,
+    outcome     text not null,
+    reason      text,
+    settled_at  timestamptz not null,
+    replaced_at timestamptz not null default clock_timestamp(),
+    -- The replay: cron_runs.id.
+    run         bigint not null
+);
+
+-- Gives settled events another outcome and keeps the one before: outcomes are not the runtime role's to change.
+create function order_worker.rejudge(ids bigint[], days date[], outcomes text[], reasons text[], run bigint) returns bigint
+    language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    replaced bigint;
+begin
+    insert into order_worker.replaced_outcomes (day, id, outcome, reason, settled_at, run)
+    select o.day, o.id, o.outcome, o.reason, o.settled_at, rejudge.run
+    from unnest(ids, days) t (id, day) join order_worker.inbox_outcomes o on o.day = t.day and o.id = t.id;
+    update order_worker.inbox_outcomes o
+    set outcome = t.outcome, reason = t.reason, settled_at = clock_timestamp()
+    from unnest(ids, days, outcomes, reasons) t (id, day, outcome, reason)
+    where o.day = t.day and o.id = t.id;
+    get diagnostics replaced = row_count;
+    return replaced;
+end $$;
+
+-- Events that a replay has handed to the inbox again: what became of them decides whether its canary lives.
+create table order_worker.replayed (
+    run bigint not null references order_worker.cron_runs (id) on delete cascade,
+    id  bigint not null,
+    primary key (run, id)
+);

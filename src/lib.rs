@@ -16,6 +16,7 @@ pub mod operations;
 pub mod orders;
 pub mod outbox;
 pub mod queue;
+pub mod replay;
 pub mod telemetry;
 pub mod worker;
 

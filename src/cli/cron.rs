@@ -15,7 +15,7 @@ use super::{output, roles};
 use crate::audit;
 use crate::config::Config;
 use crate::cron::ledger::{self, Past};
-use crate::cron::{Job, Runner, Terms, Turned};
+use crate::cron::{Job, Runner, Turned};
 use crate::queue::pauses::Pausable;
 use crate::queue::{Queue, Wake, worker_name};
 use crate::telemetry::Metrics;
@@ -143,9 +143,7 @@ pub(super) async fn run(command: &CronCommand, config: &Config) -> Result<(), St
         CronCommand::Resume(which) => change(which, Change::Resume).await,
         CronCommand::Run(run) => {
             let metrics = Metrics::new().map_err(|error| Stop::because(&error, ""))?;
-            let terms = Terms::of(&config.business);
-            let settings = &config.worker.cron;
-            let runner = Runner::new(pool.clone(), Wake::default(), metrics, settings, terms, worker_name());
+            let runner = Runner::new(pool.clone(), Wake::default(), metrics, config, worker_name());
             if run.dry_run { rehearse(&runner, run).await } else { perform(&pool, &runner, run).await }
         }
     }
@@ -253,7 +251,7 @@ async fn perform(pool: &PgPool, runner: &Runner, run: &Run) -> Result<(), Stop> 
     let id = ask(pool, runner, job).await.map_err(roles::refuse)?;
     let bar = counting(job);
     loop {
-        let turned = runner.turn(&[job]).await.map_err(roles::refuse)?;
+        let turned = runner.turn(&[job.as_str()]).await.map_err(roles::refuse)?;
         let past = ledger::past(pool, job, id).await.map_err(roles::refuse)?;
         bar.set_position(past.items.unsigned_abs());
         if past.finished_at.is_some() {

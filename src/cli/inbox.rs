@@ -8,7 +8,7 @@ use super::args::{EXIT_CODES, Format, Shown};
 use super::exit::{Exit, Stop};
 use super::selecting::Window;
 use super::waiting::{self, Decide};
-use super::{output, roles};
+use super::{output, replay, roles};
 use crate::audit;
 use crate::config::Config;
 use crate::operations::events::{self, Selection, Waits, Whole};
@@ -39,6 +39,37 @@ pub enum InboxCommand {
         "Exit codes: 0 done, 1 there is no such event, 2 refused",
     ))]
     Show(Show),
+
+    /// Handle a selection of events again
+    ///
+    /// Three meanings. Waiting, held and dead events are handed to the inbox again, from their first attempt on. Settled ones are
+    /// judged again by today's code, and only what today differs is changed: an event whose announcement is there has had its
+    /// effect and is left alone, so that there is never a second one. With --announce the announcements of the selection are sent
+    /// again, under their first ids.
+    ///
+    /// A replay is a durable run: workers make it beside live traffic, behind it in priority. Killed at any instant, it goes on
+    /// where it was. This command helps and waits for its end; when it is interrupted, workers finish it. An event that fails
+    /// alone is counted and passed over.
+    #[command(after_help = EXIT_CODES, after_long_help = concat!(
+        "Examples:\n",
+        "  order-worker inbox replay --since 2h --dry-run                       # what would differ, as a diff\n",
+        "  order-worker inbox replay --since 2h --canary 1% --stop-after 5 --rate 500 --reason 'wrong code ran'\n",
+        "  order-worker inbox replay --outcome dead --because 'did not appear' --reason 'the orders are there now'\n",
+        "  order-worker inbox replay --since 2h --announce --reason 'the consumer lost them'\n",
+        "  order-worker inbox replays                                           # the last ones, and how far they are\n",
+        "\n",
+        "Exit codes: 0 done, 1 it was stopped or is not confirmed, 2 refused",
+    ))]
+    Replay(replay::Arguments),
+
+    /// List the last replays with what they have come to
+    #[command(after_help = EXIT_CODES, after_long_help = concat!(
+        "Examples:\n",
+        "  order-worker inbox replays\n",
+        "\n",
+        "Exit codes: 0 done, 1 failed, 2 refused",
+    ))]
+    Replays(replay::Replays),
 
     /// Let a held event change its order although its amount is another one
     #[command(after_help = EXIT_CODES, after_long_help = concat!(
@@ -164,6 +195,8 @@ pub(super) async fn run(command: &InboxCommand, config: &Config) -> Result<(), S
     match command {
         InboxCommand::List(list) => self::list(&pool, list).await,
         InboxCommand::Show(show) => self::show(&pool, show).await,
+        InboxCommand::Replay(arguments) => replay::run(&pool, arguments, config).await,
+        InboxCommand::Replays(replays) => replay::list(&pool, replays).await,
         InboxCommand::Approve(decide) => waiting::approve(&pool, Waits::Held, "inbox approve", decide).await,
         InboxCommand::Reject(decide) => waiting::reject(&pool, Waits::Held, "inbox reject", decide).await,
     }

@@ -19,6 +19,7 @@ mod output;
 mod pausing;
 mod quarantine;
 mod queue;
+mod replay;
 mod roles;
 mod selecting;
 mod single_dash;

@@ -60,9 +60,17 @@ struct Candidate {
 }
 
 /// Makes the next batch of at most `limit` candidates.
-pub(super) async fn batch(tx: &mut PgConnection, run: &Run, limit: u32, terms: &Terms) -> Result<Batch, sqlx::Error> {
+pub(super) async fn batch(
+    tx: &mut PgConnection,
+    job: Job,
+    run: &Run,
+    limit: u32,
+    terms: &Terms,
+) -> Result<Batch, sqlx::Error> {
     let before = |age: TimeDelta| run.tick - age;
-    let (sql, before) = match run.job {
+    // The same cause makes the same ids: whatever becomes of a run, it announces once.
+    let cause = format!("cron:{job}:{}", run.tick.format("%Y-%m-%dT%H:%M:%S%.6fZ"));
+    let (sql, before) = match job {
         Job::SessionCleanup => (include_str!("sql/sessions.sql"), before(terms.session)),
         Job::CartCleanup => (include_str!("sql/carts.sql"), before(terms.cart)),
         Job::OrderCleanup => (include_str!("sql/unpaid.sql"), before(terms.order)),
@@ -70,7 +78,7 @@ pub(super) async fn batch(tx: &mut PgConnection, run: &Run, limit: u32, terms: &
         Job::CodAutoConfirm => (include_str!("sql/delivered.sql"), run.tick),
     };
     let mut query = sqlx::query_as(sql).bind(before).bind(run.cursor.at).bind(&run.cursor.id).bind(i64::from(limit));
-    if run.job == Job::OrderCleanup {
+    if job == Job::OrderCleanup {
         query = query.bind(terms.cod_too);
     }
     let candidates: Vec<Candidate> = query.fetch_all(&mut *tx).await?;
@@ -78,15 +86,15 @@ pub(super) async fn batch(tx: &mut PgConnection, run: &Run, limit: u32, terms: &
         .last()
         .map_or_else(|| run.cursor.clone(), |candidate| Cursor { at: candidate.at, id: Some(candidate.id.clone()) });
     let last = candidates.len() < limit as usize;
-    let done = match run.job {
+    let done = match job {
         Job::SessionCleanup | Job::CartCleanup => {
             Batch { items: candidates.into_iter().map(|candidate| candidate.id).collect(), ..Batch::default() }
         }
         Job::OrderCleanup => {
-            consult(tx, run, &candidates, Fact::Unpaid { placed_before: before, cod_too: terms.cod_too }).await?
+            consult(tx, &cause, &candidates, Fact::Unpaid { placed_before: before, cod_too: terms.cod_too }).await?
         }
-        Job::ReservationCleanup => consult(tx, run, &candidates, Fact::Unused { reserved_before: before }).await?,
-        Job::CodAutoConfirm => consult(tx, run, &candidates, Fact::CodDelivered).await?,
+        Job::ReservationCleanup => consult(tx, &cause, &candidates, Fact::Unused { reserved_before: before }).await?,
+        Job::CodAutoConfirm => consult(tx, &cause, &candidates, Fact::CodDelivered).await?,
     };
     Ok(Batch { cursor, last, ..done })
 }
@@ -95,7 +103,7 @@ pub(super) async fn batch(tx: &mut PgConnection, run: &Run, limit: u32, terms: &
 /// next tick, and none is given up while something about it waits in the inbox.
 async fn consult(
     tx: &mut PgConnection,
-    run: &Run,
+    cause: &str,
     candidates: &[Candidate],
     fact: Fact<'_>,
 ) -> Result<Batch, sqlx::Error> {
@@ -106,8 +114,8 @@ async fn consult(
     let decisions: Vec<_> = judged.map(|order| (order.id.as_str(), decide(order, &fact))).collect();
     let changes = decisions.iter().filter_map(|(order_id, decision)| Some((*order_id, decision.change()?)));
 
-    let (cause, traceparent) = (run.cause(), trace::continue_trace(None));
-    let (cause, traceparent) = (cause.as_str(), traceparent.as_deref());
+    let traceparent = trace::continue_trace(None);
+    let traceparent = traceparent.as_deref();
     let decided: Vec<_> =
         changes.map(|(order_id, change)| Decided { order_id, change, cause, traceparent, received_at: None }).collect();
     orders::write(tx, &decided).await?;

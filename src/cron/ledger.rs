@@ -2,10 +2,12 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use sqlx::types::Json;
 use sqlx::{PgConnection, PgPool};
 
 use super::{Job, Schedule, due};
 use crate::orders::column;
+use crate::replay::{Request, Tally};
 
 /// How far a run has come: behind this candidate, by time and then by id. No time: before all times.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,27 +18,42 @@ pub struct Cursor {
     pub id: Option<String>,
 }
 
+/// What a run does.
+#[derive(Clone, Debug)]
+pub enum Task {
+    /// A job.
+    Job(Job),
+    /// A replay, and what it has come to.
+    Replay(Box<Request>, Tally),
+}
+
+/// A replay's name among the jobs.
+pub const REPLAY: &str = "inbox_replay";
+
+impl Task {
+    /// Its name in the ledger and in logs.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Job(job) => job.as_str(),
+            Self::Replay(..) => REPLAY,
+        }
+    }
+}
+
 /// A run whose next batch is to be made.
 #[derive(Clone, Debug)]
 pub struct Run {
     /// `cron_runs.id`.
     pub id: i64,
-    /// The job.
-    pub job: Job,
+    /// What it does.
+    pub task: Task,
     /// Its tick; ages are counted back from it, so that a run means the same whenever its batches are made.
     pub tick: DateTime<Utc>,
     /// Behind the last batch.
     pub cursor: Cursor,
     /// Its counted failures.
     pub attempts: i32,
-}
-
-impl Run {
-    /// What its announcements are made by: the same cause makes the same ids.
-    #[must_use]
-    pub fn cause(&self) -> String {
-        format!("cron:{}:{}", self.job, self.tick.format("%Y-%m-%dT%H:%M:%S%.6fZ"))
-    }
 }
 
 /// What a run has come to.
@@ -122,21 +139,54 @@ pub async fn ask(tx: &mut PgConnection, job: Job) -> Result<Option<(i64, DateTim
     sqlx::query_as(include_str!("sql/ask.sql")).bind(job.as_str()).fetch_optional(tx).await
 }
 
-/// The run whose next batch this transaction is to make.
+#[derive(sqlx::FromRow)]
+struct RunRow {
+    id: i64,
+    job: String,
+    tick: DateTime<Utc>,
+    cursor_at: Option<DateTime<Utc>>,
+    cursor_id: Option<String>,
+    request: Option<Json<Request>>,
+    result: Option<Json<Tally>>,
+    attempts: i32,
+}
+
+/// The run whose next batch this transaction is to make, of those with these names.
 ///
 /// # Errors
 ///
 /// The database's.
-pub(super) async fn take(tx: &mut PgConnection, jobs: &[Job]) -> Result<Option<Run>, sqlx::Error> {
-    type Row = (i64, String, DateTime<Utc>, Option<DateTime<Utc>>, Option<String>, i32);
-    let names = column(jobs, |job| job.as_str());
-    let row: Option<Row> = sqlx::query_as(include_str!("sql/take.sql")).bind(names).fetch_optional(tx).await?;
-    Ok(row.and_then(|(id, job, tick, at, cursor_id, attempts)| {
-        Some(Run { id, job: Job::named(&job)?, tick, cursor: Cursor { at, id: cursor_id }, attempts })
+pub(super) async fn take(tx: &mut PgConnection, names: &[&str]) -> Result<Option<Run>, sqlx::Error> {
+    let row: Option<RunRow> = sqlx::query_as(include_str!("sql/take.sql")).bind(names).fetch_optional(tx).await?;
+    Ok(row.and_then(|row| {
+        let task = match row.request {
+            Some(Json(request)) => {
+                let tally = row.result.map_or_else(|| request.begin(), |Json(tally)| tally);
+                Task::Replay(Box::new(request), tally)
+            }
+            None => Task::Job(Job::named(&row.job)?),
+        };
+        let cursor = Cursor { at: row.cursor_at, id: row.cursor_id };
+        Some(Run { id: row.id, task, tick: row.tick, cursor, attempts: row.attempts })
     }))
 }
 
-/// Writes what a batch has done, in its transaction.
+/// Where a run is after a batch.
+#[derive(Debug)]
+pub(super) struct Place<'a> {
+    /// What the batch has changed.
+    pub(super) items: usize,
+    /// Behind its last candidate.
+    pub(super) cursor: &'a Cursor,
+    /// Whether it was the last.
+    pub(super) finished: bool,
+    /// What a replay has come to.
+    pub(super) tally: Option<&'a Tally>,
+    /// Why the run is ended before it was through.
+    pub(super) stopped: Option<&'a str>,
+}
+
+/// Writes where a run is after a batch, in its transaction.
 ///
 /// # Errors
 ///
@@ -145,17 +195,17 @@ pub(super) async fn progress(
     tx: &mut PgConnection,
     run: &Run,
     worker: &str,
-    items: usize,
-    cursor: &Cursor,
-    finished: bool,
+    place: &Place<'_>,
 ) -> Result<Progress, sqlx::Error> {
     sqlx::query_as(include_str!("sql/progress.sql"))
         .bind(run.id)
         .bind(worker)
-        .bind(i64::try_from(items).unwrap_or(i64::MAX))
-        .bind(cursor.at)
-        .bind(&cursor.id)
-        .bind(finished)
+        .bind(i64::try_from(place.items).unwrap_or(i64::MAX))
+        .bind(place.cursor.at)
+        .bind(&place.cursor.id)
+        .bind(place.finished)
+        .bind(place.tally.map(Json))
+        .bind(place.stopped)
         .fetch_one(tx)
         .await
 }

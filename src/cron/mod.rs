@@ -30,8 +30,7 @@ mod schedule;
 pub mod settings;
 mod wakes;
 
-pub use jobs::Terms;
-pub use ledger::{Cursor, Run};
+pub use ledger::{Cursor, REPLAY, Run, Task};
 pub use runner::{Runner, Turned};
 pub use schedule::{Due, Expression, Kind, Schedule, TimeZone, due};
 pub use wakes::Wakes;

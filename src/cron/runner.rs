@@ -4,15 +4,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use apalis::prelude::Data;
-use sqlx::PgPool;
+use sqlx::{PgPool, PgTransaction};
 use tracing::Instrument;
 
 use super::jobs::{Batch, Terms, batch};
-use super::ledger::{self, Cursor, Failure, Progress};
+use super::ledger::{self, Cursor, Failure, Place, Progress, REPLAY, Task};
 use super::settings::Cron;
 use super::{Job, Run, Schedule};
+use crate::config::Config;
 use crate::failpoint;
+use crate::orders::AmountMismatch;
 use crate::queue::{Fault, Pace, Queue, Source, Wake, attempt, delay};
+use crate::replay::{self, Phase, Request, Tally};
 use crate::telemetry::labels::RunOutcome;
 use crate::telemetry::{Metrics, spans};
 
@@ -20,8 +23,18 @@ use crate::telemetry::{Metrics, spans};
 const MAX_ATTEMPTS: i32 = 10;
 /// The longest rest after a batch.
 const LONGEST_REST: Duration = Duration::from_secs(1);
+/// Between two looks at a canary that the inbox has in hand.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// The most events of one batch of a replay.
+const REPLAYED: u32 = 1_000;
 
-/// Runs jobs.
+/// Every name that a run can have.
+const ALL: [&str; 6] = {
+    let [first, second, third, fourth, fifth] = Job::ALL;
+    [first.as_str(), second.as_str(), third.as_str(), fourth.as_str(), fifth.as_str(), REPLAY]
+};
+
+/// Runs jobs, and replays.
 #[derive(Debug)]
 pub struct Runner {
     pool: PgPool,
@@ -30,6 +43,7 @@ pub struct Runner {
     metrics: Metrics,
     settings: Cron,
     terms: Terms,
+    on_mismatch: AmountMismatch,
     /// Each job with its schedule, and whether it is enabled.
     jobs: Vec<(Job, Schedule, bool)>,
     worker: String,
@@ -56,10 +70,12 @@ pub enum Turned {
 impl Runner {
     /// A runner; `worker` is its name in the ledger.
     #[must_use]
-    pub fn new(pool: PgPool, wake: Wake, metrics: Metrics, settings: &Cron, terms: Terms, worker: String) -> Self {
+    pub fn new(pool: PgPool, wake: Wake, metrics: Metrics, config: &Config, worker: String) -> Self {
+        let settings = &config.worker.cron;
         let jobs = Job::ALL.map(|job| (job, settings.schedule(job), settings.entry(job).enabled)).to_vec();
         let pace = Pace::new(Queue::Cron, 1);
-        Self { pool, wake, pace, metrics, settings: settings.clone(), terms, jobs, worker }
+        let (terms, on_mismatch) = (Terms::of(&config.business), config.worker.inbox.amount_mismatch);
+        Self { pool, wake, pace, metrics, settings: settings.clone(), terms, on_mismatch, jobs, worker }
     }
 
     /// Each job with its schedule, and whether it is enabled.
@@ -86,7 +102,7 @@ impl Runner {
     pub async fn handle(_: Turn, runner: Data<Arc<Self>>) -> Result<(), std::convert::Infallible> {
         let turned = async {
             ledger::schedule(&runner.pool, &runner.jobs).await?;
-            runner.turn(&Job::ALL).await
+            runner.turn(&ALL).await
         };
         match turned.await {
             Ok(Turned::Nothing) => runner.pace.success(),
@@ -102,18 +118,19 @@ impl Runner {
         Ok(())
     }
 
-    /// Makes the next batch of a run of one of these jobs, and rests three times as long as that took.
+    /// Makes the next batch of a run with one of these names, and rests three times as long as that took, or as long as its rate asks.
     ///
     /// # Errors
     ///
     /// The database's, when not even the failure could be written. A batch that failed is no error: its run waits, or has failed.
-    pub async fn turn(&self, jobs: &[Job]) -> Result<Turned, sqlx::Error> {
+    pub async fn turn(&self, names: &[&str]) -> Result<Turned, sqlx::Error> {
         let (mut in_hand, began) = (None, Instant::now());
-        match attempt(self.work(jobs, &mut in_hand)).await {
-            Ok(Turned::Nothing) => Ok(Turned::Nothing),
-            Ok(turned) => {
+        match attempt(self.work(names, &mut in_hand)).await {
+            Ok(None) => Ok(Turned::Nothing),
+            Ok(Some((turned, per_rate))) => {
                 // The event path has the database to itself for three quarters of the time.
-                tokio::time::sleep((began.elapsed() * 3).min(LONGEST_REST)).await;
+                let rest = (began.elapsed() * 3).min(LONGEST_REST);
+                tokio::time::sleep(rest.max(per_rate.saturating_sub(began.elapsed()))).await;
                 Ok(turned)
             }
             Err(fault) => match (in_hand, fault) {
@@ -124,56 +141,139 @@ impl Runner {
         }
     }
 
-    async fn work(&self, jobs: &[Job], in_hand: &mut Option<Run>) -> Result<Turned, sqlx::Error> {
+    /// One batch; with it, how long it is to take at the least.
+    async fn work(&self, names: &[&str], in_hand: &mut Option<Run>) -> Result<Option<(Turned, Duration)>, sqlx::Error> {
         let mut tx = self.pool.begin().await?;
-        let Some(run) = ledger::take(&mut tx, jobs).await? else {
+        let Some(run) = ledger::take(&mut tx, names).await? else {
             tx.rollback().await?;
-            return Ok(Turned::Nothing);
+            return Ok(None);
         };
         let run = &*in_hand.insert(run);
         failpoint::reach("cron-after-take");
-        let limit = self.settings.entry(run.job).batch;
-        let span = spans::run(run.job);
-        let done = batch(&mut tx, run, limit, &self.terms).instrument(span).await?;
-        let (items, cursor) = (done.items.len(), &done.cursor);
-        let progress = ledger::progress(&mut tx, run, &self.worker, items, cursor, done.last).await?;
+        let span = spans::run(run.task.name());
+        match &run.task {
+            Task::Job(job) => self.work_on_job(tx, *job, run).instrument(span).await,
+            Task::Replay(request, tally) => self.work_on_replay(tx, request, tally, run).instrument(span).await,
+        }
+        .map(Some)
+    }
+
+    async fn work_on_job(
+        &self,
+        mut tx: PgTransaction<'_>,
+        job: Job,
+        run: &Run,
+    ) -> Result<(Turned, Duration), sqlx::Error> {
+        let limit = self.settings.entry(job).batch;
+        let done = batch(&mut tx, job, run, limit, &self.terms).await?;
+        let place =
+            Place { items: done.items.len(), cursor: &done.cursor, finished: done.last, tally: None, stopped: None };
+        let progress = ledger::progress(&mut tx, run, &self.worker, &place).await?;
         failpoint::reach("cron-before-commit");
         tx.commit().await?;
         failpoint::reach("cron-after-commit");
-        self.tell(run, &done, &progress);
-        Ok(Turned::Batch { run: run.id, finished: done.last })
+        self.tell(job, run, &done, &progress);
+        Ok((Turned::Batch { run: run.id, finished: done.last }, Duration::ZERO))
+    }
+
+    /// A batch that failed before is made again event by event.
+    async fn work_on_replay(
+        &self,
+        mut tx: PgTransaction<'_>,
+        request: &Request,
+        tally: &Tally,
+        run: &Run,
+    ) -> Result<(Turned, Duration), sqlx::Error> {
+        let rate = request.rate.unwrap_or(u32::MAX);
+        let limit = if run.attempts > 0 { 1 } else { REPLAYED.min(rate) };
+        let step = replay::batch(&mut tx, run.id, request, tally, &run.cursor, limit, self.on_mismatch).await?;
+        let mut counted = step.counted(tally);
+        let (mut cursor, mut finished, mut stopped) = (step.cursor.clone(), step.last, None);
+        if step.last && tally.phase == Phase::Canary {
+            let (open, failed) = replay::canary(&mut tx, run.id).await?;
+            let failures = counted.failed + failed;
+            stopped = request
+                .most_failures
+                .filter(|most| failures > *most)
+                .map(|most| format!("{failures} of the first share failed, more than {most}: the rest was not begun"));
+            finished = stopped.is_some();
+            // What the inbox has in hand decides: looked at again until nothing is under way.
+            if open == 0 && !finished {
+                (counted.phase, cursor) = (Phase::Rest, Cursor::default());
+            }
+        }
+        let items = step.again.len() + step.changed.len() + step.announced.len();
+        let place = Place { items, cursor: &cursor, finished, tally: Some(&counted), stopped: stopped.as_deref() };
+        ledger::progress(&mut tx, run, &self.worker, &place).await?;
+        failpoint::reach("cron-before-commit");
+        tx.commit().await?;
+        failpoint::reach("cron-after-commit");
+        for (queue, some) in [
+            (Queue::Inbox, !step.again.is_empty()),
+            (Queue::Dapr, !step.changed.is_empty() || !step.announced.is_empty()),
+            (Queue::Warehouse, step.calls),
+        ] {
+            if some {
+                self.wake.committed(queue);
+            }
+        }
+        if finished {
+            let Tally { seen, unchanged, again, changed, announced, failed, .. } = counted;
+            tracing::info!(
+                run = run.id,
+                seen,
+                unchanged,
+                again,
+                changed,
+                announced,
+                failed,
+                "Replay ended: {}",
+                stopped.as_deref().unwrap_or("all of it is done")
+            );
+        }
+        let seen = u32::try_from(step.seen).unwrap_or(u32::MAX);
+        let per_rate = if seen == 0 { LOOK_AGAIN } else { Duration::from_secs(1) * seen / rate };
+        Ok((Turned::Batch { run: run.id, finished }, per_rate))
     }
 
     /// What others learn once it is committed.
-    fn tell(&self, run: &Run, done: &Batch, progress: &Progress) {
+    fn tell(&self, job: Job, run: &Run, done: &Batch, progress: &Progress) {
         if done.announces {
             self.wake.committed(Queue::Dapr);
         }
         if done.calls {
             self.wake.committed(Queue::Warehouse);
         }
-        self.metrics.cron_items(run.job, done.items.len() as u64);
+        self.metrics.cron_items(job, done.items.len() as u64);
         if done.last {
             let Progress { kind, missed, items, batches, seconds } = progress;
             tracing::info!(
-                job = %run.job, tick = %run.tick, kind, missed, batches,
-                "Job finished: {}, items={items}, seconds={seconds:.3}", run.job
+                job = %job, tick = %run.tick, kind, missed, batches,
+                "Job finished: {job}, items={items}, seconds={seconds:.3}"
             );
             let took = Duration::try_from_secs_f64(*seconds).unwrap_or_default();
-            self.metrics.cron_finished(run.job, RunOutcome::Succeeded, Some(took));
+            self.metrics.cron_finished(job, RunOutcome::Succeeded, Some(took));
         }
     }
 
-    /// The run waits for its next attempt; after the last it has failed.
+    /// The run waits for its next attempt; after the last it has failed. An event that fails a replay alone is passed over instead.
     async fn blame(&self, run: &Run, fault: &Fault) -> Result<Turned, sqlx::Error> {
         let counted = !fault.is_environment();
+        let error = fault.to_string();
+        let name = run.task.name();
+        if let Task::Replay(request, tally) = &run.task
+            && counted
+            && run.attempts > 0
+        {
+            let finished = replay::pass_over(&self.pool, run, request, tally, &error).await?;
+            return Ok(Turned::Batch { run: run.id, finished });
+        }
         let last = counted && run.attempts + 1 >= MAX_ATTEMPTS;
         let wait = delay(run.attempts.unsigned_abs() + 1);
-        let error = fault.to_string();
         ledger::fail(&self.pool, run, &self.worker, &Failure { wait, counted, error: &error, last }).await?;
-        tracing::error!(job = %run.job, tick = %run.tick, attempts = run.attempts + 1, last, "Job failed: {}, error={error}", run.job);
-        if last {
-            self.metrics.cron_finished(run.job, RunOutcome::Failed, None);
+        tracing::error!(job = name, tick = %run.tick, attempts = run.attempts + 1, last, "Job failed: {name}, error={error}");
+        if last && let Task::Job(job) = run.task {
+            self.metrics.cron_finished(job, RunOutcome::Failed, None);
         }
         Ok(Turned::Batch { run: run.id, finished: last })
     }
@@ -184,7 +284,8 @@ impl Runner {
     ///
     /// The database's; also when the job was never registered.
     pub async fn rehearse(&self, job: Job, mut tell: impl FnMut(&[String])) -> Result<u64, sqlx::Error> {
-        let mut run = Run { id: 0, job, tick: ledger::now(&self.pool).await?, cursor: Cursor::default(), attempts: 0 };
+        let (task, tick) = (Task::Job(job), ledger::now(&self.pool).await?);
+        let mut run = Run { id: 0, task, tick, cursor: Cursor::default(), attempts: 0 };
         let mut items = 0;
         loop {
             let mut tx = self.pool.begin().await?;
@@ -193,7 +294,7 @@ impl Runner {
                 .bind(job.as_str())
                 .execute(&mut *tx)
                 .await?;
-            let done = batch(&mut tx, &run, self.settings.entry(job).batch, &self.terms).await?;
+            let done = batch(&mut tx, job, &run, self.settings.entry(job).batch, &self.terms).await?;
             tx.rollback().await?;
             tell(&done.items);
             items += done.items.len() as u64;

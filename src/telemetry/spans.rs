@@ -12,7 +12,7 @@ use tonic::Code;
 use tracing::Span;
 use tracing::field::Empty;
 
-use super::labels::{Job, WarehouseMethod};
+use super::labels::WarehouseMethod;
 use super::trace;
 
 /// The service that [`warehouse_call`] calls, as in proto/warehouse/v1/warehouse.proto.
@@ -56,12 +56,12 @@ pub fn process(topic: &str, event_id: &str, traceparent: Option<&str>) -> Span {
     span
 }
 
-/// Making a batch of a job's run.
+/// Making a batch of a run: of a job, or of a replay.
 #[must_use]
-pub fn run(job: Job) -> Span {
+pub fn run(name: &str) -> Span {
     tracing::info_span!(
         "run",
-        otel.name = %format_args!("run {job}"),
+        otel.name = %format_args!("run {name}"),
         otel.kind = "internal",
         otel.status_code = Empty,
         error.type = Empty,

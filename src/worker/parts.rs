@@ -15,7 +15,7 @@ use super::{Ended, Mode, WorkerError};
 use crate::admin::{self, Subscriptions};
 use crate::config::service::Redis;
 use crate::config::{Config, GrpcEndpoint, ListenAddr};
-use crate::cron::{Runner, Terms, Wakes};
+use crate::cron::{Runner, Wakes};
 use crate::database::{self, SchemaState, schema_state};
 use crate::egress::{self, Dapr, Egress, Warehouse};
 use crate::health::{Condition, Health, Probe, Reporter};
@@ -202,8 +202,7 @@ impl Parts {
     async fn start_jobs(&self, stop: &CancellationToken) -> Arc<Runner> {
         tracing::info!("Starting cron jobs...");
         let (pool, wake, metrics) = (self.pool.clone(), self.wake.clone(), self.metrics.clone());
-        let terms = Terms::of(&self.config.business);
-        let runner = Runner::new(pool, wake, metrics, &self.config.worker.cron, terms, queue::worker_name());
+        let runner = Runner::new(pool, wake, metrics, &self.config, queue::worker_name());
         for (job, schedule, enabled) in runner.jobs() {
             if *enabled {
                 tracing::info!("Registered job: {job} ({})", schedule.expression);

@@ -23,6 +23,7 @@ mod outages;
 mod partitions;
 mod poison;
 mod publisher;
+mod replay;
 mod replicas;
 mod roles;
 mod scene;

@@ -1,0 +1,312 @@
+//! `order-worker inbox replay`.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+use sqlx::PgPool;
+use sqlx::types::Json;
+
+use super::args::{Format, Shown};
+use super::exit::{Exit, Stop};
+use super::inbox::Filter;
+use super::selecting::Change;
+use super::{output, roles};
+use crate::audit;
+use crate::config::Config;
+use crate::cron::{Cursor, REPLAY, Runner, Turned, ledger};
+use crate::operations::events::Selection;
+use crate::queue::{Wake, worker_name};
+use crate::replay::{self, Difference, Phase, Replay, Request, Tally};
+use crate::telemetry::Metrics;
+
+/// Events of one batch of a rehearsal.
+const REHEARSED: u32 = 5_000;
+/// Between two looks at a replay that a worker has in hand.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Which events, and how.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Which.
+    #[command(flatten)]
+    pub filter: Filter,
+
+    /// Send the announcements of the selection again, under their first ids
+    #[arg(long)]
+    pub announce: bool,
+
+    /// The most events in a second
+    #[arg(long, value_name = "EVENTS", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub rate: Option<u32>,
+
+    /// Begin with this share of the selection (1%, 0.5%), and go on only when that went well
+    #[arg(long, value_name = "SHARE")]
+    pub canary: Option<Share>,
+
+    /// Stop when more than so many events fail
+    #[arg(long, value_name = "EVENTS")]
+    pub stop_after: Option<u64>,
+
+    /// Do not wait for the end: workers make it
+    #[arg(long)]
+    pub detach: bool,
+
+    /// Why: stands in the audit log
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+
+    /// How.
+    #[command(flatten)]
+    pub change: Change,
+
+    /// How the result is shown.
+    #[command(flatten)]
+    pub shown: Shown,
+}
+
+/// A share, of 10,000.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share(u16);
+
+impl FromStr for Share {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || "a share is a percentage from 0.01% to 99%, as 1%".to_owned();
+        let percent: rust_decimal::Decimal =
+            text.strip_suffix('%').ok_or_else(wrong)?.trim().parse().map_err(|_| wrong())?;
+        let of_10_000 = u16::try_from((percent * rust_decimal::Decimal::ONE_HUNDRED).round()).map_err(|_| wrong())?;
+        if (1..=9_900).contains(&of_10_000) { Ok(Self(of_10_000)) } else { Err(wrong()) }
+    }
+}
+
+/// The last replays.
+#[derive(Debug, Args)]
+pub struct Replays {
+    /// The most replays shown: 1 to 10000
+    #[arg(long, value_name = "REPLAYS", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub limit: u32,
+
+    /// How they are shown.
+    #[command(flatten)]
+    pub shown: Shown,
+}
+
+pub(super) async fn list(pool: &PgPool, replays: &Replays) -> Result<(), Stop> {
+    let runs = replay::runs(pool, None, replays.limit).await.map_err(roles::refuse)?;
+    show(&replays.shown, &runs)
+}
+
+pub(super) async fn run(pool: &PgPool, arguments: &Arguments, config: &Config) -> Result<(), Stop> {
+    let request = request(pool, arguments, config).await?;
+    if arguments.change.dry_run {
+        return rehearse(pool, arguments, &request, config).await;
+    }
+    let count = count(pool, &arguments.filter.resolve(pool).await?).await?;
+    arguments.change.consent(count, "replay")?;
+    let mut tx = pool.begin().await.map_err(roles::refuse)?;
+    let id = replay::ask(&mut tx, &request).await.map_err(roles::refuse)?;
+    let detail = json!({ "run": id, "events": count, "request": request, "reason": arguments.reason });
+    audit::record(&mut tx, &audit::actor(), "inbox replay", &format!("replay {id}"), &detail)
+        .await
+        .map_err(roles::refuse)?;
+    tx.commit().await.map_err(roles::refuse)?;
+    if arguments.detach {
+        let runs = replay::runs(pool, Some(id), 1).await.map_err(roles::refuse)?;
+        return show(&arguments.shown, &runs);
+    }
+    perform(pool, arguments, id, count, config).await
+}
+
+/// What was asked for, with its ends: an event that comes later is none of it.
+async fn request(pool: &PgPool, arguments: &Arguments, config: &Config) -> Result<Request, Stop> {
+    let Selection { window, order, payment, event, topic, outcome, reason } = arguments.filter.resolve(pool).await?;
+    let narrow = [&order, &payment, &event, &reason, &outcome].into_iter().any(Option::is_some);
+    if window.since.is_none() && !narrow {
+        let hint = "--since 2h, or --outcome dead, --order, --payment, --event, --because";
+        return Err(Stop::failed(Exit::Usage, "nothing says which events", hint));
+    }
+    let now = ledger::now(pool).await.map_err(roles::refuse)?;
+    let kept = TimeDelta::from_std(config.worker.inbox.keep_bodies).unwrap_or_default() + TimeDelta::days(1);
+    let kept = now.checked_sub_signed(kept).unwrap_or(DateTime::UNIX_EPOCH);
+    Ok(Request {
+        since: window.since.unwrap_or(kept),
+        until: window.until.unwrap_or(now).min(now),
+        order,
+        payment,
+        event,
+        topic,
+        outcome,
+        reason,
+        announce: arguments.announce,
+        rate: arguments.rate,
+        canary: arguments.canary.map(|share| share.0),
+        most_failures: arguments.stop_after,
+    })
+}
+
+async fn count(pool: &PgPool, selection: &Selection) -> Result<u64, Stop> {
+    let groups = crate::operations::events::groups(pool, selection).await.map_err(roles::refuse)?;
+    Ok(groups.iter().map(|group| group.events.unsigned_abs()).sum())
+}
+
+/// Differences that are alike.
+#[derive(Debug, Default)]
+struct Alike {
+    count: u64,
+    event_id: String,
+    order_id: String,
+}
+
+/// Goes through the selection in rolled-back transactions; what differs is counted by its lines, so that memory stays as it is.
+async fn rehearse(pool: &PgPool, arguments: &Arguments, request: &Request, config: &Config) -> Result<(), Stop> {
+    let bar = counting("events looked at", None);
+    let request = Request { canary: None, ..request.clone() };
+    let (mut tally, mut cursor, mut alike) =
+        (request.begin(), Cursor::default(), BTreeMap::<Vec<String>, Alike>::new());
+    let began = std::time::Instant::now();
+    loop {
+        let mut tx = pool.begin().await.map_err(roles::refuse)?;
+        let on_mismatch = config.worker.inbox.amount_mismatch;
+        // A run that nobody will ever see: it is rolled back with everything else.
+        let run = replay::ask(&mut tx, &request).await.map_err(roles::refuse)?;
+        let step = replay::batch(&mut tx, run, &request, &tally, &cursor, REHEARSED, on_mismatch)
+            .await
+            .map_err(roles::refuse)?;
+        tx.rollback().await.map_err(roles::refuse)?;
+        tally = step.counted(&tally);
+        bar.set_position(tally.seen);
+        for Difference { event_id, order_id, lines } in step.again.into_iter().chain(step.changed).chain(step.announced)
+        {
+            let one = alike.entry(lines).or_insert(Alike { count: 0, event_id, order_id });
+            one.count += 1;
+        }
+        if step.last {
+            break;
+        }
+        cursor = step.cursor;
+    }
+    bar.finish_and_clear();
+    let seconds = began.elapsed().as_secs_f64();
+    match arguments.shown.output {
+        Format::Json => {
+            let groups: Vec<_> = alike
+                .iter()
+                .map(|(lines, one)| json!({ "events": one.count, "example": { "event": one.event_id, "order": one.order_id }, "diff": lines }))
+                .collect();
+            output::json(&json!({ "dry_run": true, "tally": tally, "differences": groups }))
+        }
+        Format::Table => {
+            for (lines, one) in &alike {
+                output::line(&format!("@@ {} events, as {} of order {}", one.count, one.event_id, one.order_id))?;
+                for line in lines {
+                    output::line(line)?;
+                }
+                output::blank()?;
+            }
+            let Tally { seen, unchanged, again, changed, announced, .. } = tally;
+            output::line(&format!(
+                "{seen} events in {seconds:.1} s: {unchanged} unchanged, {again} would be handled again, {changed} would end otherwise, \
+                 {announced} announcements would be sent again; nothing was changed"
+            ))
+        }
+    }
+}
+
+async fn perform(pool: &PgPool, arguments: &Arguments, id: i64, count: u64, config: &Config) -> Result<(), Stop> {
+    let metrics = Metrics::new().map_err(|error| Stop::because(&error, ""))?;
+    let runner = Runner::new(pool.clone(), Wake::default(), metrics, config, worker_name());
+    let bar = counting("events replayed", Some(count));
+    loop {
+        let turned = runner.turn(&[REPLAY]).await.map_err(roles::refuse)?;
+        let runs = replay::runs(pool, Some(id), 1).await.map_err(roles::refuse)?;
+        let Some(run) = runs.first() else {
+            return Err(Stop::failed(Exit::Failed, format!("replay {id} is gone"), "order-worker inbox replays"));
+        };
+        bar.set_position(run.result.as_ref().map_or(0, |Json(tally)| tally.seen));
+        if run.finished_at.is_some() {
+            bar.finish_and_clear();
+            show(&arguments.shown, &runs)?;
+            return match &run.error {
+                None => Ok(()),
+                Some(error) => {
+                    Err(Stop::failed(Exit::Failed, format!("replay {id}: {error}"), "order-worker dead list"))
+                }
+            };
+        }
+        if turned == Turned::Nothing {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+}
+
+fn show(shown: &Shown, runs: &[Replay]) -> Result<(), Stop> {
+    match shown.output {
+        Format::Json => output::json(&runs),
+        Format::Table => output::table(
+            [
+                "replay",
+                "asked",
+                "outcome",
+                "phase",
+                "seen",
+                "unchanged",
+                "again",
+                "changed",
+                "announced",
+                "failed",
+                "error",
+            ],
+            runs.iter().map(|run| {
+                let tally = run.result.as_ref().map(|Json(tally)| tally.clone()).unwrap_or_default();
+                let phase = if tally.phase == Phase::Canary { "canary" } else { "rest" };
+                [
+                    run.id.to_string(),
+                    output::moment(run.asked_at),
+                    run.outcome.clone(),
+                    phase.to_owned(),
+                    tally.seen.to_string(),
+                    tally.unchanged.to_string(),
+                    tally.again.to_string(),
+                    tally.changed.to_string(),
+                    tally.announced.to_string(),
+                    tally.failed.to_string(),
+                    output::dash(run.error.as_deref()),
+                ]
+            }),
+        ),
+    }
+}
+
+/// A line on stderr that counts, where somebody looks at it.
+fn counting(what: &'static str, total: Option<u64>) -> ProgressBar {
+    let (bar, template) = match total {
+        Some(total) => (ProgressBar::new(total), "{bar:40} {human_pos} of {human_len} {msg}, {per_sec}"),
+        None => (ProgressBar::new_spinner(), "{spinner} {human_pos} {msg}, {per_sec}"),
+    };
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar.set_message(what);
+    bar.enable_steady_tick(Duration::from_millis(100));
+    bar
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_a_percentage() {
+        assert_eq!("1%".parse(), Ok(Share(100)));
+        assert_eq!("0.5 %".parse(), Ok(Share(50)));
+        for wrong in ["1", "0%", "100%", "-1%", "some%", "0.001%"] {
+            assert!(wrong.parse::<Share>().is_err(), "{wrong}");
+        }
+    }
+}
