@@ -1,9 +1,9 @@
 # The project's commands; `make` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench bench-purge
+.PHONY: help setup demo test check bench bench-purge bench-replay
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## install what is missing (Postgres, Redis) and build the real sidecar
 	@tools/setup.sh
@@ -24,3 +24,6 @@ bench: setup ## events per second and latency, against a stand-in sidecar and th
 
 bench-purge: setup ## what a purge of a million sessions and carts costs the payments beside it (ROUNDS)
 	cargo bench --locked --bench main_path -- purge
+
+bench-replay: setup ## how fast a rehearsal of a replay goes through the inbox, and its memory
+	cargo bench --locked --bench main_path -- replay

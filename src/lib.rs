@@ -6,6 +6,7 @@ pub mod cli;
 pub mod config;
 pub mod cron;
 pub mod database;
+pub mod doctor;
 pub mod egress;
 pub mod failpoint;
 pub mod health;

@@ -12,6 +12,7 @@ mod figures;
 mod orders;
 mod purge;
 mod relay;
+mod replay;
 mod sidecars;
 
 use std::path::PathBuf;
@@ -39,6 +40,7 @@ fn main() {
         Some("relay") => runtime.block_on(relay::serve(number(args.next()), number(args.next()))),
         None => runtime.block_on(bench(Size { rounds: from_env("ROUNDS", 3), events: from_env("EVENTS", 20_000) })),
         Some("purge") => println!("{}", runtime.block_on(purge::bench(from_env("ROUNDS", 3)))),
+        Some("replay") => println!("{}", runtime.block_on(replay::bench())),
         Some(other) => panic!("unknown argument `{other}`; sizes are set by ROUNDS and EVENTS"),
     }
 }

@@ -64,6 +64,7 @@ pub struct Arguments {
 
 /// What to do instead of running the worker.
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one of it in a process")]
 pub enum Command {
     /// Create or update the worker's tables
     ///
@@ -165,6 +166,19 @@ pub enum Operation {
         after_help = EXIT_CODES
     )]
     Order(OrderCommand),
+
+    /// Look at everything that the worker stands on, and say what to do about what is not well
+    ///
+    /// Database, schema, rights, settings, workers, lanes, partitions, backlog, jobs, Redis, sidecar, component, subscriptions,
+    /// warehouse, clocks: each is ok, a warning or broken, with the next step.
+    #[command(after_help = EXIT_CODES, after_long_help = concat!(
+        "Examples:\n",
+        "  order-worker doctor\n",
+        "  order-worker doctor -o json | jq '.[] | select(.state != \"ok\")'\n",
+        "\n",
+        "Exit codes: 0 nothing is broken, 1 failed, 2 refused, 3 something is broken",
+    ))]
+    Doctor(Shown),
 
     /// Prove that nothing was lost or done twice; who did what
     ///

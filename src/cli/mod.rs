@@ -9,6 +9,7 @@ mod audit;
 mod configuration;
 mod cron;
 mod dead;
+mod doctor;
 mod exit;
 mod inbox;
 mod incident;
@@ -68,6 +69,7 @@ async fn operate(operation: Operation, config: &Config) -> Result<(), Stop> {
         Operation::Order(command) => order::run(&command, config).await,
         Operation::Queue(command) => queue::run(&command, config).await,
         Operation::Cron(command) => cron::run(&command, config).await,
+        Operation::Doctor(shown) => doctor::run(&shown, config).await,
         Operation::Audit(audit) => audit::run(&audit, config).await,
     }
 }

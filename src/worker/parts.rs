@@ -336,7 +336,7 @@ async fn bind(key: &'static str, addr: &ListenAddr) -> Result<tokio::net::TcpLis
 }
 
 /// A connection that is made when it is needed, and made again; one that died without a word is noticed.
-fn connection(endpoint: &GrpcEndpoint) -> Result<Channel, WorkerError> {
+pub(crate) fn connection(endpoint: &GrpcEndpoint) -> Result<Channel, WorkerError> {
     let endpoint = Endpoint::from_shared(endpoint.uri().to_string())
         .map_err(|error| WorkerError::Configuration(format!("{endpoint}: {error}")))?;
     Ok(endpoint
@@ -348,7 +348,8 @@ fn connection(endpoint: &GrpcEndpoint) -> Result<Channel, WorkerError> {
         .connect_lazy())
 }
 
-fn redis_client(settings: &Redis) -> Result<Option<redis::Client>, WorkerError> {
+/// Redis, where there is one to watch.
+pub(crate) fn redis_client(settings: &Redis) -> Result<Option<redis::Client>, WorkerError> {
     let Some(addr) = &settings.addr else { return Ok(None) };
     let info = redis::IntoConnectionInfo::into_connection_info((addr.host(), addr.port()))
         .map_err(|error| WorkerError::Configuration(format!("data.redis.addr: {error}")))?;

@@ -9,6 +9,7 @@ mod commands;
 mod crashes;
 mod cron;
 mod cron_chaos;
+mod doctor;
 mod health;
 mod incidents;
 mod ingress;

@@ -1,0 +1,48 @@
+//! `order-worker doctor`.
+
+use std::io::IsTerminal;
+
+use indicatif::ProgressBar;
+
+use super::args::{Format, Shown};
+use super::exit::{Exit, Stop};
+use super::{output, roles};
+use crate::config::Config;
+use crate::database;
+use crate::doctor::{State, examine};
+
+pub(super) async fn run(shown: &Shown, config: &Config) -> Result<(), Stop> {
+    let pool = database::connect_for_a_command(config.database_url()?.expose(), &config.worker.database)
+        .map_err(roles::refuse)?;
+    let bar = if std::io::stderr().is_terminal() {
+        ProgressBar::new_spinner().with_message("looking")
+    } else {
+        ProgressBar::hidden()
+    };
+    bar.enable_steady_tick(std::time::Duration::from_millis(100));
+    let findings = examine(config, &pool).await;
+    bar.finish_and_clear();
+    match shown.output {
+        Format::Json => output::json(&findings)?,
+        Format::Table => output::table(
+            ["", "about", "seen", "next"],
+            findings.iter().map(|one| {
+                let state = match one.state {
+                    State::Ok => "ok",
+                    State::Warning => "warning",
+                    State::Broken => "BROKEN",
+                };
+                [state.to_owned(), one.about.to_owned(), one.seen.clone(), one.next.clone()]
+            }),
+        )?,
+    }
+    let broken = findings.iter().filter(|one| one.state == State::Broken).count();
+    if broken == 0 {
+        return Ok(());
+    }
+    Err(Stop::failed(
+        Exit::Violation,
+        format!("{broken} things are broken"),
+        "do what stands beside each, from the top",
+    ))
+}

@@ -1,0 +1,107 @@
+//! Redis: whether it keeps what it was given, and knows the worker.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+
+use super::Findings;
+use crate::config::Config;
+use crate::inbox::{CONFIRMED_TOPIC, FAILED_TOPIC};
+use crate::worker::redis_client;
+
+const LIMIT: Duration = Duration::from_secs(3);
+/// The app id of the worker, which is its consumer group.
+const GROUP: &str = "order-worker";
+
+pub(super) async fn examine(config: &Config, findings: &mut Findings) {
+    let Some(addr) = &config.data.redis.addr else {
+        return findings.warning(
+            "Redis",
+            "data.redis.addr is empty: it is not watched",
+            "name it, as the component has it",
+        );
+    };
+    let connect = async {
+        let client = redis_client(&config.data.redis).map_err(|error| error.to_string())?;
+        let Some(client) = client else { return Err("no address".to_owned()) };
+        client.get_multiplexed_async_connection().await.map_err(|error| error.to_string())
+    };
+    let connected =
+        tokio::time::timeout(LIMIT, connect).await.unwrap_or_else(|_| Err(format!("no answer in {LIMIT:?}")));
+    let mut connection = match connected {
+        Ok(connection) => connection,
+        Err(error) => {
+            let next = "see data.redis.addr and its password; the messages themselves go through Dapr's component";
+            return findings.broken("Redis", format!("{addr}: {error}"), next);
+        }
+    };
+    findings.ok("Redis", addr.to_string());
+    keeps(&mut connection, findings).await;
+    for topic in [CONFIRMED_TOPIC, FAILED_TOPIC] {
+        subscribed(&mut connection, topic, findings).await;
+    }
+}
+
+/// Whether what is published survives a crash, and is never evicted.
+async fn keeps(connection: &mut MultiplexedConnection, findings: &mut Findings) {
+    let mut settings = HashMap::new();
+    for pattern in ["appendonly", "appendfsync", "maxmemory-policy", "maxmemory"] {
+        let asked: Result<HashMap<String, String>, _> =
+            redis::cmd("CONFIG").arg("GET").arg(pattern).query_async(connection).await;
+        match asked {
+            Ok(answer) => settings.extend(answer),
+            Err(error) => {
+                let next =
+                    "ask its provider: appendonly yes, appendfsync always or everysec, maxmemory-policy noeviction";
+                return findings.warning("Redis keeps what it has", format!("CONFIG GET is refused: {error}"), next);
+            }
+        }
+    }
+    let of = |name: &str| settings.get(name).map(String::as_str).unwrap_or_default();
+    let seen = format!(
+        "appendonly {}, appendfsync {}, maxmemory-policy {}",
+        of("appendonly"),
+        of("appendfsync"),
+        of("maxmemory-policy")
+    );
+    if of("appendonly") != "yes" {
+        findings.broken(
+            "Redis keeps what it has",
+            seen,
+            "appendonly yes: a crash loses what was published since the last snapshot",
+        );
+    } else if of("maxmemory-policy") != "noeviction" && of("maxmemory") != "0" {
+        findings.broken(
+            "Redis keeps what it has",
+            seen,
+            "maxmemory-policy noeviction: whole streams are evicted when memory is full",
+        );
+    } else if of("appendfsync") == "no" {
+        findings.warning("Redis keeps what it has", seen, "appendfsync everysec, or always");
+    } else {
+        findings.ok("Redis keeps what it has", seen);
+    }
+}
+
+/// Whether the worker's group reads the topic: it is the component's Redis then.
+async fn subscribed(connection: &mut MultiplexedConnection, topic: &'static str, findings: &mut Findings) {
+    let about = if topic == CONFIRMED_TOPIC { "stream payment.confirmed" } else { "stream payment.failed" };
+    let groups: Result<Vec<HashMap<String, redis::Value>>, _> =
+        redis::cmd("XINFO").arg("GROUPS").arg(topic).query_async(connection).await;
+    let next = "see that this is the component's Redis (dapr/components), and that the sidecar has subscribed: GET :3500/v1.0/metadata";
+    match groups {
+        Err(_) => {
+            findings.warning(about, "there is no such stream: nothing was published, or this is another Redis", next)
+        }
+        Ok(groups) => {
+            let text = |value: &redis::Value| redis::from_redis_value_ref::<String>(value).unwrap_or_default();
+            let known: Vec<String> = groups.iter().filter_map(|group| group.get("name").map(text)).collect();
+            if known.iter().any(|name| name == GROUP) {
+                findings.ok(about, format!("the group {GROUP} reads it"));
+            } else {
+                findings.broken(about, format!("no group {GROUP}, only: {}", known.join(", ")), next);
+            }
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! Postgres: the server, the schema, the rights of the role, the queue.
+
+use std::time::{Duration, SystemTime};
+
+use sqlx::PgPool;
+
+use super::Findings;
+use crate::config::Config;
+use crate::database::{self, SchemaState};
+
+/// The oldest server that the worker runs on.
+const OLDEST: i32 = 150_000;
+/// A transaction that is open longer keeps dead rows of the queue from being cleaned away.
+const LONG: f64 = 60.0;
+/// A clock that is off by more makes logs and traces misleading; nothing else depends on it.
+const OFF: f64 = 2.0;
+
+#[derive(sqlx::FromRow)]
+struct Server {
+    version: i32,
+    version_name: String,
+    fsync: String,
+    synchronous_commit: String,
+    max_connections: i32,
+    standby: bool,
+    now: f64,
+    superuser: bool,
+    role: String,
+    oldest_transaction: f64,
+    statement_timeout: String,
+    lock_timeout: String,
+    idle_timeout: String,
+}
+
+#[derive(sqlx::FromRow)]
+struct Queue {
+    workers: i64,
+    unowned: i64,
+    missing_partitions: i64,
+    dead: i64,
+    undecided: i64,
+    incidents: i64,
+    pauses: i64,
+    old: i64,
+    late_jobs: Option<String>,
+}
+
+pub(super) async fn examine(config: &Config, pool: &PgPool, findings: &mut Findings) {
+    match sqlx::query_as::<_, Server>(include_str!("sql/server.sql")).fetch_one(pool).await {
+        Err(error) => {
+            let next =
+                "see that Postgres is there, what DATABASE_URL names, and that a network policy lets this pod through";
+            return findings.broken("database", format!("no answer: {error}"), next);
+        }
+        Ok(server) => self::server(config, &server, findings),
+    }
+    match database::schema_state_directly(pool).await {
+        Ok(SchemaState::Fits) => findings.ok("schema", "fits this order-worker"),
+        Ok(SchemaState::Older(why)) => return findings.broken("schema", why, "order-worker migrate"),
+        Ok(SchemaState::Newer(why)) => return findings.broken("schema", why, "deploy a newer order-worker"),
+        Err(error) => {
+            return findings.broken("schema", error.to_string(), "order-worker migrate, as the owner, for this role");
+        }
+    }
+    match sqlx::query_scalar::<_, String>(include_str!("sql/rights.sql")).fetch_all(pool).await {
+        Ok(missing) if missing.is_empty() => findings.ok("rights of the role", "all that the worker needs"),
+        Ok(missing) => {
+            let next = "order-worker migrate with the owner in MIGRATE_DATABASE_URL and this role in DATABASE_URL";
+            findings.broken("rights of the role", format!("missing: {}", missing.join(", ")), next);
+        }
+        Err(error) => findings.broken("rights of the role", error.to_string(), "order-worker migrate"),
+    }
+    match sqlx::query_as::<_, Queue>(include_str!("sql/queue.sql")).fetch_one(pool).await {
+        Ok(queue) => self::queue(&queue, findings),
+        Err(error) => findings.broken("queue", error.to_string(), "order-worker migrate, as the owner, for this role"),
+    }
+}
+
+fn server(config: &Config, server: &Server, findings: &mut Findings) {
+    let settings = &config.worker.database;
+    if server.version < OLDEST {
+        findings.broken("database", format!("Postgres {}", server.version_name), "Postgres 15 or newer");
+    } else if server.standby {
+        findings.broken("database", "this is a standby: nothing can be written", "name the primary in DATABASE_URL");
+    } else {
+        findings.ok("database", format!("Postgres {}, as {}", server.version_name, server.role));
+    }
+    if server.fsync == "on" && server.synchronous_commit != "off" {
+        findings.ok("durability", format!("fsync on, synchronous_commit {}", server.synchronous_commit));
+    } else {
+        let seen = format!("fsync {}, synchronous_commit {}", server.fsync, server.synchronous_commit);
+        findings.broken("durability", seen, "switch both on: what was committed may be gone after a crash");
+    }
+    if server.superuser {
+        findings.warning(
+            "role",
+            format!("{} is a superuser", server.role),
+            "run the worker as a role of its own: README, Run it",
+        );
+    }
+    // As the command's session has them from the server; the worker's own sessions set theirs.
+    let zombies = format!(
+        "the worker's sessions end a statement after {:?}, a wait for a lock after {:?}, an idle transaction after {:?} (the server's own: {}, {}, {})",
+        settings.statement_timeout,
+        settings.lock_timeout,
+        settings.idle_in_transaction_timeout,
+        server.statement_timeout,
+        server.lock_timeout,
+        server.idle_timeout,
+    );
+    findings.ok("settings against zombies", zombies);
+    let pool = i32::try_from(settings.max_connections).unwrap_or(i32::MAX);
+    if pool.saturating_mul(3) > server.max_connections {
+        let seen = format!("a pool of {pool} in each replica, of {} in all", server.max_connections);
+        findings.warning(
+            "connections",
+            seen,
+            "lower worker.database.max_connections, or raise max_connections of Postgres",
+        );
+    } else {
+        findings.ok("connections", format!("a pool of {pool} in each replica, of {} in all", server.max_connections));
+    }
+    let here = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs_f64();
+    let off = here - server.now;
+    if off.abs() > OFF {
+        let next = "set the clock here: leases and ticks go by the database's, logs and traces by this one";
+        findings.warning("clock", format!("{off:+.1} s off the database's"), next);
+    } else {
+        findings.ok("clock", format!("{off:+.1} s off the database's"));
+    }
+    if server.oldest_transaction > LONG {
+        let seen = format!("one is open for {:.0} s", server.oldest_transaction);
+        findings.warning(
+            "open transactions",
+            seen,
+            "end it (pg_stat_activity.xact_start): dead rows of the queue stay until then",
+        );
+    } else {
+        findings.ok("open transactions", format!("the oldest is open for {:.0} s", server.oldest_transaction));
+    }
+}
+
+fn queue(queue: &Queue, findings: &mut Findings) {
+    if queue.workers == 0 {
+        findings.broken(
+            "workers",
+            "none is alive",
+            "start one: order-worker -mode all; its log says what it waits for",
+        );
+    } else {
+        findings.ok("workers", format!("{} alive", queue.workers));
+    }
+    if queue.unowned > 0 && queue.workers > 0 {
+        findings.warning(
+            "lanes",
+            format!("{} of 128 belong to no live worker", queue.unowned),
+            "look again after worker.queue.lease",
+        );
+    } else {
+        findings.ok("lanes", format!("{} of 128 belong to no live worker", queue.unowned));
+    }
+    if queue.missing_partitions > 0 {
+        let next = "see the worker's log for `Partitions`: until then rows go to the default partition";
+        findings.warning("tomorrow's partitions", format!("{} are missing", queue.missing_partitions), next);
+    } else {
+        findings.ok("tomorrow's partitions", "all there");
+    }
+    if queue.old > 0 {
+        findings.warning("backlog", format!("{} rows are older than 5 minutes", queue.old), "order-worker queue list");
+    } else {
+        findings.ok("backlog", "no row is older than 5 minutes");
+    }
+    if let Some(jobs) = &queue.late_jobs {
+        findings.broken(
+            "jobs",
+            format!("late by more than 5 minutes: {jobs}"),
+            "run a worker in mode cron or all; order-worker cron list",
+        );
+    } else {
+        findings.ok("jobs", "none is late");
+    }
+    for (about, rows, next) in [
+        ("dead rows", queue.dead, "order-worker dead list"),
+        ("undecided events", queue.undecided, "order-worker inbox list --outcome held; order-worker quarantine list"),
+        ("incidents", queue.incidents, "order-worker incident list"),
+        ("pauses", queue.pauses, "order-worker queue list; order-worker cron list"),
+    ] {
+        if rows > 0 {
+            findings.warning(about, format!("{rows}"), next);
+        } else {
+            findings.ok(about, "none");
+        }
+    }
+}

@@ -1,0 +1,14 @@
+-- doctor/queue: workers, lanes and partitions.
+select (select count(distinct worker) from order_worker.workers where lease_until > clock_timestamp()) as workers,
+       (select count(*) from order_worker.lanes l where not exists (
+            select from order_worker.workers w
+            where w.queue = l.queue and w.worker = l.owner and w.lease_until > clock_timestamp())) as unowned,
+       (select count(*) from unnest(array['inbox', 'inbox_outcomes', 'outbox', 'outbox_outcomes']) j
+        where to_regclass(format('order_worker.%I', j || '_' || to_char(order_worker.today() + 1, 'YYYYMMDD'))) is null) as missing_partitions,
+       (select count(*) from order_worker.pending where state = 'dead') as dead,
+       (select count(*) from order_worker.pending where state in ('held', 'quarantined')) as undecided,
+       (select count(*) from order_worker.incident_journal where resolved_at is null) as incidents,
+       (select count(*) from order_worker.pauses) as pauses,
+       (select count(*) from order_worker.pending where state in ('ready', 'waiting') and created_at < clock_timestamp() - interval '5 minutes') as old,
+       (select string_agg(j.job, ', ' order by j.job) from order_worker.cron_jobs j where j.next_tick < clock_timestamp() - interval '5 minutes'
+            and not order_worker.is_paused('cron', j.job)) as late_jobs
