@@ -17,6 +17,7 @@ pub mod operations;
 pub mod orders;
 pub mod outbox;
 pub mod queue;
+pub mod reconcile;
 pub mod replay;
 pub mod telemetry;
 pub mod worker;

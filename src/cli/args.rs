@@ -21,7 +21,7 @@ use super::{output, single_dash};
 use crate::worker::Mode;
 
 /// The exit codes, below every help.
-pub(super) const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 a violation was found";
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 a violation was found";
 
 /// A durable outbox/inbox transactional worker: payment events in, order changes once,
 /// announcements out.
@@ -32,8 +32,6 @@ pub(super) const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 usage or co
     name = "order-worker",
     version = concat!("v", env!("CARGO_PKG_VERSION")),
     subcommand_negates_reqs = true,
-    disable_help_subcommand = true,
-    after_help = EXIT_CODES,
     after_long_help = concat!(
         "Examples:\n",
         "  order-worker -conf /app/configs/config.yaml -mode all\n",
@@ -70,7 +68,7 @@ pub enum Command {
     ///
     /// Goes to MIGRATE_DATABASE_URL, or else to the database of the worker (DATABASE_URL or
     /// data.database.source). Safe when two run at once.
-    #[command(after_help = EXIT_CODES, after_long_help = concat!(
+    #[command(after_long_help = concat!(
         "Examples:\n",
         "  DATABASE_URL=postgres://owner:secret@db:5432/orders order-worker migrate\n",
         "  order-worker migrate -conf config.yaml --dry-run\n",
@@ -84,13 +82,7 @@ pub enum Command {
     Operation(Operation),
 
     /// Check or show the configuration
-    #[command(
-        subcommand,
-        subcommand_required = true,
-        arg_required_else_help = false,
-        disable_help_subcommand = true,
-        after_help = EXIT_CODES
-    )]
+    #[command(subcommand)]
     Config(ConfigCommand),
 }
 
@@ -98,80 +90,38 @@ pub enum Command {
 #[derive(Debug, Subcommand)]
 pub enum Operation {
     /// List, run, pause and resume the jobs
-    #[command(
-        subcommand,
-        subcommand_required = true,
-        arg_required_else_help = false,
-        disable_help_subcommand = true,
-        after_help = EXIT_CODES
-    )]
+    #[command(subcommand)]
     Cron(CronCommand),
 
     /// Look at events that came in, and decide about held ones
-    #[command(
-        subcommand,
-        subcommand_required = true,
-        arg_required_else_help = false,
-        disable_help_subcommand = true,
-        after_help = EXIT_CODES
-    )]
+    #[command(subcommand)]
     Inbox(InboxCommand),
 
     /// Look at announcements and calls, and send them again
-    #[command(
-        subcommand,
-        subcommand_required = true,
-        arg_required_else_help = false,
-        disable_help_subcommand = true,
-        after_help = EXIT_CODES
-    )]
+    #[command(subcommand)]
     Outbox(OutboxCommand),
 
     /// Look at dead rows, try them again, mend or skip them
-    #[command(
-        subcommand,
-        subcommand_required = true,
-        arg_required_else_help = false,
-        disable_help_subcommand = true,
-        after_help = EXIT_CODES
-    )]
+    #[command(subcommand)]
     Dead(DeadCommand),
 
     /// Decide about events whose id came before with another body
-    #[command(
-        subcommand,
-        subcommand_required = true,
-        arg_required_else_help = false,
-        disable_help_subcommand = true,
-        after_help = EXIT_CODES
-    )]
+    #[command(subcommand)]
     Quarantine(QuarantineCommand),
 
     /// Look at what a person has to look at, and resolve it
-    #[command(
-        subcommand,
-        subcommand_required = true,
-        arg_required_else_help = false,
-        disable_help_subcommand = true,
-        after_help = EXIT_CODES
-    )]
+    #[command(subcommand)]
     Incident(IncidentCommand),
 
     /// Tell an order's whole story
-    #[command(
-        subcommand,
-        subcommand_required = true,
-        arg_required_else_help = false,
-        disable_help_subcommand = true,
-        after_help = EXIT_CODES
-    )]
+    #[command(subcommand)]
     Order(OrderCommand),
 
     /// Look at everything that the worker stands on, and say what to do about what is not well
     ///
     /// Database, schema, rights, settings, workers, lanes, partitions, backlog, jobs, Redis, sidecar, component, subscriptions,
     /// warehouse, clocks: each is ok, a warning or broken, with the next step.
-    #[command(after_help = EXIT_CODES, after_long_help = concat!(
+    #[command(after_long_help = concat!(
         "Examples:\n",
         "  order-worker doctor\n",
         "  order-worker doctor -o json | jq '.[] | select(.state != \"ok\")'\n",
@@ -184,7 +134,7 @@ pub enum Operation {
     ///
     /// Without a command: the conservation proof. Every accepted event has one end, every change one announcement, every
     /// announcement a cause; whatever breaks a rule is listed with the command that mends it.
-    #[command(disable_help_subcommand = true, after_help = EXIT_CODES, after_long_help = concat!(
+    #[command(after_long_help = concat!(
         "Examples:\n",
         "  order-worker audit\n",
         "  order-worker audit --since 2d -o json\n",
@@ -196,13 +146,7 @@ pub enum Operation {
     Audit(Audit),
 
     /// List, pause and resume the queues
-    #[command(
-        subcommand,
-        subcommand_required = true,
-        arg_required_else_help = false,
-        disable_help_subcommand = true,
-        after_help = EXIT_CODES
-    )]
+    #[command(subcommand)]
     Queue(QueueCommand),
 }
 
@@ -218,7 +162,7 @@ pub struct Migrate {
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
     /// Read the configuration as the worker does, and say whether it is fit to run
-    #[command(after_help = EXIT_CODES, after_long_help = concat!(
+    #[command(after_long_help = concat!(
         "Examples:\n",
         "  order-worker config check -conf /app/configs/config.yaml\n",
         "\n",
@@ -227,7 +171,7 @@ pub enum ConfigCommand {
     Check(Shown),
 
     /// Show every value and where it came from; secrets are masked
-    #[command(after_help = EXIT_CODES, after_long_help = concat!(
+    #[command(after_long_help = concat!(
         "Examples:\n",
         "  order-worker config print\n",
         "  order-worker config print -conf config.yaml -o json\n",
@@ -271,7 +215,7 @@ pub enum Format {
 }
 
 pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Arguments, Stop> {
-    let mut command = Arguments::command();
+    let mut command = completed(Arguments::command());
     command.build();
     let args = single_dash::normalised(args, &command);
     let parsed = command.try_get_matches_from_mut(args).and_then(|matches| Arguments::from_arg_matches(&matches));
@@ -284,6 +228,17 @@ pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Argument
         Ok(arguments) => Ok(arguments),
         Err(error) => Err(refused(&error)),
     }
+}
+
+/// What all commands have in common: the exit codes below the short help too, and no `help` beside `--help`. One that only has
+/// commands below it needs one of them.
+fn completed(command: clap::Command) -> clap::Command {
+    let only_commands = command.has_subcommands() && command.get_arguments().next().is_none();
+    let command = command.after_help(EXIT_CODES).mut_subcommands(completed);
+    if !command.has_subcommands() {
+        return command;
+    }
+    command.subcommand_required(only_commands).arg_required_else_help(false).disable_help_subcommand(true)
 }
 
 /// Writes the help or the version that was asked for, or puts clap's answer into our two lines.

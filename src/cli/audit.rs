@@ -7,7 +7,7 @@ use indicatif::ProgressBar;
 use serde_json::json;
 use sqlx::PgPool;
 
-use super::args::{EXIT_CODES, Format, Shown};
+use super::args::{Format, Shown};
 use super::exit::{Exit, Stop};
 use super::selecting::Moment;
 use super::{output, roles};
@@ -40,7 +40,7 @@ pub enum AuditCommand {
     /// List announcements and calls that may have been sent more than once
     ///
     /// They were in hand when their worker died. For the owners of the consumers: by its id they know a repetition.
-    #[command(after_help = EXIT_CODES, after_long_help = concat!(
+    #[command(after_long_help = concat!(
         "Examples:\n",
         "  order-worker audit exposure --since 1d\n",
         "\n",
@@ -49,7 +49,7 @@ pub enum AuditCommand {
     Exposure(Newest),
 
     /// Show who did what and why, the newest first
-    #[command(after_help = EXIT_CODES, after_long_help = concat!(
+    #[command(after_long_help = concat!(
         "Examples:\n",
         "  order-worker audit log --since 7d\n",
         "  order-worker audit log --verify\n",

@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use sqlx::PgPool;
 
-use super::args::{EXIT_CODES, Format, Shown};
+use super::args::{Format, Shown};
 use super::exit::{Exit, Stop};
 use super::pausing::{self, Change};
 use super::{output, roles};
@@ -27,7 +27,7 @@ const LOOK: Duration = Duration::from_millis(200);
 #[derive(Debug, Subcommand)]
 pub enum CronCommand {
     /// Show each job with its next tick and its last run
-    #[command(after_help = EXIT_CODES, after_long_help = concat!(
+    #[command(after_long_help = concat!(
         "Examples:\n",
         "  order-worker cron list\n",
         "  order-worker cron list -o json | jq '.[] | {job, next_tick, last_outcome}'\n",
@@ -40,7 +40,7 @@ pub enum CronCommand {
     ///
     /// The same code and the same ledger as at a tick, as a run of its own (kind manual): it waits for a run of the job
     /// that is under way, and workers help with it; when this command is interrupted, they finish it.
-    #[command(after_help = EXIT_CODES, after_long_help = concat!(
+    #[command(after_long_help = concat!(
         "Examples:\n",
         "  order-worker cron run cart_cleanup --dry-run\n",
         "  order-worker cron run cart_cleanup\n",
@@ -52,7 +52,7 @@ pub enum CronCommand {
     Run(Run),
 
     /// Show the last runs of a job, the newest first
-    #[command(after_help = EXIT_CODES, after_long_help = concat!(
+    #[command(after_long_help = concat!(
         "Examples:\n",
         "  order-worker cron history order_cleanup\n",
         "  order-worker cron history order_cleanup --limit 500 -o json\n",
@@ -62,7 +62,7 @@ pub enum CronCommand {
     History(History),
 
     /// Run no tick of a job until it is resumed
-    #[command(after_help = EXIT_CODES, after_long_help = concat!(
+    #[command(after_long_help = concat!(
         "Examples:\n",
         "  order-worker cron pause order_cleanup --reason 'payment provider is down'\n",
         "\n",
@@ -73,7 +73,7 @@ pub enum CronCommand {
     Pause(Which),
 
     /// Let a paused job go on
-    #[command(after_help = EXIT_CODES, after_long_help = concat!(
+    #[command(after_long_help = concat!(
         "Examples:\n",
         "  order-worker cron resume order_cleanup\n",
         "\n",

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use sqlx::PgPool;
 
-use super::args::{EXIT_CODES, Format, Shown};
+use super::args::{Format, Shown};
 use super::exit::{Exit, Stop};
 use super::selecting::Change;
 use super::{output, roles};
@@ -23,7 +23,7 @@ const MOST: u32 = 100_000;
 #[derive(Debug, Subcommand)]
 pub enum DeadCommand {
     /// List dead rows by queue and reason; with a filter, one by one
-    #[command(after_help = EXIT_CODES, after_long_help = concat!(
+    #[command(after_long_help = concat!(
         "Examples:\n",
         "  order-worker dead list\n",
         "  order-worker dead list --queue dapr -o json\n",
@@ -34,7 +34,7 @@ pub enum DeadCommand {
     List(List),
 
     /// Try dead rows again, from their first attempt on
-    #[command(after_help = EXIT_CODES, after_long_help = concat!(
+    #[command(after_long_help = concat!(
         "Examples:\n",
         "  order-worker dead redrive --because 'did not appear' --dry-run\n",
         "  order-worker dead redrive --queue dapr --reason 'the broker is mended'\n",
@@ -45,7 +45,7 @@ pub enum DeadCommand {
     Redrive(Redrive),
 
     /// Give one dead row another body, and try it again; the old body is kept
-    #[command(after_help = EXIT_CODES, after_long_help = concat!(
+    #[command(after_long_help = concat!(
         "Examples:\n",
         "  order-worker inbox show 4711 --reveal --reason 'ticket 42' -o json | jq '.[0].body' > body.json\n",
         "  order-worker dead edit 4711 --body body.json --reason 'the amount was text' --dry-run\n",
@@ -56,7 +56,7 @@ pub enum DeadCommand {
     Edit(Edit),
 
     /// Give dead rows up for good: what is parked behind them goes on
-    #[command(after_help = EXIT_CODES, after_long_help = concat!(
+    #[command(after_long_help = concat!(
         "Examples:\n",
         "  order-worker dead skip --id 4711 --reason 'the consumer was told by hand'\n",
         "\n",

@@ -4,11 +4,11 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 use sqlx::PgPool;
 
-use super::args::{EXIT_CODES, Format, Shown};
+use super::args::{Format, Shown};
 use super::exit::{Exit, Stop};
 use super::selecting::Window;
 use super::waiting::{self, Decide};
-use super::{output, replay, roles};
+use super::{output, reconcile, replay, roles};
 use crate::audit;
 use crate::config::Config;
 use crate::operations::events::{self, Selection, Waits, Whole};
@@ -18,7 +18,7 @@ use crate::operations::masked;
 #[derive(Debug, Subcommand)]
 pub enum InboxCommand {
     /// List events with what became of them, the newest first
-    #[command(after_help = EXIT_CODES, after_long_help = concat!(
+    #[command(after_long_help = concat!(
         "Examples:\n",
         "  order-worker inbox list --since 2h --outcome rejected\n",
         "  order-worker inbox list --since 1d --group\n",
@@ -31,7 +31,7 @@ pub enum InboxCommand {
     /// Show one event with its body
     ///
     /// Values that may be personal stand as ***; --reveal shows them, and that is recorded in the audit log.
-    #[command(after_help = EXIT_CODES, after_long_help = concat!(
+    #[command(after_long_help = concat!(
         "Examples:\n",
         "  order-worker inbox show 5f0c9d3e-17\n",
         "  order-worker inbox show 4711 --reveal --reason 'ticket 42'\n",
@@ -50,7 +50,7 @@ pub enum InboxCommand {
     /// A replay is a durable run: workers make it beside live traffic, behind it in priority. Killed at any instant, it goes on
     /// where it was. This command helps and waits for its end; when it is interrupted, workers finish it. An event that fails
     /// alone is counted and passed over.
-    #[command(after_help = EXIT_CODES, after_long_help = concat!(
+    #[command(after_long_help = concat!(
         "Examples:\n",
         "  order-worker inbox replay --since 2h --dry-run                       # what would differ, as a diff\n",
         "  order-worker inbox replay --since 2h --canary 1% --stop-after 5 --rate 500 --reason 'wrong code ran'\n",
@@ -63,7 +63,7 @@ pub enum InboxCommand {
     Replay(replay::Arguments),
 
     /// List the last replays with what they have come to
-    #[command(after_help = EXIT_CODES, after_long_help = concat!(
+    #[command(after_long_help = concat!(
         "Examples:\n",
         "  order-worker inbox replays\n",
         "\n",
@@ -71,8 +71,22 @@ pub enum InboxCommand {
     ))]
     Replays(replay::Replays),
 
+    /// Look in the broker's streams for events that Dapr has dropped, and accept them with --accept
+    ///
+    /// What Dapr has acknowledged without having delivered it is still in the stream. Workers look by themselves on start and every
+    /// worker.reconcile.every; this looks now, and as far back as wanted. What is pending or not delivered yet is Dapr's to deliver.
+    #[command(after_long_help = concat!(
+        "Examples:\n",
+        "  order-worker inbox reconcile\n",
+        "  order-worker inbox reconcile --since 2h -o json\n",
+        "  order-worker inbox reconcile --since 2h --accept\n",
+        "\n",
+        "Exit codes: 0 done, 1 failed, 2 refused, 3 a stream has lost what no look can find",
+    ))]
+    Reconcile(reconcile::Arguments),
+
     /// Let a held event change its order although its amount is another one
-    #[command(after_help = EXIT_CODES, after_long_help = concat!(
+    #[command(after_long_help = concat!(
         "Examples:\n",
         "  order-worker inbox list --outcome held\n",
         "  order-worker inbox approve 4711 --reason 'the shop granted a discount'\n",
@@ -82,7 +96,7 @@ pub enum InboxCommand {
     Approve(Decide),
 
     /// Settle a held event: it changes nothing
-    #[command(after_help = EXIT_CODES, after_long_help = concat!(
+    #[command(after_long_help = concat!(
         "Examples:\n",
         "  order-worker inbox reject 4711 --reason 'refunded'\n",
         "\n",
@@ -197,6 +211,7 @@ pub(super) async fn run(command: &InboxCommand, config: &Config) -> Result<(), S
         InboxCommand::Show(show) => self::show(&pool, show).await,
         InboxCommand::Replay(arguments) => replay::run(&pool, arguments, config).await,
         InboxCommand::Replays(replays) => replay::list(&pool, replays).await,
+        InboxCommand::Reconcile(arguments) => reconcile::run(&pool, arguments, config).await,
         InboxCommand::Approve(decide) => waiting::approve(&pool, Waits::Held, "inbox approve", decide).await,
         InboxCommand::Reject(decide) => waiting::reject(&pool, Waits::Held, "inbox reject", decide).await,
     }

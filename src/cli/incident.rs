@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use sqlx::PgPool;
 
-use super::args::{EXIT_CODES, Format, Shown};
+use super::args::{Format, Shown};
 use super::exit::{Exit, Stop};
 use super::{output, roles};
 use crate::audit;
@@ -17,7 +17,7 @@ use crate::operations::incidents::{self, Incident, Selection};
 #[derive(Debug, Subcommand)]
 pub enum IncidentCommand {
     /// List open incidents, the newest first
-    #[command(after_help = EXIT_CODES, after_long_help = concat!(
+    #[command(after_long_help = concat!(
         "Examples:\n",
         "  order-worker incident list\n",
         "  order-worker incident list --kind paid_cancelled -o json\n",
@@ -28,7 +28,7 @@ pub enum IncidentCommand {
     List(List),
 
     /// Show one incident, with what to do about its kind
-    #[command(after_help = EXIT_CODES, after_long_help = concat!(
+    #[command(after_long_help = concat!(
         "Examples:\n",
         "  order-worker incident show 12\n",
         "\n",
@@ -37,7 +37,7 @@ pub enum IncidentCommand {
     Show(Show),
 
     /// Say that incidents were looked at and mended
-    #[command(after_help = EXIT_CODES, after_long_help = concat!(
+    #[command(after_long_help = concat!(
         "Examples:\n",
         "  order-worker incident resolve 12 13 --reason 'refunded, ticket 42'\n",
         "\n",

@@ -20,6 +20,7 @@ mod output;
 mod pausing;
 mod quarantine;
 mod queue;
+mod reconcile;
 mod replay;
 mod roles;
 mod selecting;

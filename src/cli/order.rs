@@ -5,7 +5,7 @@ use std::io::Write;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::args::{EXIT_CODES, Format, Shown};
+use super::args::{Format, Shown};
 use super::exit::{Exit, Stop};
 use super::{output, roles};
 use crate::config::Config;
@@ -18,7 +18,7 @@ pub enum OrderCommand {
     ///
     /// Events that came in with their outcomes, status changes, announcements and warehouse calls with what became of them,
     /// incidents, returns; what is pending or parked, and why.
-    #[command(after_help = EXIT_CODES, after_long_help = concat!(
+    #[command(after_long_help = concat!(
         "Examples:\n",
         "  order-worker order show o-17\n",
         "  order-worker order show o-17 -o json | jq '.story[] | select(.kind == \"event\")'\n",

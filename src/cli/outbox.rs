@@ -8,7 +8,7 @@ use indicatif::ProgressBar;
 use serde_json::json;
 use sqlx::PgPool;
 
-use super::args::{EXIT_CODES, Format, Shown};
+use super::args::{Format, Shown};
 use super::exit::{Exit, Stop};
 use super::selecting::{Change, Window};
 use super::{output, roles};
@@ -24,7 +24,7 @@ const BATCH: u32 = 1_000;
 #[derive(Debug, Subcommand)]
 pub enum OutboxCommand {
     /// List announcements and warehouse calls with what became of them, the newest first
-    #[command(after_help = EXIT_CODES, after_long_help = concat!(
+    #[command(after_long_help = concat!(
         "Examples:\n",
         "  order-worker outbox list --since 2h --state pending\n",
         "  order-worker outbox list --order o-17 -o json\n",
@@ -34,7 +34,7 @@ pub enum OutboxCommand {
     List(List),
 
     /// Show one announcement or call with its body
-    #[command(after_help = EXIT_CODES, after_long_help = concat!(
+    #[command(after_long_help = concat!(
         "Examples:\n",
         "  order-worker outbox show 6e8bc430-9c3a-11d9-9669-0800200c9a66\n",
         "\n",
@@ -46,7 +46,7 @@ pub enum OutboxCommand {
     ///
     /// For when the broker lost them, or a consumer did. Consumers that know an id already drop it. What is still pending is not
     /// touched, and the warehouse is not called again.
-    #[command(after_help = EXIT_CODES, after_long_help = concat!(
+    #[command(after_long_help = concat!(
         "Examples:\n",
         "  order-worker outbox resend --since 2h --dry-run\n",
         "  order-worker outbox resend --since 2026-01-31T14:00:00Z --until 2026-01-31T15:30:00Z --reason 'Redis lost its data'\n",

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::args::{EXIT_CODES, Format, Shown};
+use super::args::{Format, Shown};
 use super::exit::Stop;
 use super::waiting::{self, Decide};
 use super::{output, roles};
@@ -15,7 +15,7 @@ use crate::operations::masked;
 #[derive(Debug, Subcommand)]
 pub enum QuarantineCommand {
     /// List events whose id came before with another body, the oldest first
-    #[command(after_help = EXIT_CODES, after_long_help = concat!(
+    #[command(after_long_help = concat!(
         "Examples:\n",
         "  order-worker quarantine list\n",
         "  order-worker quarantine list -o json\n",
@@ -26,7 +26,7 @@ pub enum QuarantineCommand {
     List(List),
 
     /// Decide about quarantined events: --accept handles them as events of their own, --drop settles them
-    #[command(after_help = EXIT_CODES, after_long_help = concat!(
+    #[command(after_long_help = concat!(
         "Examples:\n",
         "  order-worker quarantine resolve 4711 --drop --reason 'sent by a test'\n",
         "  order-worker quarantine resolve 4711 --accept --reason 'the publisher used an id twice'\n",

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::args::{EXIT_CODES, Format, Shown};
+use super::args::{Format, Shown};
 use super::exit::Stop;
 use super::pausing::{self, Change};
 use super::{output, roles};
@@ -14,7 +14,7 @@ use crate::queue::{Queue, contents};
 #[derive(Debug, Subcommand)]
 pub enum QueueCommand {
     /// Show what each queue holds, and whether it is paused
-    #[command(after_help = EXIT_CODES, after_long_help = concat!(
+    #[command(after_long_help = concat!(
         "Examples:\n",
         "  order-worker queue list\n",
         "  order-worker queue list -o json | jq '.[] | select(.dead > 0)'\n",
@@ -26,7 +26,7 @@ pub enum QueueCommand {
     /// Take nothing from a queue until it is resumed
     ///
     /// What is in hand is finished; what comes in is kept. Of the inbox: events are taken in and wait.
-    #[command(after_help = EXIT_CODES, after_long_help = concat!(
+    #[command(after_long_help = concat!(
         "Examples:\n",
         "  order-worker queue pause warehouse --reason 'stocktaking until 14:00'\n",
         "  order-worker queue pause dapr --dry-run\n",
@@ -36,7 +36,7 @@ pub enum QueueCommand {
     Pause(Which),
 
     /// Let a paused queue go on
-    #[command(after_help = EXIT_CODES, after_long_help = concat!(
+    #[command(after_long_help = concat!(
         "Examples:\n",
         "  order-worker queue resume warehouse\n",
         "\n",

@@ -47,10 +47,10 @@ impl Moment {
     fn before(self, now: DateTime<Utc>) -> DateTime<Utc> {
         match self {
             Self::At(at) => at,
-            Self::Ago(ago) => chrono::TimeDelta::from_std(ago)
-                .ok()
-                .and_then(|ago| now.checked_sub_signed(ago))
-                .unwrap_or(DateTime::UNIX_EPOCH),
+            Self::Ago(ago) => {
+                let then = chrono::TimeDelta::from_std(ago).ok().and_then(|ago| now.checked_sub_signed(ago));
+                then.unwrap_or(DateTime::UNIX_EPOCH).max(DateTime::UNIX_EPOCH)
+            }
         }
     }
 }

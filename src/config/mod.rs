@@ -30,7 +30,7 @@ pub use error::ConfigError;
 pub use origin::{Origin, Origins, Setting};
 pub use secret::Secret;
 
-use crate::{admin, cron, database, egress, inbox, ingress, queue, telemetry};
+use crate::{admin, cron, database, egress, inbox, ingress, queue, reconcile, telemetry};
 use rule::{Rule, optional};
 use schema::Key;
 
@@ -67,6 +67,8 @@ pub struct Worker {
     pub inbox: inbox::settings::Inbox,
     /// Jobs.
     pub cron: cron::settings::Cron,
+    /// What Dapr has dropped.
+    pub reconcile: reconcile::settings::Reconcile,
     /// Publishing.
     pub dapr: egress::settings::Dapr,
     /// Calls to the warehouse.

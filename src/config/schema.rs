@@ -2,7 +2,7 @@
 //! that the modules own.
 
 use super::rule::Rule;
-use crate::{admin, cron, database, egress, inbox, ingress, queue, telemetry};
+use crate::{admin, cron, database, egress, inbox, ingress, queue, reconcile, telemetry};
 
 /// A key of the file, and what stands under it.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +50,7 @@ pub(super) const KEYS: &[Key] = &[
             Key::section("queue", queue::settings::Queue::KEYS),
             Key::section("inbox", inbox::settings::Inbox::KEYS),
             Key::section("cron", cron::settings::Cron::KEYS),
+            Key::section("reconcile", reconcile::settings::Reconcile::KEYS),
             Key::section("dapr", egress::settings::Dapr::KEYS),
             Key::section("warehouse", egress::settings::Warehouse::KEYS),
             Key::section("admin", admin::settings::Admin::KEYS),

@@ -6,9 +6,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
 
 use super::{Cursor, Job, Run};
-use crate::config::service::Business;
+use crate::config::Config;
 use crate::orders::{self, Decided, Fact, Locked, decide};
+use crate::reconcile;
 use crate::telemetry::trace;
+
+/// A watermark that is older is worth a warning.
+const LONG: TimeDelta = TimeDelta::hours(1);
 
 /// After how long what is given up.
 #[derive(Clone, Copy, Debug)]
@@ -18,12 +22,15 @@ pub struct Terms {
     order: TimeDelta,
     reservation: TimeDelta,
     cod_too: bool,
+    /// Whether what gives orders up waits for the streams to be reconciled.
+    reconciled: bool,
 }
 
 impl Terms {
     /// As the shop's rules say.
     #[must_use]
-    pub fn of(business: &Business) -> Self {
+    pub fn of(config: &Config) -> Self {
+        let business = &config.business;
         let minutes = |minutes: u32| TimeDelta::minutes(minutes.into());
         Self {
             session: minutes(business.session.timeout_minutes),
@@ -31,6 +38,7 @@ impl Terms {
             order: minutes(business.order.auto_cancel_minutes),
             reservation: minutes(business.inventory.reservation_timeout_minutes),
             cod_too: business.order.auto_cancel_cod,
+            reconciled: config.worker.reconcile.enabled && config.data.redis.addr.is_some(),
         }
     }
 }
@@ -67,7 +75,12 @@ pub(super) async fn batch(
     limit: u32,
     terms: &Terms,
 ) -> Result<Batch, sqlx::Error> {
-    let before = |age: TimeDelta| run.tick - age;
+    let now = if matches!(job, Job::OrderCleanup | Job::ReservationCleanup) {
+        known_until(tx, run, terms).await?
+    } else {
+        run.tick
+    };
+    let before = |age: TimeDelta| now - age;
     // The same cause makes the same ids: whatever becomes of a run, it announces once.
     let cause = format!("cron:{job}:{}", run.tick.format("%Y-%m-%dT%H:%M:%S%.6fZ"));
     let (sql, before) = match job {
@@ -97,6 +110,20 @@ pub(super) async fn batch(
         Job::CodAutoConfirm => consult(tx, &cause, &candidates, Fact::CodDelivered).await?,
     };
     Ok(Batch { cursor, last, ..done })
+}
+
+/// The moment up to which a clock may speak against a payment: the tick, or before it, up to where everything that was published is
+/// in the inbox. What was paid before its time was up and waits in a stream does not lose.
+async fn known_until(tx: &mut PgConnection, run: &Run, terms: &Terms) -> Result<DateTime<Utc>, sqlx::Error> {
+    let watermark = if terms.reconciled { reconcile::watermark(tx).await? } else { None };
+    let Some(watermark) = watermark.filter(|watermark| *watermark < run.tick) else { return Ok(run.tick) };
+    if run.cursor == Cursor::default() && run.tick - watermark > LONG {
+        tracing::warn!(
+            job = run.task.name(), watermark = %watermark,
+            "Job gives up only what was due before the watermark: what was published since may wait in a stream; order-worker inbox reconcile"
+        );
+    }
+    Ok(watermark)
 }
 
 /// Locks the candidates' orders, decides, and writes what was decided. An order that somebody else changes just now is left to the

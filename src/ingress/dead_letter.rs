@@ -1,6 +1,8 @@
 //! What Dapr gave up comes back through the dead-letter topic, which is subscribed raw: a message that is no CloudEvent reaches
 //! no other subscription. `data` is then the message as it was published, under a random id.
 
+use std::time::Instant;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
@@ -55,6 +57,23 @@ pub fn unwrap(event: Event) -> Event {
     }
 }
 
+/// The event of an entry of the broker's stream. None: it is no CloudEvent, and reaches the worker as a dead letter.
+pub fn published(topic: &str, data: Vec<u8>, dead_letter_topic: &str) -> Option<Event> {
+    if topic != dead_letter_topic && serde_json::from_slice::<Envelope<'_>>(&data).is_err() {
+        return None;
+    }
+    Some(unwrap(Event {
+        topic: topic.to_owned(),
+        source: String::new(),
+        id: String::new(),
+        kind: String::new(),
+        headers: Value::Object(Map::new()),
+        traceparent: None,
+        body: data,
+        received: Instant::now(),
+    }))
+}
+
 /// A string is data that was no JSON: the sidecar delivers it without its quotes.
 fn unquoted(data: &RawValue) -> Vec<u8> {
     let string = serde_json::from_str::<String>(data.get());
@@ -63,8 +82,6 @@ fn unquoted(data: &RawValue) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use serde_json::json;
 
     use super::*;

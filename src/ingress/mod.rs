@@ -20,6 +20,7 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
 pub use callback::Callback;
+pub(crate) use dead_letter::published;
 pub use large::LARGE;
 
 use large::LargeMessages;

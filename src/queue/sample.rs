@@ -34,6 +34,8 @@ async fn once(pool: &PgPool) -> Result<Sample, sqlx::Error> {
     .fetch_all(pool)
     .await?;
     let jobs: Vec<(String, f64)> = sqlx::query_as(include_str!("sql/sample_jobs.sql")).fetch_all(pool).await?;
+    let (watermark_age, stream_alerts): (Option<f64>, i64) =
+        sqlx::query_as(include_str!("../reconcile/sql/sample.sql")).fetch_one(pool).await?;
     let kind = |name: &str| IncidentKind::ALL.iter().copied().find(|kind| kind.as_str() == name);
     let seconds = |seconds: f64| Duration::try_from_secs_f64(seconds).unwrap_or_default();
     let paused = queues.iter().filter(|queue| queue.paused_at.is_some());
@@ -48,6 +50,8 @@ async fn once(pool: &PgPool) -> Result<Sample, sqlx::Error> {
         queues: queues.iter().filter_map(measured).collect(),
         incidents_open: incidents.into_iter().filter_map(|(name, open)| Some((kind(&name)?, open))).collect(),
         paused: paused.filter_map(|queue| Queue::named(&queue.queue)).collect(),
+        watermark_age: watermark_age.map(seconds),
+        stream_alerts,
         since_success: jobs
             .into_iter()
             .filter_map(|(name, since)| Some((Job::named(&name)?, seconds(since))))

@@ -45,6 +45,10 @@ struct Instruments {
     cron_run: Seconds<Job>,
     cron_since_success: Level<Job>,
 
+    reconcile_saved: Counts<Topic>,
+    watermark_age: Level<()>,
+    stream_alerts: Level<()>,
+
     pending: Level<Queue>,
     oldest_age: Level<Queue>,
     dead: Level<Queue>,
@@ -116,6 +120,14 @@ impl Metrics {
                 "cron_seconds_since_success",
                 "Since the last run that succeeded, or since the job was registered; 0 for a disabled one.",
             ),
+
+            reconcile_saved: make
+                .counter("reconcile_saved_total", "Events accepted from a stream that Dapr had dropped."),
+            watermark_age: make.gauge(
+                "reconcile_watermark_age_seconds",
+                "How long ago everything was published that is known to be in the inbox.",
+            ),
+            stream_alerts: make.gauge("reconcile_stream_alerts", "Streams that have lost what no look can find."),
 
             pending: make.gauge("queue_pending", "Rows to be done, in the whole database."),
             oldest_age: make.gauge("queue_oldest_age_seconds", "Age of the oldest row to be done."),
@@ -191,6 +203,11 @@ impl Metrics {
         self.0.warehouse_calls.add((method, result), 1);
     }
 
+    /// Events of `topic` were accepted from its stream.
+    pub fn reconcile_saved(&self, topic: Topic, count: u64) {
+        self.0.reconcile_saved.add(topic, count);
+    }
+
     /// A batch of a job has changed so many items.
     pub fn cron_items(&self, job: Job, count: u64) {
         self.0.cron_items.add(job, count);
@@ -231,6 +248,10 @@ impl Metrics {
         for (job, since_success) in &sample.since_success {
             self.0.cron_since_success.set(*job, since_success.as_secs_f64());
         }
+        if let Some(age) = sample.watermark_age {
+            self.0.watermark_age.set((), age.as_secs_f64());
+        }
+        self.0.stream_alerts.set_count((), sample.stream_alerts);
         for queue in Queue::ALL {
             self.0.paused.set_if(queue, sample.paused.contains(&queue));
         }
@@ -291,7 +312,7 @@ mod tests {
         metrics.announcement_published(second);
         let since_success = Job::ALL.map(|job| (job, second)).to_vec();
         Job::ALL.iter().for_each(|job| metrics.cron_finished(*job, RunOutcome::Succeeded, Some(second)));
-        metrics.observe(&Sample { since_success, ..Sample::default() });
+        metrics.observe(&Sample { since_success, watermark_age: Some(second), ..Sample::default() });
         metrics.pool(1, 2, 10);
         metrics.database_up(true);
         metrics.sidecar_up(true);

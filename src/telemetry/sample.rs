@@ -14,6 +14,10 @@ pub struct Sample {
     pub incidents_open: Vec<(IncidentKind, i64)>,
     /// Queues that nothing is taken from by this process.
     pub paused: Vec<Queue>,
+    /// How long ago everything was published that is in the inbox, where anybody has looked.
+    pub watermark_age: Option<Duration>,
+    /// Streams with something wrong.
+    pub stream_alerts: i64,
     /// Since the last success of each registered job.
     pub since_success: Vec<(Job, Duration)>,
 }

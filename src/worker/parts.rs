@@ -19,10 +19,11 @@ use crate::cron::{Runner, Wakes};
 use crate::database::{self, SchemaState, schema_state};
 use crate::egress::{self, Dapr, Egress, Warehouse};
 use crate::health::{Condition, Health, Probe, Reporter};
-use crate::inbox::{Acceptor, Applier, CONFIRMED_TOPIC, FAILED_TOPIC};
+use crate::inbox::{Accept, Acceptor, Applier, CONFIRMED_TOPIC, FAILED_TOPIC};
 use crate::ingress::{self, Callback};
 use crate::queue::settings::Drain;
 use crate::queue::{self, Backend, Lanes, Outgoing, Pace, Queue, Wake};
+use crate::reconcile;
 use crate::telemetry::Metrics;
 
 /// What the queues have to put down their work when the grace period was used up before them.
@@ -131,6 +132,12 @@ impl Parts {
         let dapr = self.egress(Queue::Dapr, &settings.queue.dapr, dapr);
         let warehouse = self.egress(Queue::Warehouse, &settings.queue.warehouse, warehouse);
 
+        let eventbus = &settings.eventbus;
+        let accept = self.mode.consumes_events().then(|| {
+            let (pool, wake, metrics) = (self.pool.clone(), self.wake.clone(), self.metrics.clone());
+            Acceptor::start(pool, eventbus.batch, eventbus.accept_timeout, wake, metrics)
+        });
+
         // What follows lives until the queues are drained, longer than the servers.
         let keep = CancellationToken::new();
         let background = tokio::spawn(background(
@@ -142,6 +149,12 @@ impl Parts {
             Arc::clone(&applier),
             self.metrics.clone(),
         ));
+
+        if let Some(accept) = accept.clone() {
+            let (config, pool, metrics) = (self.config.clone(), self.pool.clone(), self.metrics.clone());
+            let looks = async move { reconcile::keep(&config, &pool, &accept, &metrics).await };
+            tokio::spawn(stop.clone().run_until_cancelled_owned(looks));
+        }
 
         let draining = CancellationToken::new();
         // The grace period is one for all, and kept here; apalis only has to end if this does not.
@@ -172,7 +185,7 @@ impl Parts {
         }));
 
         let over = grace_over(stop, settings.shutdown.grace);
-        let served = until_over(&over, self.serve_events(stop)).await;
+        let served = until_over(&over, self.serve_events(accept, stop)).await;
         // No new event comes in: what is in hand is finished.
         self.condition.send_replace(Condition::bad("stopping"));
         draining.cancel();
@@ -218,20 +231,13 @@ impl Parts {
     }
 
     /// The event port opens last: daprd asks for the subscriptions three times and never again. Without one: waits for `stop`.
-    async fn serve_events(&self, stop: &CancellationToken) -> Result<(), WorkerError> {
-        if !self.mode.consumes_events() {
+    async fn serve_events(&self, accept: Option<Accept>, stop: &CancellationToken) -> Result<(), WorkerError> {
+        let Some(accept) = accept else {
             self.condition.send_replace(Condition::good("drains its queues"));
             stop.cancelled().await;
             return Ok(());
-        }
+        };
         let eventbus = &self.config.worker.eventbus;
-        let accept = Acceptor::start(
-            self.pool.clone(),
-            eventbus.batch,
-            eventbus.accept_timeout,
-            self.wake.clone(),
-            self.metrics.clone(),
-        );
         let callback = Callback::new(accept, eventbus, self.health.database.clone());
         let listener = bind("worker.eventbus.addr", &eventbus.addr).await?;
         self.condition.send_replace(Condition::good("takes events and drains its queues"));

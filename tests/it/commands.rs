@@ -14,18 +14,25 @@ use crate::shop::Shop;
 pub struct Desk {
     pub direct: Direct,
     pub shop: Shop,
+    /// REDIS_ADDR of its commands.
+    pub redis_addr: String,
 }
 
 impl Desk {
     pub async fn start(name: &str) -> Desk {
         let direct = Direct::start(name, WORKER).await;
         let shop = Shop::open(&direct.worker.database_url).await;
-        Desk { direct, shop }
+        Desk { direct, shop, redis_addr: String::new() }
     }
 
     /// Exit code, stdout and stderr.
     pub async fn run(&self, args: &[&str]) -> (i32, String, String) {
-        let env = [("DATABASE_URL", self.direct.worker.database_url.as_str()), ("USER", "ada"), ("HOSTNAME", "desk")];
+        let env = [
+            ("DATABASE_URL", self.direct.worker.database_url.as_str()),
+            ("REDIS_ADDR", &self.redis_addr),
+            ("USER", "ada"),
+            ("HOSTNAME", "desk"),
+        ];
         let output = run(WORKER, args, &env).await;
         let text = |bytes| String::from_utf8(bytes).unwrap();
         (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
