@@ -4,6 +4,7 @@ pub mod admin;
 pub mod audit;
 pub mod cli;
 pub mod config;
+pub mod console;
 pub mod cron;
 pub mod database;
 pub mod doctor;

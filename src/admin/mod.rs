@@ -39,7 +39,12 @@ pub struct State {
 /// Connections are few (64, the oldest gives way), short (a minute) and small (headers of 8 KiB,
 /// read within 5 s), so that no client can take more of the process than that.
 pub async fn serve(listener: TcpListener, state: State, shutdown: CancellationToken) {
-    connections::serve(listener, router::router(state), Limits::default(), shutdown).await;
+    serve_router(listener, router::router(state), shutdown).await;
+}
+
+/// The same for the pages of another listener.
+pub(crate) async fn serve_router(listener: TcpListener, router: axum::Router, shutdown: CancellationToken) {
+    connections::serve(listener, router, Limits::default(), shutdown).await;
 }
 
 #[cfg(test)]

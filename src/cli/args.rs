@@ -8,6 +8,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use super::audit::Audit;
+use super::console::Console;
 use super::cron::CronCommand;
 use super::dead::DeadCommand;
 use super::exit::{Exit, Stop};
@@ -76,6 +77,19 @@ pub enum Command {
         "Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 a violation was found",
     ))]
     Migrate(Migrate),
+
+    /// Run the operators' console alone, without a worker
+    ///
+    /// Pages over what the commands show and do, on worker.console.addr. A worker serves the same by itself.
+    #[command(after_long_help = concat!(
+        "Examples:\n",
+        "  order-worker console\n",
+        "  ORDER_WORKER_CONSOLE_ADDR=127.0.0.1:9000 order-worker console\n",
+        "  order-worker console hash-password < password.txt\n",
+        "\n",
+        "Exit codes: 0 stopped, 1 failed, 2 refused",
+    ))]
+    Console(Console),
 
     /// What operators do on the database of the configuration.
     #[command(flatten)]
@@ -230,15 +244,15 @@ pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Argument
     }
 }
 
-/// What all commands have in common: the exit codes below the short help too, and no `help` beside `--help`. One that only has
-/// commands below it needs one of them.
+/// What all commands have in common: the exit codes below the short help too, no `help` beside `--help`, and a command that is missing
+/// is an error in two lines, not a page of help.
 fn completed(command: clap::Command) -> clap::Command {
-    let only_commands = command.has_subcommands() && command.get_arguments().next().is_none();
     let command = command.after_help(EXIT_CODES).mut_subcommands(completed);
-    if !command.has_subcommands() {
-        return command;
+    if command.has_subcommands() {
+        command.arg_required_else_help(false).disable_help_subcommand(true)
+    } else {
+        command
     }
-    command.subcommand_required(only_commands).arg_required_else_help(false).disable_help_subcommand(true)
 }
 
 /// Writes the help or the version that was asked for, or puts clap's answer into our two lines.

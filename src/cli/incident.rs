@@ -11,7 +11,7 @@ use super::exit::{Exit, Stop};
 use super::{output, roles};
 use crate::audit;
 use crate::config::Config;
-use crate::operations::incidents::{self, Incident, Selection};
+use crate::operations::incidents::{self, Incident, Selection, next_step};
 
 /// The commands below `incident`.
 #[derive(Debug, Subcommand)]
@@ -147,26 +147,6 @@ pub(super) async fn run(command: &IncidentCommand, config: &Config) -> Result<()
             }
         }
         IncidentCommand::Resolve(resolve) => self::resolve(&pool, resolve).await,
-    }
-}
-
-/// What an operator does about it.
-fn next_step(incident: &Incident) -> String {
-    let order = incident.order_id.as_deref().unwrap_or("ID");
-    match incident.kind.as_str() {
-        "paid_cancelled" | "paid_twice" => {
-            format!("give the money back, or open the order anew; its story: order-worker order show {order}")
-        }
-        "amount_mismatch" => format!(
-            "compare the amounts; a held event: order-worker inbox approve or reject; its story: order-worker order show {order}"
-        ),
-        "paid_unreserved" => {
-            format!("see whether the goods are there, or cancel the order; its story: order-worker order show {order}")
-        }
-        "same_id_other_body" => {
-            "compare both events: order-worker quarantine list; then order-worker quarantine resolve".to_owned()
-        }
-        _ => format!("order-worker order show {order}"),
     }
 }
 

@@ -7,6 +7,7 @@
 mod args;
 mod audit;
 mod configuration;
+mod console;
 mod cron;
 mod dead;
 mod doctor;
@@ -32,6 +33,8 @@ use std::ffi::OsString;
 pub use args::{Arguments, Command, Operation};
 pub use exit::{Exit, Stop, finish};
 
+use console::{Console, ConsoleCommand};
+
 use crate::config::Config;
 
 /// Reads the command line; `args` begins with the program's name.
@@ -56,6 +59,10 @@ pub fn run(arguments: Arguments, env: impl Iterator<Item = (String, String)>) ->
         }
         Some(Command::Migrate(migrate)) => migrate::run(&migrate, conf, env),
         Some(Command::Config(command)) => configuration::run(&command, conf, env),
+        Some(Command::Console(Console { command: Some(ConsoleCommand::HashPassword) })) => console::hash_password(),
+        Some(Command::Console(Console { command: None })) => {
+            roles::block_on(console::run(&Config::load(conf, env)?.config))
+        }
         Some(Command::Operation(operation)) => roles::block_on(operate(operation, &Config::load(conf, env)?.config)),
     }
 }

@@ -33,6 +33,14 @@ impl ListenAddr {
         self.port
     }
 
+    /// Whether only this machine can connect: `localhost`, or a loopback address.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        self.host.as_deref().is_some_and(|host| {
+            host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+        })
+    }
+
     /// Opens the port. All interfaces means IPv6 and IPv4 on one socket, or IPv4 alone where the
     /// machine has no IPv6.
     ///

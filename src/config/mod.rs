@@ -30,7 +30,7 @@ pub use error::ConfigError;
 pub use origin::{Origin, Origins, Setting};
 pub use secret::Secret;
 
-use crate::{admin, cron, database, egress, inbox, ingress, queue, reconcile, telemetry};
+use crate::{admin, console, cron, database, egress, inbox, ingress, queue, reconcile, telemetry};
 use rule::{Rule, optional};
 use schema::Key;
 
@@ -75,6 +75,8 @@ pub struct Worker {
     pub warehouse: egress::settings::Warehouse,
     /// The admin listener.
     pub admin: admin::settings::Admin,
+    /// The console.
+    pub console: console::settings::Console,
     /// Logs, traces, metrics.
     pub telemetry: telemetry::settings::Telemetry,
     /// Stopping.
@@ -170,7 +172,7 @@ impl Config {
 
     /// Refuses values that are allowed alone, but not with each other.
     fn check_together(&self, origins: &Origins) -> Result<(), ConfigError> {
-        let Worker { database, queue, inbox, .. } = &self.worker;
+        let Worker { database, queue, inbox, console, .. } = &self.worker;
         let rules = [
             (
                 database.idle_in_transaction_timeout < queue.lease,
@@ -191,6 +193,11 @@ impl Config {
                 inbox.keep_keys >= inbox.keep_bodies,
                 "worker.inbox.keep_keys must not be below worker.inbox.keep_bodies",
                 "an event whose body is kept must still be recognised when it comes again",
+            ),
+            (
+                console.addr.is_loopback() || console.knows_its_users(),
+                "worker.console.addr must be a loopback address without worker.console.users",
+                "everybody who reaches it could look at orders: name users, or a proxy's worker.console.user_header",
             ),
         ];
         let Some((_, rule, reason)) = rules.into_iter().find(|(holds, ..)| !holds) else {

@@ -38,6 +38,27 @@ pub struct Incident {
     pub resolved_by: Option<String>,
 }
 
+/// What an operator does about it.
+#[must_use]
+pub fn next_step(incident: &Incident) -> String {
+    let order = incident.order_id.as_deref().unwrap_or("ID");
+    match incident.kind.as_str() {
+        "paid_cancelled" | "paid_twice" => {
+            format!("give the money back, or open the order anew; its story: order-worker order show {order}")
+        }
+        "amount_mismatch" => format!(
+            "compare the amounts; a held event: order-worker inbox approve or reject; its story: order-worker order show {order}"
+        ),
+        "paid_unreserved" => {
+            format!("see whether the goods are there, or cancel the order; its story: order-worker order show {order}")
+        }
+        "same_id_other_body" => {
+            "compare both events: order-worker quarantine list; then order-worker quarantine resolve".to_owned()
+        }
+        _ => format!("order-worker order show {order}"),
+    }
+}
+
 /// The newest `limit` of the selected incidents.
 ///
 /// # Errors

@@ -15,6 +15,7 @@ use super::{Ended, Mode, WorkerError};
 use crate::admin::{self, Subscriptions};
 use crate::config::service::Redis;
 use crate::config::{Config, GrpcEndpoint, ListenAddr};
+use crate::console;
 use crate::cron::{Runner, Wakes};
 use crate::database::{self, SchemaState, schema_state};
 use crate::egress::{self, Dapr, Egress, Warehouse};
@@ -150,6 +151,9 @@ impl Parts {
             self.metrics.clone(),
         ));
 
+        if settings.console.enabled {
+            self.start_console(stop).await;
+        }
         if let Some(accept) = accept.clone() {
             let (config, pool, metrics) = (self.config.clone(), self.pool.clone(), self.metrics.clone());
             let looks = async move { reconcile::keep(&config, &pool, &accept, &metrics).await };
@@ -208,6 +212,19 @@ impl Parts {
             Some(Ok(Ok(()))) => Ok(Ended::Finished),
             Some(Ok(Err(error))) => Err(WorkerError::Runtime(error.to_string())),
             Some(Err(error)) => Err(WorkerError::Runtime(error.to_string())),
+        }
+    }
+
+    /// A port that is taken is no reason not to work: two workers of one machine have one console.
+    async fn start_console(&self, stop: &CancellationToken) {
+        let addr = &self.config.worker.console.addr;
+        match addr.bind().await {
+            Ok(listener) => {
+                tracing::info!(addr = %addr, "Console opened");
+                let (pool, config, stop) = (self.pool.clone(), self.config.clone(), stop.clone());
+                tokio::spawn(async move { console::serve(listener, pool, &config, stop).await });
+            }
+            Err(error) => tracing::warn!(addr = %addr, "Console not opened: error={error}"),
         }
     }
 

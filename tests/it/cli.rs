@@ -99,6 +99,16 @@ fn a_job_that_could_not_run_is_refused_with_its_key_and_the_reason() {
 }
 
 #[test]
+fn a_console_that_everybody_could_reach_is_refused_without_users() {
+    let mut command = order_worker(&["config", "check"]);
+    command.envs([DATABASE, ("ORDER_WORKER_CONSOLE_ADDR", ":8082")]);
+    refused(&mut command, &["worker.console.addr", "worker.console.users", "everybody who reaches it"]);
+    let mut command = order_worker(&["config", "check"]);
+    command.envs([DATABASE, ("ORDER_WORKER_CONSOLE_USERS", "ada:operator:secret")]);
+    refused(&mut command, &["ORDER_WORKER_CONSOLE_USERS", "the hash of ada is no argon2 hash"]);
+}
+
+#[test]
 fn a_missing_database_is_refused() {
     for args in [["-mode", "all"].as_slice(), &["config", "check"], &["migrate"]] {
         refused(&mut order_worker(args), &["data.database.source is missing", "DATABASE_URL"]);

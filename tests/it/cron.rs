@@ -389,7 +389,7 @@ async fn each_mode_does_its_own_part_and_drains_the_outbox() {
     assert_eq!(callback.event(&confirmation("e1", "p1", "o1")).await.ok(), Some(Answer::Success));
     announced("of-event").await;
     tokio::time::sleep(Duration::from_secs(2)).await;
-    assert_eq!(shop.count("select count(*) from order_worker.cron_jobs").await, 0, "event runs no job");
+    assert_eq!(shop.count("select count(*) from order_worker.cron_runs").await, 0, "event runs no job");
     event.kill9();
     shop.execute("delete from order_worker.pauses").await;
 

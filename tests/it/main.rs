@@ -6,6 +6,7 @@ mod adoption;
 mod awaited;
 mod cli;
 mod commands;
+mod console;
 mod crashes;
 mod cron;
 mod cron_chaos;

@@ -1,0 +1,294 @@
+//! Who asks, and whether he may: sessions, tokens against forged requests, headers of every answer.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use axum::extract::{Form, Request, State};
+use axum::http::header::{self, HeaderValue};
+use axum::http::{HeaderMap, Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::{Html, IntoResponse, Redirect, Response};
+use axum_extra::extract::cookie::{Cookie, Key, SameSite, SignedCookieJar};
+use serde::Deserialize;
+use subtle::ConstantTimeEq;
+use tokio::sync::Semaphore;
+
+use super::Desk;
+use super::page::Login;
+use super::users::Role;
+
+/// The cookie of a session.
+const COOKIE: &str = "order_worker_session";
+/// Logins that may fail in a minute, of all people together: beyond it nobody guesses on.
+const FAILURES: usize = 10;
+const WINDOW: Duration = Duration::from_secs(60);
+/// Passwords that are checked at once: each takes memory and time on purpose.
+const CHECKS: usize = 2;
+
+/// What every page may load: nothing from elsewhere, no script and no style but its own files.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+                      form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+
+/// Who asks.
+#[derive(Clone, Debug)]
+pub struct Visitor {
+    user: Option<(String, Role)>,
+    csrf: String,
+    logged_in: bool,
+}
+
+impl Visitor {
+    /// Whether he may change something.
+    pub fn is_operator(&self) -> bool {
+        self.user.as_ref().is_some_and(|(_, role)| *role == Role::Operator)
+    }
+
+    /// What his forms have to carry.
+    pub fn csrf(&self) -> &str {
+        &self.csrf
+    }
+
+    /// Whether he came in by a password, and can go.
+    pub const fn logged_in(&self) -> bool {
+        self.logged_in
+    }
+
+    /// His name and role, as they are shown.
+    pub fn shown(&self) -> (String, String) {
+        match &self.user {
+            Some((name, role)) => (name.clone(), role.to_string()),
+            None => ("nobody".into(), "viewer".into()),
+        }
+    }
+
+    /// Who did it, for the audit log.
+    pub fn actor(&self) -> String {
+        format!("{} (console)", self.shown().0)
+    }
+
+    /// Whether he may make a change, which his own page has asked for.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`].
+    pub fn may_change(&self, csrf: &str) -> Result<(), Refusal> {
+        if !self.is_operator() {
+            return Err(Refusal(StatusCode::FORBIDDEN, "only operators change something here".into()));
+        }
+        if self.csrf.is_empty() || !bool::from(self.csrf.as_bytes().ct_eq(csrf.as_bytes())) {
+            return Err(Refusal(
+                StatusCode::FORBIDDEN,
+                "this form is not from this session: load the page again".into(),
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// An answer that is no page.
+#[derive(Debug)]
+pub struct Refusal(pub StatusCode, pub String);
+
+impl From<sqlx::Error> for Refusal {
+    fn from(error: sqlx::Error) -> Self {
+        tracing::warn!("Console: error={error}");
+        Self(StatusCode::SERVICE_UNAVAILABLE, format!("the database: {error}"))
+    }
+}
+
+impl From<askama::Error> for Refusal {
+    fn from(error: askama::Error) -> Self {
+        Self(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        (self.0, self.1).into_response()
+    }
+}
+
+/// What is needed to tell who asks.
+#[derive(Debug)]
+pub struct Guard {
+    key: Key,
+    failures: Mutex<VecDeque<Instant>>,
+    checks: Semaphore,
+}
+
+impl Default for Guard {
+    /// A key of this process: its sessions end with it.
+    fn default() -> Self {
+        Self { key: Key::generate(), failures: Mutex::default(), checks: Semaphore::new(CHECKS) }
+    }
+}
+
+impl Guard {
+    fn tries(&self) -> std::sync::MutexGuard<'_, VecDeque<Instant>> {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn too_many(&self) -> bool {
+        let mut tries = self.tries();
+        while tries.front().is_some_and(|first| first.elapsed() > WINDOW) {
+            tries.pop_front();
+        }
+        tries.len() >= FAILURES
+    }
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// 128 bits that nobody can guess.
+fn token() -> String {
+    hex::encode(&Key::generate().signing()[..16])
+}
+
+/// `expires|csrf|role|name`: signed, so that nobody else can have written it.
+fn session(value: &str) -> Option<Visitor> {
+    let mut parts = value.splitn(4, '|');
+    let (expires, csrf, role, name) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    if expires.parse::<u64>().ok()? < now() {
+        return None;
+    }
+    let user = Role::named(role).map(|role| (name.to_owned(), role));
+    Some(Visitor { logged_in: user.is_some(), user, csrf: csrf.to_owned() })
+}
+
+fn cookie(desk: &Desk, csrf: &str, user: Option<(&str, Role)>) -> Cookie<'static> {
+    let expires = now() + desk.settings.session.as_secs();
+    let (name, role) = user.map_or((String::new(), String::new()), |(name, role)| (name.to_owned(), role.to_string()));
+    let mut cookie = Cookie::new(COOKIE, format!("{expires}|{csrf}|{role}|{name}"));
+    cookie.set_http_only(true);
+    cookie.set_same_site(SameSite::Strict);
+    cookie.set_path("/");
+    cookie
+}
+
+/// Tells who asks; sends those away to the login who have to say it first.
+pub async fn identify(State(desk): State<Arc<Desk>>, headers: HeaderMap, mut request: Request, next: Next) -> Response {
+    let jar = SignedCookieJar::from_headers(&headers, desk.guard.key.clone());
+    let known = jar.get(COOKIE).and_then(|cookie| session(cookie.value()));
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).filter(|value| !value.is_empty());
+    let by_proxy = || -> Option<(String, Role)> {
+        let name = text(Some(desk.settings.user_header.as_str()).filter(|name| !name.is_empty())?)?;
+        let role = Some(desk.settings.role_header.as_str()).filter(|name| !name.is_empty()).and_then(text);
+        Some((name.chars().take(64).collect(), role.and_then(Role::named).unwrap_or(Role::Viewer)))
+    };
+    let (visitor, jar) = if let Some(user) = by_proxy() {
+        // The token of his forms lives in a session of its own.
+        match known {
+            Some(known) => (Visitor { user: Some(user), logged_in: false, ..known }, jar),
+            None => {
+                let csrf = token();
+                let jar = jar.add(cookie(&desk, &csrf, None));
+                (Visitor { user: Some(user), csrf, logged_in: false }, jar)
+            }
+        }
+    } else if desk.settings.knows_its_users() {
+        match known.filter(|known| known.logged_in) {
+            Some(known) => (known, jar),
+            None if request.method() == Method::GET => return Redirect::to("/login").into_response(),
+            None => return Refusal(StatusCode::UNAUTHORIZED, "log in first".into()).into_response(),
+        }
+    } else {
+        // Nobody can say who he is: everybody on this machine may look.
+        (Visitor { user: None, csrf: String::new(), logged_in: false }, jar)
+    };
+    request.extensions_mut().insert(visitor);
+    (jar, next.run(request).await).into_response()
+}
+
+/// Headers of every answer.
+pub async fn headers(request: Request, next: Next) -> Response {
+    let is_asset = request.uri().path().starts_with("/assets/");
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "same-origin"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::CACHE_CONTROL, if is_asset { "max-age=3600" } else { "no-store" }),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+fn form(problem: &'static str, status: StatusCode) -> Response {
+    use askama::Template;
+    match (Login { problem }).render() {
+        Ok(html) => (status, Html(html)).into_response(),
+        Err(error) => Refusal::from(error).into_response(),
+    }
+}
+
+/// `GET /login`.
+pub async fn show_login(State(desk): State<Arc<Desk>>) -> Response {
+    if desk.settings.users.is_none() {
+        return Redirect::to("/").into_response();
+    }
+    form("", StatusCode::OK)
+}
+
+/// What the login form sends.
+#[derive(Deserialize)]
+pub struct Credentials {
+    name: String,
+    password: String,
+}
+
+/// `POST /login`.
+pub async fn login(
+    State(desk): State<Arc<Desk>>,
+    headers: HeaderMap,
+    Form(credentials): Form<Credentials>,
+) -> Response {
+    let Credentials { name, password } = credentials;
+    if password.len() > 1024 || name.len() > 64 {
+        return form("This name or password is too long.", StatusCode::BAD_REQUEST);
+    }
+    if desk.guard.too_many() {
+        return form("Too many failed logins: try again in a minute.", StatusCode::TOO_MANY_REQUESTS);
+    }
+    let Ok(_permit) = desk.guard.checks.acquire().await else {
+        return form("The console is stopping.", StatusCode::SERVICE_UNAVAILABLE);
+    };
+    let users = desk.users.clone();
+    let asked = name.clone();
+    let role = tokio::task::spawn_blocking(move || users.login(&asked, &password)).await.ok().flatten();
+    let Some(role) = role else {
+        desk.guard.tries().push_back(Instant::now());
+        tracing::warn!("Console: a login failed");
+        return form("This name and password do not go together.", StatusCode::UNAUTHORIZED);
+    };
+    tracing::info!(user = %name, "Console: logged in as {role}");
+    let jar = SignedCookieJar::from_headers(&headers, desk.guard.key.clone());
+    (jar.add(cookie(&desk, &token(), Some((&name, role)))), Redirect::to("/")).into_response()
+}
+
+/// What the logout form sends.
+#[derive(Deserialize)]
+pub struct Leaving {
+    csrf: String,
+}
+
+/// `POST /logout`.
+pub async fn logout(
+    State(desk): State<Arc<Desk>>,
+    visitor: axum::Extension<Visitor>,
+    headers: HeaderMap,
+    Form(leaving): Form<Leaving>,
+) -> Response {
+    if !bool::from(visitor.csrf.as_bytes().ct_eq(leaving.csrf.as_bytes())) {
+        return Refusal(StatusCode::FORBIDDEN, "this form is not from this session".into()).into_response();
+    }
+    let jar = SignedCookieJar::from_headers(&headers, desk.guard.key.clone());
+    let mut gone = Cookie::from(COOKIE);
+    gone.set_path("/");
+    (jar.remove(gone), Redirect::to("/login")).into_response()
+}

@@ -1,0 +1,66 @@
+//! The console: pages for operators, over what the commands show and do.
+//!
+//! Server-rendered, with htmx to keep them live; nothing is loaded from elsewhere, and the strictest policy says so to the browser.
+//! Reading and changing go through [`crate::operations`] and its like: a page and a command are two views of one thing, and each
+//! section tells its command line. A change needs an operator, a form of his own session, and leaves a record under his name.
+//! With no users configured everybody on this machine may look, and nobody can change anything.
+
+mod guard;
+mod history;
+mod page;
+mod pages;
+pub mod settings;
+mod users;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::header::CONTENT_TYPE;
+use axum::middleware;
+use axum::routing::{get, post};
+use sqlx::PgPool;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+pub use users::hash;
+
+use crate::admin;
+use crate::config::Config;
+use guard::Guard;
+use history::History;
+use settings::Console;
+use users::Users;
+
+/// What the pages share.
+#[derive(Debug)]
+pub struct Desk {
+    pool: PgPool,
+    settings: Console,
+    users: Users,
+    guard: Guard,
+    history: History,
+}
+
+/// Serves the console until `stop`.
+pub async fn serve(listener: TcpListener, pool: PgPool, config: &Config, stop: CancellationToken) {
+    let settings = config.worker.console.clone();
+    // Checked with the configuration.
+    let users = settings.users.as_ref().and_then(|users| Users::parse(users.expose()).ok()).unwrap_or_default();
+    let desk = Arc::new(Desk { pool, settings, users, guard: Guard::default(), history: History::default() });
+    let sampling = Arc::clone(&desk);
+    tokio::spawn(stop.clone().run_until_cancelled_owned(async move { sampling.history.keep(&sampling.pool).await }));
+    admin::serve_router(listener, router(desk), stop).await;
+}
+
+fn router(desk: Arc<Desk>) -> Router {
+    let asset = |kind: &'static str, text: &'static str| get(move || async move { ([(CONTENT_TYPE, kind)], text) });
+    pages::router()
+        .route("/logout", post(guard::logout))
+        .layer(middleware::from_fn_with_state(Arc::clone(&desk), guard::identify))
+        .route("/login", get(guard::show_login).post(guard::login))
+        .route("/assets/style.css", asset("text/css; charset=utf-8", include_str!("assets/style.css")))
+        .route("/assets/htmx.min.js", asset("text/javascript; charset=utf-8", include_str!("assets/htmx.min.js")))
+        .route("/assets/local-time.js", asset("text/javascript; charset=utf-8", include_str!("assets/local-time.js")))
+        .layer(middleware::from_fn(guard::headers))
+        .with_state(desk)
+}

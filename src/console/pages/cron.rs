@@ -1,0 +1,147 @@
+//! Jobs: when they run, what became of their runs.
+
+use std::sync::Arc;
+
+use axum::extract::{Extension, Form, Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Redirect;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{Answer, Desk, Refusal, Visitor, live};
+use crate::audit;
+use crate::console::page::{Action, Cell, Row, Section};
+use crate::cron::Job;
+use crate::cron::ledger::{self, Listed};
+use crate::queue::pauses::Pausable;
+
+pub async fn list(State(desk): State<Arc<Desk>>, Extension(visitor): Extension<Visitor>, headers: HeaderMap) -> Answer {
+    let section = section(ledger::list(&desk.pool).await?, true);
+    live(&visitor, &headers, "Jobs", "/cron", &[], &[section])
+}
+
+/// The jobs; with buttons on their own page.
+pub fn section(jobs: Vec<Listed>, actions: bool) -> Section {
+    let row = |job: Listed| {
+        let fields = || vec![("job", job.job.clone())];
+        let button = |label, path: &str| Action { label, path: path.into(), fields: fields(), reason: false };
+        let pause =
+            if job.paused_at.is_some() { button("Resume", "/cron/resume") } else { button("Pause", "/cron/pause") };
+        let registered = job.schedule.is_some();
+        let actions = if actions && registered { vec![pause, button("Run now", "/cron/run")] } else { Vec::new() };
+        let state = match (&job.paused_by, job.next_tick, registered) {
+            (Some(by), ..) => Cell::text(format!("paused by {by}")),
+            (None, Some(tick), _) => Cell::Time(tick),
+            (None, None, true) => Cell::text("disabled"),
+            (None, None, false) => Cell::text("not registered"),
+        };
+        let cells = vec![
+            Cell::link(format!("/cron/history?job={}", job.job), &job.job),
+            Cell::maybe(job.schedule.as_deref()),
+            state,
+            Cell::when(job.last_tick),
+            job.last_outcome.clone().map_or(Cell::Empty, Cell::State),
+            Cell::maybe(job.last_items),
+        ];
+        Row { cells, actions }
+    };
+    Section {
+        title: "Jobs".into(),
+        command: "order-worker cron list".into(),
+        head: vec!["job", "schedule", "next tick", "last tick", "outcome", "items"],
+        rows: jobs.into_iter().map(row).collect(),
+        ..Section::default()
+    }
+}
+
+/// Which job.
+#[derive(Deserialize)]
+pub struct Asked {
+    job: String,
+}
+
+fn named(job: &str) -> Result<Job, Refusal> {
+    Job::named(job).ok_or_else(|| Refusal(StatusCode::NOT_FOUND, format!("there is no job {job}")))
+}
+
+pub async fn history(
+    State(desk): State<Arc<Desk>>,
+    Extension(visitor): Extension<Visitor>,
+    headers: HeaderMap,
+    Query(asked): Query<Asked>,
+) -> Answer {
+    let job = named(&asked.job)?;
+    let runs = ledger::history(&desk.pool, job, 100).await?;
+    let section = Section {
+        title: format!("Runs of {job}"),
+        command: format!("order-worker cron history {job}"),
+        head: vec!["tick", "kind", "missed", "started", "finished", "items", "batches", "outcome", "error"],
+        rows: runs
+            .into_iter()
+            .map(|run| {
+                vec![
+                    Cell::Time(run.tick),
+                    Cell::text(run.kind),
+                    Cell::text(run.missed),
+                    Cell::when(run.started_at),
+                    Cell::when(run.finished_at),
+                    Cell::text(run.items),
+                    Cell::text(run.batches),
+                    Cell::State(run.outcome),
+                    Cell::maybe(run.error),
+                ]
+                .into()
+            })
+            .collect(),
+        none: "It has not run yet.",
+        ..Section::default()
+    };
+    live(&visitor, &headers, "Jobs", &format!("/cron/history?job={job}"), &[], &[section])
+}
+
+/// What the buttons send.
+#[derive(Deserialize)]
+pub struct Which {
+    job: String,
+    csrf: String,
+}
+
+pub async fn pause(
+    State(desk): State<Arc<Desk>>,
+    Extension(visitor): Extension<Visitor>,
+    Form(which): Form<Which>,
+) -> Result<Redirect, Refusal> {
+    visitor.may_change(&which.csrf)?;
+    let mut tx = desk.pool.begin().await?;
+    Pausable::Job(named(&which.job)?).pause(&mut tx, None, &visitor.actor()).await?;
+    tx.commit().await?;
+    Ok(Redirect::to("/cron"))
+}
+
+pub async fn resume(
+    State(desk): State<Arc<Desk>>,
+    Extension(visitor): Extension<Visitor>,
+    Form(which): Form<Which>,
+) -> Result<Redirect, Refusal> {
+    visitor.may_change(&which.csrf)?;
+    let mut tx = desk.pool.begin().await?;
+    Pausable::Job(named(&which.job)?).resume(&mut tx, None, &visitor.actor()).await?;
+    tx.commit().await?;
+    Ok(Redirect::to("/cron"))
+}
+
+pub async fn run(
+    State(desk): State<Arc<Desk>>,
+    Extension(visitor): Extension<Visitor>,
+    Form(which): Form<Which>,
+) -> Result<Redirect, Refusal> {
+    visitor.may_change(&which.csrf)?;
+    let job = named(&which.job)?;
+    let mut tx = desk.pool.begin().await?;
+    let asked = ledger::ask(&mut tx, job).await?;
+    let (run, tick) = asked
+        .ok_or_else(|| Refusal(StatusCode::CONFLICT, format!("{job} is not registered: no worker has run it yet")))?;
+    audit::record(&mut tx, &visitor.actor(), "cron run", job.as_str(), &json!({ "run": run, "tick": tick })).await?;
+    tx.commit().await?;
+    Ok(Redirect::to(&format!("/cron/history?job={job}")))
+}

@@ -1,0 +1,156 @@
+//! Dead letters: by reason, and a frozen selection of them to be tried again or skipped.
+
+use std::sync::Arc;
+
+use axum::extract::{Extension, Form, Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Redirect;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{Answer, Desk, Refusal, Visitor, live, still};
+use crate::audit;
+use crate::console::page::{Action, Cell, Section, encoded};
+use crate::operations::letters::{self, Letter, Selection};
+use crate::queue::Queue;
+
+/// The most rows of one selection.
+const MOST: u32 = 500;
+
+pub async fn groups(
+    State(desk): State<Arc<Desk>>,
+    Extension(visitor): Extension<Visitor>,
+    headers: HeaderMap,
+) -> Answer {
+    let groups = letters::groups(&desk.pool).await?;
+    let section = Section {
+        title: "Dead rows by reason".into(),
+        command: "order-worker dead list".into(),
+        head: vec!["queue", "rows", "first", "last", "reason", ""],
+        rows: groups
+            .into_iter()
+            .map(|group| {
+                // Words without what differs: up to the first place that does.
+                let words = group
+                    .reason
+                    .as_deref()
+                    .unwrap_or_default()
+                    .split('#')
+                    .max_by_key(|part| part.len())
+                    .unwrap_or_default()
+                    .trim()
+                    .to_owned();
+                let select = format!("/dead/selection?queue={}&because={}", group.queue, encoded(&words));
+                vec![
+                    Cell::text(group.queue),
+                    Cell::text(group.rows),
+                    Cell::Time(group.first),
+                    Cell::Time(group.last),
+                    Cell::maybe(group.reason),
+                    Cell::link(select, "Select"),
+                ]
+                .into()
+            })
+            .collect(),
+        none: "Nothing is dead.",
+        ..Section::default()
+    };
+    live(&visitor, &headers, "Dead", "/dead", &[], &[section])
+}
+
+/// Which rows.
+#[derive(Deserialize)]
+pub struct Asked {
+    queue: String,
+    #[serde(default)]
+    because: String,
+}
+
+pub async fn selection(
+    State(desk): State<Arc<Desk>>,
+    Extension(visitor): Extension<Visitor>,
+    Query(asked): Query<Asked>,
+) -> Answer {
+    let queue = Queue::named(&asked.queue)
+        .ok_or_else(|| Refusal(StatusCode::NOT_FOUND, format!("there is no queue {}", asked.queue)))?;
+    let selection =
+        Selection { queue: Some(queue), reason: super::given(asked.because.clone()), ..Selection::default() };
+    let letters = letters::list(&mut *desk.pool.acquire().await?, &selection, MOST).await?;
+    let ids: Vec<String> = letters.iter().map(|letter| letter.id.to_string()).collect();
+    let fields = || vec![("ids", ids.join(" "))];
+    let button = |label, path: &str| Action { label, path: path.into(), fields: fields(), reason: true };
+    let because = if asked.because.is_empty() { String::new() } else { format!(" --because '{}'", asked.because) };
+    let section = Section {
+        title: format!("{} dead rows of {queue}, as they are now", letters.len()),
+        command: format!("order-worker dead redrive --queue {queue}{because}"),
+        head: vec!["row", "since", "topic", "event", "order", "attempts", "parked", "reason"],
+        actions: if letters.is_empty() {
+            Vec::new()
+        } else {
+            vec![button("Try these again", "/dead/redrive"), button("Skip these", "/dead/skip")]
+        },
+        rows: letters.into_iter().map(row).collect(),
+        none: "None of them is dead any more.",
+        ..Section::default()
+    };
+    still(&visitor, "Dead", &[section])
+}
+
+fn row(letter: Letter) -> crate::console::page::Row {
+    vec![
+        Cell::text(letter.id),
+        Cell::Time(letter.created_at),
+        Cell::maybe(letter.topic),
+        Cell::maybe(letter.event_id),
+        Cell::order(letter.order_id),
+        Cell::text(letter.attempts),
+        Cell::text(letter.parked),
+        Cell::maybe(letter.reason),
+    ]
+    .into()
+}
+
+/// What the buttons send: the rows that were shown, whatever has died since.
+#[derive(Deserialize)]
+pub struct Chosen {
+    ids: String,
+    reason: String,
+    csrf: String,
+}
+
+impl Chosen {
+    fn ids(&self) -> Result<Vec<i64>, Refusal> {
+        let ids: Result<Vec<i64>, _> = self.ids.split_whitespace().map(str::parse).collect();
+        ids.map_err(|_| Refusal(StatusCode::BAD_REQUEST, "ids are numbers".into()))
+    }
+}
+
+pub async fn redrive(
+    State(desk): State<Arc<Desk>>,
+    Extension(visitor): Extension<Visitor>,
+    Form(chosen): Form<Chosen>,
+) -> Result<Redirect, Refusal> {
+    visitor.may_change(&chosen.csrf)?;
+    let ids = chosen.ids()?;
+    let mut tx = desk.pool.begin().await?;
+    let rows = letters::redrive(&mut tx, &ids).await?;
+    let detail = json!({ "rows": rows, "ids": ids, "reason": chosen.reason });
+    audit::record(&mut tx, &visitor.actor(), "dead redrive", &format!("{rows} rows"), &detail).await?;
+    tx.commit().await?;
+    Ok(Redirect::to("/dead"))
+}
+
+pub async fn skip(
+    State(desk): State<Arc<Desk>>,
+    Extension(visitor): Extension<Visitor>,
+    Form(chosen): Form<Chosen>,
+) -> Result<Redirect, Refusal> {
+    visitor.may_change(&chosen.csrf)?;
+    let ids = chosen.ids()?;
+    let mut tx = desk.pool.begin().await?;
+    let rows = letters::skip(&mut tx, &ids, &chosen.reason).await?;
+    let detail = json!({ "rows": rows, "ids": ids, "reason": chosen.reason });
+    audit::record(&mut tx, &visitor.actor(), "dead skip", &format!("{rows} rows"), &detail).await?;
+    tx.commit().await?;
+    Ok(Redirect::to("/dead"))
+}

@@ -1,0 +1,91 @@
+//! The pages, one module each.
+
+mod audit;
+mod cron;
+mod dead;
+mod inbox;
+mod incidents;
+mod order;
+mod outbox;
+mod overview;
+mod waiting;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::HeaderMap;
+use axum::response::Html;
+use axum::routing::{get, post};
+
+use super::Desk;
+use super::guard::{Refusal, Visitor};
+use super::page::{Field, Section, fragment, whole};
+
+/// Every page, and every change.
+pub fn router() -> Router<Arc<Desk>> {
+    Router::new()
+        .route("/", get(overview::show))
+        .route("/queues/pause", post(overview::pause))
+        .route("/queues/resume", post(overview::resume))
+        .route("/inbox", get(inbox::list))
+        .route("/inbox/{id}", get(inbox::show))
+        .route("/outbox", get(outbox::list))
+        .route("/outbox/{id}", get(outbox::show))
+        .route("/dead", get(dead::groups))
+        .route("/dead/selection", get(dead::selection))
+        .route("/dead/redrive", post(dead::redrive))
+        .route("/dead/skip", post(dead::skip))
+        .route("/waiting", get(waiting::list))
+        .route("/waiting/{id}", get(waiting::show))
+        .route("/waiting/decide", post(waiting::decide))
+        .route("/incidents", get(incidents::list))
+        .route("/incidents/{id}", get(incidents::show))
+        .route("/incidents/resolve", post(incidents::resolve))
+        .route("/order", get(order::show))
+        .route("/cron", get(cron::list))
+        .route("/cron/history", get(cron::history))
+        .route("/cron/pause", post(cron::pause))
+        .route("/cron/resume", post(cron::resume))
+        .route("/cron/run", post(cron::run))
+        .route("/replays", get(inbox::replays))
+        .route("/audit", get(audit::log))
+}
+
+type Answer = Result<Html<String>, Refusal>;
+
+/// A page that keeps itself live, or only its sections, when it is htmx that asks.
+fn live(
+    visitor: &Visitor,
+    headers: &HeaderMap,
+    title: &str,
+    path: &str,
+    filter: &[Field],
+    sections: &[Section],
+) -> Answer {
+    if headers.contains_key("hx-request") {
+        return Ok(Html(fragment(visitor, sections)?));
+    }
+    Ok(Html(whole(visitor, title, path, true, filter, sections)?))
+}
+
+/// A page that stands still: it is about what was chosen.
+fn still(visitor: &Visitor, title: &str, sections: &[Section]) -> Answer {
+    Ok(Html(whole(visitor, title, "", false, &[], sections)?))
+}
+
+/// The moment so long ago; none where nothing was said, an error where it cannot be read.
+async fn since(desk: &Desk, text: &str) -> Result<Option<chrono::DateTime<chrono::Utc>>, Refusal> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let ago = humantime_serde::re::humantime::parse_duration(text);
+    let ago =
+        ago.map_err(|_| Refusal(axum::http::StatusCode::BAD_REQUEST, "since is a time ago, as 2h or 3d".into()))?;
+    let now = crate::cron::ledger::now(&desk.pool).await?;
+    Ok(chrono::TimeDelta::from_std(ago).ok().and_then(|ago| now.checked_sub_signed(ago)))
+}
+
+/// A text that was given, or none.
+fn given(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.is_empty())
+}

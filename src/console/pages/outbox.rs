@@ -1,0 +1,104 @@
+//! Announcements and calls that go out.
+
+use std::sync::Arc;
+
+use axum::extract::{Extension, Path, Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+
+use super::{Answer, Desk, Refusal, Visitor, given, live, since, still};
+use crate::console::page::{Cell, Field, Section, encoded};
+use crate::operations::messages::{self, Selection};
+use crate::operations::{Window, masked};
+
+/// What is looked for.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub struct Filter {
+    order: String,
+    topic: String,
+    state: String,
+    since: String,
+}
+
+pub async fn list(
+    State(desk): State<Arc<Desk>>,
+    Extension(visitor): Extension<Visitor>,
+    headers: HeaderMap,
+    Query(filter): Query<Filter>,
+) -> Answer {
+    let fields: Vec<Field> =
+        [("order", &filter.order), ("topic", &filter.topic), ("state", &filter.state), ("since", &filter.since)]
+            .map(|(name, value)| Field { name, value: value.clone() })
+            .into();
+    let asked = fields.iter().filter(|field| !field.value.is_empty());
+    let (query, flags): (Vec<_>, Vec<_>) = asked
+        .map(|field| {
+            (format!("{}={}", field.name, encoded(&field.value)), format!(" --{} {}", field.name, field.value))
+        })
+        .unzip();
+    let selection = Selection {
+        window: Window { since: since(&desk, &filter.since).await?, until: None },
+        order: given(filter.order),
+        topic: given(filter.topic),
+        channel: None,
+        state: given(filter.state),
+    };
+    let messages = messages::list(&desk.pool, &selection, 100).await?;
+    let section = Section {
+        title: "Announcements and calls, the newest first".into(),
+        command: format!("order-worker outbox list{}", flags.concat()),
+        head: vec!["written", "topic", "order", "state", "attempts", "sent", "id", "reason"],
+        rows: messages
+            .into_iter()
+            .map(|message| {
+                vec![
+                    Cell::Time(message.created_at),
+                    Cell::text(message.topic),
+                    Cell::order(Some(message.order_id)),
+                    Cell::State(message.state),
+                    Cell::maybe(message.attempts),
+                    Cell::when(message.sent_at),
+                    Cell::link(format!("/outbox/{}", message.id), message.event_id),
+                    Cell::maybe(message.reason),
+                ]
+                .into()
+            })
+            .collect(),
+        none: "No message is like that.",
+        ..Section::default()
+    };
+    live(&visitor, &headers, "Outbox", &format!("/outbox?{}", query.join("&")), &fields, &[section])
+}
+
+pub async fn show(
+    State(desk): State<Arc<Desk>>,
+    Extension(visitor): Extension<Visitor>,
+    Path(id): Path<i64>,
+) -> Answer {
+    let messages = messages::show(&desk.pool, &id.to_string()).await?;
+    let whole = messages
+        .into_iter()
+        .next()
+        .ok_or_else(|| Refusal(StatusCode::NOT_FOUND, format!("there is no message {id}")))?;
+    let message = whole.message;
+    let row = |name: &str, cell: Cell| vec![Cell::text(name), cell].into();
+    let section = Section {
+        title: format!("Message {}", message.event_id),
+        command: format!("order-worker outbox show {}", message.event_id),
+        head: vec!["field", "value"],
+        rows: vec![
+            row("topic", Cell::text(message.topic)),
+            row("order", Cell::order(Some(message.order_id))),
+            row("state", Cell::State(message.state)),
+            row("attempts", Cell::maybe(message.attempts)),
+            row("reason", Cell::maybe(message.reason)),
+            row("cause", Cell::text(message.cause)),
+            row("written", Cell::Time(message.created_at)),
+            row("sent", Cell::when(message.sent_at)),
+            row("body, what may be personal masked", Cell::text(masked(whole.body.to_string().as_bytes()))),
+        ],
+        ..Section::default()
+    };
+    still(&visitor, "Outbox", &[section])
+}

@@ -1,0 +1,129 @@
+//! What is going on: queues, workers, jobs, incidents.
+
+use std::sync::Arc;
+
+use axum::extract::{Extension, Form, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Redirect;
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+
+use super::{Answer, Desk, Refusal, Visitor, live};
+use crate::console::page::{Action, Cell, Row, Section};
+use crate::cron::ledger;
+use crate::operations::incidents::{self, Selection};
+use crate::queue::pauses::Pausable;
+use crate::queue::{Contents, Queue, contents};
+
+pub async fn show(State(desk): State<Arc<Desk>>, Extension(visitor): Extension<Visitor>, headers: HeaderMap) -> Answer {
+    let queues = contents(&desk.pool).await?;
+    let mut sections = vec![Section {
+        title: "Queues".into(),
+        command: "order-worker queue list".into(),
+        head: vec!["queue", "pending", "oldest", "dead", "parked", "state"],
+        rows: queues.into_iter().map(queue).collect(),
+        picture: desk.history.picture(),
+        ..Section::default()
+    }];
+    let open = incidents::list(&desk.pool, &Selection::default(), 10_000).await?;
+    let mut kinds = std::collections::BTreeMap::<String, usize>::new();
+    open.into_iter().for_each(|incident| *kinds.entry(incident.kind).or_default() += 1);
+    sections.push(Section {
+        title: "Open incidents".into(),
+        command: "order-worker incident list".into(),
+        head: vec!["kind", "open"],
+        rows: kinds
+            .into_iter()
+            .map(|(kind, open)| vec![Cell::link("/incidents", kind), Cell::text(open)].into())
+            .collect(),
+        none: "None is open.",
+        ..Section::default()
+    });
+    sections.push(workers(&desk).await?);
+    sections.push(super::cron::section(ledger::list(&desk.pool).await?, false));
+    live(&visitor, &headers, "Overview", "/", &[], &sections)
+}
+
+fn queue(queue: Contents) -> Row {
+    let name = queue.queue.clone();
+    let fields = vec![("queue", name.clone())];
+    let action = if queue.paused_at.is_some() {
+        Action { label: "Resume", path: "/queues/resume".into(), fields, reason: false }
+    } else {
+        Action { label: "Pause", path: "/queues/pause".into(), fields, reason: false }
+    };
+    let state = match (queue.paused_at, queue.paused_by) {
+        (Some(_), Some(by)) => Cell::text(format!(
+            "paused by {by}{}",
+            queue.pause_reason.map(|why| format!(": {why}")).unwrap_or_default()
+        )),
+        _ => Cell::text("runs"),
+    };
+    let dead = if queue.dead > 0 { Cell::link("/dead", queue.dead) } else { Cell::text(0) };
+    let oldest = Cell::text(format!("{:.0} s", queue.oldest_age));
+    let cells = vec![Cell::text(name), Cell::text(queue.pending), oldest, dead, Cell::text(queue.parked), state];
+    Row { cells, actions: vec![action] }
+}
+
+async fn workers(desk: &Desk) -> Result<Section, Refusal> {
+    let workers: Vec<(String, String, DateTime<Utc>, i64, i32)> =
+        sqlx::query_as(include_str!("../sql/workers.sql")).fetch_all(&desk.pool).await?;
+    Ok(Section {
+        title: "Workers".into(),
+        command: "order-worker doctor".into(),
+        head: vec!["worker", "queue", "since", "lanes", "in hand"],
+        rows: workers
+            .into_iter()
+            .map(|(worker, queue, since, lanes, in_hand)| {
+                vec![
+                    Cell::text(worker),
+                    Cell::text(queue),
+                    Cell::Time(since),
+                    Cell::text(format!("{lanes} of 64")),
+                    Cell::text(in_hand),
+                ]
+                .into()
+            })
+            .collect(),
+        none: "No worker is alive.",
+        ..Section::default()
+    })
+}
+
+/// What the buttons send.
+#[derive(Deserialize)]
+pub struct Which {
+    queue: String,
+    csrf: String,
+}
+
+impl Which {
+    fn queue(&self) -> Result<Queue, Refusal> {
+        Queue::named(&self.queue)
+            .ok_or_else(|| Refusal(StatusCode::NOT_FOUND, format!("there is no queue {}", self.queue)))
+    }
+}
+
+pub async fn pause(
+    State(desk): State<Arc<Desk>>,
+    Extension(visitor): Extension<Visitor>,
+    Form(which): Form<Which>,
+) -> Result<Redirect, Refusal> {
+    visitor.may_change(&which.csrf)?;
+    let mut tx = desk.pool.begin().await?;
+    Pausable::Queue(which.queue()?).pause(&mut tx, None, &visitor.actor()).await?;
+    tx.commit().await?;
+    Ok(Redirect::to("/"))
+}
+
+pub async fn resume(
+    State(desk): State<Arc<Desk>>,
+    Extension(visitor): Extension<Visitor>,
+    Form(which): Form<Which>,
+) -> Result<Redirect, Refusal> {
+    visitor.may_change(&which.csrf)?;
+    let mut tx = desk.pool.begin().await?;
+    Pausable::Queue(which.queue()?).resume(&mut tx, None, &visitor.actor()).await?;
+    tx.commit().await?;
+    Ok(Redirect::to("/"))
+}

@@ -1,0 +1,295 @@
+//! The console by plain HTTP: who is let in, who may change what, and that every page stands on the same data as the commands.
+
+use std::time::Duration;
+
+use rig::callback::Event;
+use rig::http::{Answer, exchange};
+use rig::payment::CONFIRMED;
+use rig::ports;
+use rig::wait;
+use rig::worker::Worker;
+
+use crate::commands::Desk;
+use crate::main_path::WORKER;
+use crate::scene::{SOON, confirmation};
+
+/// A worker with a console, and a browser's worth of cookies.
+struct Site {
+    desk: Desk,
+    _worker: Worker,
+    callback: rig::callback::Callback,
+    port: u16,
+}
+
+/// Somebody who looks at it.
+struct Person<'s> {
+    site: &'s Site,
+    cookie: String,
+    more: Vec<(&'static str, &'static str)>,
+}
+
+impl Site {
+    async fn start(name: &str, settings: &[(&str, &str)]) -> Site {
+        let mut desk = Desk::start(name).await;
+        desk.shop.place(&["o1", "o2", "o3"].map(str::to_owned)).await;
+        let port = ports::free();
+        let mut spec = desk.direct.worker.clone().env("ORDER_WORKER_CONSOLE_ENABLED", true);
+        spec = spec.env("ORDER_WORKER_CONSOLE_ADDR", format!("127.0.0.1:{port}"));
+        for (name, value) in settings {
+            spec = spec.env(name, value);
+        }
+        desk.direct.worker = spec;
+        let (worker, callback) = desk.direct.worker().await;
+        wait::until("the console", SOON, async || exchange(port, "GET", "/login", &[], "").await.is_ok()).await;
+        Site { desk, _worker: worker, callback, port }
+    }
+
+    fn somebody(&self) -> Person<'_> {
+        Person { site: self, cookie: String::new(), more: Vec::new() }
+    }
+
+    async fn login(&self, name: &str, password: &str) -> (u16, Person<'_>) {
+        let mut person = self.somebody();
+        let answer = person.post("/login", &format!("name={name}&password={password}")).await;
+        if let Some(cookie) = answer.headers.get("set-cookie") {
+            assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict"), "{cookie}");
+            person.cookie = cookie.split(';').next().unwrap().to_owned();
+        }
+        (answer.status, person)
+    }
+}
+
+impl Person<'_> {
+    async fn send(&self, method: &str, path: &str, body: &str) -> Answer {
+        let mut headers = vec![("cookie", self.cookie.as_str()), ("content-type", "application/x-www-form-urlencoded")];
+        headers.extend(self.more.iter().copied());
+        exchange(self.site.port, method, path, &headers, body).await.unwrap()
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, "").await
+    }
+
+    async fn post(&self, path: &str, body: &str) -> Answer {
+        self.send("POST", path, body).await
+    }
+
+    /// The token of the forms on a page.
+    async fn csrf(&self) -> String {
+        let page = self.get("/").await.body;
+        let token = page.split("name=\"csrf\" value=\"").nth(1).and_then(|rest| rest.split('"').next());
+        token.unwrap().to_owned()
+    }
+}
+
+const PAGES: [&str; 10] =
+    ["/", "/inbox", "/outbox", "/dead", "/waiting", "/incidents", "/cron", "/replays", "/audit", "/order?id=o1"];
+
+async fn hash(password: &str) -> String {
+    let command = async {
+        let mut child = tokio::process::Command::new(WORKER)
+            .args(["console", "hash-password"])
+            .env_clear()
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        tokio::io::AsyncWriteExt::write_all(&mut child.stdin.take().unwrap(), format!("{password}\n").as_bytes())
+            .await
+            .unwrap();
+        child.wait_with_output().await.unwrap()
+    };
+    let output = command.await;
+    assert!(output.status.success());
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+async fn with_users(name: &str) -> Site {
+    let users = format!("ada:operator:{} vic:viewer:{}", hash("ada-secret").await, hash("vic-secret").await);
+    Site::start(
+        name,
+        &[
+            ("ORDER_WORKER_CONSOLE_USERS", &users),
+            ("ORDER_WORKER_INBOX_WAITFORORDER", "0s"),
+            ("ORDER_WORKER_INBOX_AMOUNTMISMATCH", "hold"),
+        ],
+    )
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_no_users_everybody_on_this_machine_may_look_and_nobody_changes_anything() {
+    let site = Site::start("console_open", &[]).await;
+    site.callback.event(&confirmation("e1", "p1", "o1")).await.unwrap();
+    site.desk.shop.settled(SOON).await;
+    let person = site.somebody();
+    for path in PAGES {
+        let page = person.get(path).await;
+        assert_eq!(page.status, 200, "{path}: {}", page.body);
+        let policy = &page.headers["content-security-policy"];
+        assert!(policy.starts_with("default-src 'none'; script-src 'self'"), "{policy}");
+        assert!(page.body.contains("order-worker ") && !page.body.contains("<form class=\"action\""), "{path}");
+        // Nothing of its own that the policy would stop, and nothing from elsewhere.
+        for forbidden in ["style=\"", "onclick", "http://", "https://"] {
+            assert!(!page.body.contains(forbidden), "{path}: {forbidden}");
+        }
+    }
+    let story = person.get("/order?id=o1").await.body;
+    for words in ["payment.confirmed e1", "pending -&gt; payment_confirmed", "applied", "sent"] {
+        assert!(story.contains(words) || story.contains(&words.replace("-&gt;", "-&#62;")), "{words}: {story}");
+    }
+    assert!(person.get("/inbox?order=o1").await.body.contains(">e1<"));
+    assert!(!person.get("/inbox?order=o2").await.body.contains(">e1<"));
+    assert_eq!(person.post("/queues/pause", "queue=dapr&csrf=").await.status, 403);
+    assert_eq!(site.desk.shop.count("select count(*) from order_worker.pauses").await, 0);
+    // htmx asks for the sections alone.
+    let fragment = exchange(site.port, "GET", "/", &[("hx-request", "true")], "").await.unwrap().body;
+    assert!(fragment.contains("<section>") && !fragment.contains("<html"), "{fragment}");
+    for asset in ["/assets/style.css", "/assets/htmx.min.js", "/assets/local-time.js"] {
+        assert_eq!(person.get(asset).await.status, 200);
+    }
+    assert_eq!(person.get("/inbox/99999").await.status, 404);
+    assert_eq!(person.get("/inbox?since=yesterday").await.status, 400);
+    assert_eq!(person.get("/nothing").await.status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_logs_in_may_look_and_only_operators_change() {
+    let site = with_users("console_users").await;
+    let nobody = site.somebody();
+    for path in PAGES {
+        let answer = nobody.get(path).await;
+        assert_eq!((answer.status, answer.headers["location"].as_str()), (303, "/login"), "{path}");
+    }
+    assert_eq!(nobody.post("/queues/pause", "queue=dapr").await.status, 401);
+    assert_eq!(site.login("ada", "wrong-secret").await.0, 401);
+    assert_eq!(site.login("eve", "ada-secret").await.0, 401);
+
+    let (status, vic) = site.login("vic", "vic-secret").await;
+    assert_eq!(status, 303);
+    for path in PAGES {
+        let page = vic.get(path).await;
+        assert_eq!(page.status, 200, "{path}");
+        assert!(!page.body.contains("class=\"action\""), "a viewer has no buttons: {path}");
+    }
+    let csrf = vic.get("/").await.body;
+    let csrf = csrf.split("name=\"csrf\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    assert_eq!(vic.post("/queues/pause", &format!("queue=dapr&csrf={csrf}")).await.status, 403);
+
+    let (_, ada) = site.login("ada", "ada-secret").await;
+    assert_eq!(ada.post("/queues/pause", "queue=dapr&csrf=forged").await.status, 403);
+    let csrf = ada.csrf().await;
+    assert_eq!(ada.post("/queues/pause", &format!("queue=dapr&csrf={csrf}")).await.status, 303);
+    assert_eq!(site.desk.shop.count("select count(*) from order_worker.pauses where queue = 'dapr'").await, 1);
+    assert_eq!(site.desk.audited().await, ["ada (console) queue pause dapr"]);
+    assert_eq!(ada.post("/queues/resume", &format!("queue=dapr&csrf={csrf}")).await.status, 303);
+    assert_eq!(ada.post("/cron/run", &format!("job=cart_cleanup&csrf={csrf}")).await.status, 303);
+    let ran = "select count(*) from order_worker.cron_runs where kind = 'manual' and outcome = 'succeeded'";
+    wait::until("the job", SOON, async || site.desk.shop.count(ran).await == 1).await;
+    for (path, paused) in [("/cron/pause", 1), ("/cron/resume", 0)] {
+        assert_eq!(ada.post(path, &format!("job=cart_cleanup&csrf={csrf}")).await.status, 303);
+        assert_eq!(site.desk.shop.count("select count(*) from order_worker.pauses").await, paused);
+    }
+    assert!(ada.get("/cron/history?job=cart_cleanup").await.body.contains("manual"));
+    assert_eq!(ada.post("/logout", &format!("csrf={csrf}")).await.status, 303);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_a_person_is_decided_on_its_page() {
+    let site = with_users("console_decides").await;
+    let mut little = rig::payment::confirmed("p-held", "o2", "10.10");
+    little.amount = rig::payment::amount("10.09");
+    site.callback.event(&confirmation("e1", "p1", "o1")).await.unwrap();
+    site.desk.shop.settled(SOON).await;
+    site.callback.event(&confirmation("e2", "p2", "o1")).await.unwrap();
+    site.callback.event(&Event::new(CONFIRMED, "e-held", rig::payment::json(&little))).await.unwrap();
+    site.callback.event(&confirmation("e-late", "p-late", "late")).await.unwrap();
+    site.callback.event(&Event::new(CONFIRMED, "e-bad", b"nonsense".to_vec())).await.unwrap();
+    let waits = "select count(*) from order_worker.pending where state in ('dead', 'held')";
+    wait::until("three to wait", SOON, async || site.desk.shop.count(waits).await == 3).await;
+    let (_, ada) = site.login("ada", "ada-secret").await;
+    let csrf = ada.csrf().await;
+
+    let waiting = ada.get("/waiting").await.body;
+    let held: String = waiting.split("/waiting/").nth(1).unwrap().chars().take_while(char::is_ascii_digit).collect();
+    assert!(ada.get(&format!("/waiting/{held}")).await.body.contains("Handle it"));
+    let decided = ada.post("/waiting/decide", &format!("id={held}&accept=yes&reason=a+discount&csrf={csrf}")).await;
+    assert_eq!(decided.status, 303, "{}", decided.body);
+
+    // A frozen selection: the rows that were shown, and no other.
+    let groups = ada.get("/dead").await.body;
+    assert!(groups.contains("did not appear"), "{groups}");
+    let selection = ada.get("/dead/selection?queue=inbox&because=did+not+appear").await.body;
+    let ids = selection.split("name=\"ids\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    assert_eq!(ids.split(' ').count(), 1);
+    site.desk.shop.place_one("late").await;
+    assert_eq!(ada.post("/dead/redrive", &format!("ids={ids}&reason=it+is+there&csrf={csrf}")).await.status, 303);
+    wait::until("the late one", SOON, async || site.desk.shop.status("late").await == "payment_confirmed").await;
+    let rest = ada.get("/dead/selection?queue=inbox").await.body;
+    let ids = rest.split("name=\"ids\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    assert_eq!(ada.post("/dead/skip", &format!("ids={ids}&reason=a+test&csrf={csrf}")).await.status, 303);
+    site.desk.shop.settled(SOON).await;
+    assert_eq!(site.desk.shop.count(waits).await, 0);
+
+    let incidents = ada.get("/incidents").await.body;
+    let id: String = incidents.split("/incidents/").nth(1).unwrap().chars().take_while(char::is_ascii_digit).collect();
+    assert!(ada.get(&format!("/incidents/{id}")).await.body.contains("what to do"));
+    assert_eq!(ada.post("/incidents/resolve", &format!("id={id}&reason=refunded&csrf={csrf}")).await.status, 303);
+    assert!(!ada.get("/incidents").await.body.contains(&format!("/incidents/{id}\"")));
+    let audited = site.desk.audited().await;
+    assert_eq!(audited.len(), 4, "{audited:?}");
+    assert!(audited.iter().all(|line| line.starts_with("ada (console) ")), "{audited:?}");
+    assert!(ada.get("/audit").await.body.contains("dead redrive"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_guesses_passwords() {
+    let site = with_users("console_guesses").await;
+    for _ in 0..10 {
+        assert_eq!(site.login("ada", "guess-guess").await.0, 401);
+    }
+    assert_eq!(site.login("ada", "ada-secret").await.0, 429, "even the right one has to wait");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trusted_proxy_names_the_user() {
+    let site = Site::start(
+        "console_proxy",
+        &[
+            ("ORDER_WORKER_CONSOLE_USERHEADER", "x-forwarded-user"),
+            ("ORDER_WORKER_CONSOLE_ROLEHEADER", "x-forwarded-role"),
+        ],
+    )
+    .await;
+    let mut ada = site.somebody();
+    ada.more = vec![("x-forwarded-user", "ada"), ("x-forwarded-role", "operator")];
+    let first = ada.get("/").await;
+    ada.cookie = first.headers["set-cookie"].split(';').next().unwrap().to_owned();
+    let csrf = ada.csrf().await;
+    assert_eq!(ada.post("/queues/pause", &format!("queue=inbox&csrf={csrf}")).await.status, 303);
+    assert_eq!(site.desk.audited().await, ["ada (console) queue pause inbox"]);
+    let mut vic = site.somebody();
+    vic.more = vec![("x-forwarded-user", "vic")];
+    let page = vic.get("/").await;
+    assert!(page.body.contains("vic (viewer)") && !page.body.contains("class=\"action\""), "{}", page.body);
+    assert_eq!(site.somebody().get("/").await.status, 303, "without the proxy nobody is let in");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_console_runs_without_a_worker() {
+    let desk = Desk::start("console_alone").await;
+    let port = ports::free();
+    let mut child = tokio::process::Command::new(WORKER)
+        .arg("console")
+        .env_clear()
+        .env("DATABASE_URL", &desk.direct.worker.database_url)
+        .env("ORDER_WORKER_CONSOLE_ADDR", format!("127.0.0.1:{port}"))
+        .stdout(std::process::Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let up = async || exchange(port, "GET", "/", &[], "").await.is_ok_and(|answer| answer.status == 200);
+    wait::until("the console", Duration::from_secs(10), up).await;
+    assert!(exchange(port, "GET", "/", &[], "").await.unwrap().body.contains("No worker is alive."));
+    child.kill().await.unwrap();
+}
