@@ -1,6 +1,6 @@
 # The project's commands; `make` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench bench-purge bench-replay
+.PHONY: help setup demo test check bench bench-purge bench-replay pictures
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,3 +27,6 @@ bench-purge: setup ## what a purge of a million sessions and carts costs the pay
 
 bench-replay: setup ## how fast a rehearsal of a replay goes through the inbox, and its memory
 	cargo bench --locked --bench main_path -- replay
+
+pictures: setup ## docs/pictures anew, from the console's pages in a real browser
+	PICTURES=docs/pictures cargo test --locked --features failpoints --test it -- browser::every_page

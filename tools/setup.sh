@@ -16,7 +16,7 @@ version=$(cargo --version) || fail "cargo does not run: the toolchain $toolchain
 [[ $version == "cargo $toolchain"* ]] ||
   fail "the project is pinned to Rust $toolchain (rust-toolchain.toml), but $(command -v cargo) is $version. Install rustup (https://rustup.rs), or that version."
 
-# --- Postgres, Redis, and a clock that can be off ------------------------------------------------------------------------------------------------
+# --- Postgres, Redis, a clock that can be off, a browser ------------------------------------------------------------------------------------------------
 postgres_is_here() {
   local dir
   for dir in /usr/lib/postgresql/*/bin; do
@@ -30,9 +30,10 @@ postgres_is_here || packages+=(postgresql)
 have redis-server || packages+=(redis-server)
 have setpriv || packages+=(util-linux)
 have faketime || packages+=(faketime)
+have chromedriver || packages+=(chromium chromium-driver)
 
 if ((${#packages[@]})); then
-  have apt-get || fail "missing: ${packages[*]}, and there is no apt-get here. Install them, so that initdb, postgres, redis-server, setpriv and faketime are found."
+  have apt-get || fail "missing: ${packages[*]}, and there is no apt-get here. Install them, so that initdb, postgres, redis-server, setpriv, faketime and chromedriver are found."
   as_root=()
   if ((EUID != 0)); then
     have sudo || fail "missing: ${packages[*]}. Installing them needs root or sudo."

@@ -59,6 +59,7 @@ fn router(desk: Arc<Desk>) -> Router {
         .layer(middleware::from_fn_with_state(Arc::clone(&desk), guard::identify))
         .route("/login", get(guard::show_login).post(guard::login))
         .route("/assets/style.css", asset("text/css; charset=utf-8", include_str!("assets/style.css")))
+        .route("/assets/icon.svg", asset("image/svg+xml", include_str!("assets/icon.svg")))
         .route("/assets/htmx.min.js", asset("text/javascript; charset=utf-8", include_str!("assets/htmx.min.js")))
         .route("/assets/local-time.js", asset("text/javascript; charset=utf-8", include_str!("assets/local-time.js")))
         .layer(middleware::from_fn(guard::headers))

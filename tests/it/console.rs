@@ -14,11 +14,11 @@ use crate::main_path::WORKER;
 use crate::scene::{SOON, confirmation};
 
 /// A worker with a console, and a browser's worth of cookies.
-struct Site {
-    desk: Desk,
+pub struct Site {
+    pub desk: Desk,
     _worker: Worker,
-    callback: rig::callback::Callback,
-    port: u16,
+    pub callback: rig::callback::Callback,
+    pub port: u16,
 }
 
 /// Somebody who looks at it.
@@ -82,7 +82,7 @@ impl Person<'_> {
     }
 }
 
-const PAGES: [&str; 10] =
+pub const PAGES: [&str; 10] =
     ["/", "/inbox", "/outbox", "/dead", "/waiting", "/incidents", "/cron", "/replays", "/audit", "/order?id=o1"];
 
 async fn hash(password: &str) -> String {
@@ -104,7 +104,7 @@ async fn hash(password: &str) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-async fn with_users(name: &str) -> Site {
+pub async fn with_users(name: &str) -> Site {
     let users = format!("ada:operator:{} vic:viewer:{}", hash("ada-secret").await, hash("vic-secret").await);
     Site::start(
         name,

@@ -4,6 +4,7 @@
 
 mod adoption;
 mod awaited;
+mod browser;
 mod cli;
 mod commands;
 mod console;

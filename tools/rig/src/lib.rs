@@ -15,6 +15,7 @@
 
 pub mod behaviour;
 pub mod books;
+pub mod browser;
 pub mod callback;
 pub mod clock;
 pub mod daprd;

@@ -1,0 +1,140 @@
+//! The console in a real browser: every page, both roles, both widths, by keyboard, live, and without a complaint of the browser.
+
+use std::path::Path;
+
+use rig::browser::Browser;
+use rig::callback::Event;
+use rig::payment::{CONFIRMED, amount, confirmed, json};
+use rig::wait;
+
+use crate::console::{PAGES, Site, with_users};
+use crate::scene::{SOON, confirmation};
+
+/// The pages of which docs/ has a picture: `make pictures` takes them anew.
+const PICTURED: [(&str, &str); 4] =
+    [("overview", "light"), ("order", "light"), ("waiting", "light"), ("overview", "dark")];
+/// Tab and Enter of the WebDriver protocol.
+const TAB: &str = "\u{E004}";
+const ENTER: &str = "\u{E007}";
+
+/// Something on every page: applied, held, dead, quarantined, an incident, a replay, runs of jobs, records.
+async fn busy(name: &str) -> Site {
+    let site = with_users(name).await;
+    let mut little = confirmed("p-held", "o2", "10.10");
+    little.amount = amount("10.09");
+    for n in 0..30 {
+        site.desk.shop.place_one(&format!("order-{n}")).await;
+        site.callback.event(&confirmation(&format!("e-{n}"), &format!("p-{n}"), &format!("order-{n}"))).await.unwrap();
+    }
+    site.callback.event(&confirmation("e1", "p1", "o1")).await.unwrap();
+    site.desk.shop.settled(SOON).await;
+    site.callback.event(&confirmation("e2", "p2", "o1")).await.unwrap();
+    site.callback.event(&confirmation("e1", "p3", "o3")).await.unwrap();
+    site.callback.event(&Event::new(CONFIRMED, "e-held", json(&little))).await.unwrap();
+    site.callback.event(&confirmation("e-late", "p-late", "late")).await.unwrap();
+    let waits = "select count(*) from order_worker.pending where state in ('dead', 'held', 'quarantined')";
+    wait::until("three to wait", SOON, async || site.desk.shop.count(waits).await == 3).await;
+    site.desk.says(&["inbox", "replay", "--since", "1h", "--reason", "a try"]).await;
+    site.desk.says(&["cron", "run", "session_cleanup"]).await;
+    wait::until("three to wait again", SOON, async || site.desk.shop.count(waits).await == 3).await;
+    site
+}
+
+async fn login(browser: &Browser, site: &Site, name: &str) {
+    browser.go(&format!("http://127.0.0.1:{}/", site.port)).await;
+    assert!(browser.url().await.ends_with("/login"));
+    browser.enter("input[name=name]", name).await;
+    browser.enter("input[name=password]", &format!("{name}-secret")).await;
+    browser.press(ENTER).await;
+    wait::until("the overview", SOON, async || browser.has("nav a[aria-current]").await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_page_looks_right_in_both_roles_and_widths_and_nothing_is_refused() {
+    let site = busy("browser_pages").await;
+    let browser = Browser::open(1280, 900).await;
+    login(&browser, &site, "vic").await;
+    let pictures = std::env::var("PICTURES").ok();
+    for (width, height, scheme) in [(1280, 900, "light"), (390, 844, "dark")] {
+        browser.resize(width, height).await;
+        browser.scheme(scheme).await;
+        for path in PAGES {
+            browser.go(&format!("http://127.0.0.1:{}{path}", site.port)).await;
+            assert!(browser.has("h1").await && browser.has(".command code").await, "{path}");
+            assert!(!browser.has("form.action").await, "a viewer has no buttons: {path}");
+            // Tables scroll by themselves: the page is never wider than the window.
+            let wider = browser
+                .script("return document.documentElement.scrollWidth - document.documentElement.clientWidth")
+                .await;
+            assert_eq!(wider, 0, "{path} at {width}");
+            let local =
+                browser.script("const t = document.querySelector('time[datetime]'); return !t || t.title !== ''").await;
+            assert_eq!(local, true, "{path}: the local time");
+            if let Some(dir) = &pictures {
+                let name = path.trim_matches('/').split('?').next().unwrap();
+                let name = if name.is_empty() { "overview" } else { name };
+                if PICTURED.contains(&(name, scheme)) {
+                    browser.picture(&Path::new(dir).join(format!("console-{name}-{scheme}.png"))).await;
+                }
+            }
+        }
+    }
+    assert_eq!(browser.complaints().await, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_changes_things_with_a_few_keys_and_pages_keep_themselves_live() {
+    let site = busy("browser_changes").await;
+    let browser = Browser::open(1280, 900).await;
+    login(&browser, &site, "ada").await;
+    let page = async |path: &str| browser.go(&format!("http://127.0.0.1:{}{path}", site.port)).await;
+
+    // The first thing that the keyboard reaches leads to the content.
+    page("/").await;
+    browser.press(TAB).await;
+    assert_eq!(browser.script("return document.activeElement.className").await, "skip");
+
+    // Live: what happens elsewhere appears without a reload.
+    browser.script("window.mark = 'not loaded again'").await;
+    site.desk.says(&["queue", "pause", "warehouse", "--reason", "stocktaking"]).await;
+    wait::until("the pause to appear", SOON, async || browser.text().await.contains("stocktaking")).await;
+    assert_eq!(browser.script("return window.mark").await, "not loaded again");
+    browser.click("form[action='/queues/resume'] button").await;
+    wait::until("the queue to run", SOON, async || !browser.text().await.contains("stocktaking")).await;
+    assert_eq!(site.desk.shop.count("select count(*) from order_worker.pauses").await, 0);
+
+    page("/cron").await;
+    browser.click("form[action='/cron/run'] button").await;
+    wait::until("the run", SOON, async || browser.text().await.contains("manual")).await;
+
+    page("/waiting").await;
+    browser.click("a[href^='/waiting/']").await;
+    browser.enter("form.action input[name=reason]", "the shop granted a discount").await;
+    browser.press(ENTER).await;
+    wait::until("the decision", SOON, async || site.desk.shop.status("o2").await == "payment_confirmed").await;
+
+    page("/dead").await;
+    browser.click("a[href^='/dead/selection']").await;
+    site.desk.shop.place_one("late").await;
+    browser.enter("form[action='/dead/redrive'] input[name=reason]", "it is there").await;
+    browser.click("form[action='/dead/redrive'] button").await;
+    wait::until("the late one", SOON, async || site.desk.shop.status("late").await == "payment_confirmed").await;
+
+    page("/incidents").await;
+    browser.click("a[href^='/incidents/']").await;
+    browser.enter("form.action input[name=reason]", "refunded").await;
+    browser.click("form.action button").await;
+    wait::until("the list", SOON, async || browser.url().await.ends_with("/incidents")).await;
+
+    browser.enter("header input[name=id]", "o1").await;
+    browser.press(ENTER).await;
+    wait::until("the story", SOON, async || browser.text().await.contains("payment_confirmed")).await;
+    page("/audit").await;
+    let log = browser.text().await;
+    for action in ["cron run", "queue resume", "dead redrive", "inbox approve", "incident resolve"] {
+        assert!(log.contains(action), "{action}: {log}");
+    }
+    assert_eq!(browser.complaints().await, [""; 0]);
+    browser.click("form[action='/logout'] button").await;
+    wait::until("the login", SOON, async || browser.url().await.ends_with("/login")).await;
+}
