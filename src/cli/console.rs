@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::exit::{Exit, Stop};
 use super::{output, roles};
 use crate::config::Config;
-use crate::console;
+use crate::console::{self, Site};
 
 /// The console alone, or a command below it.
 #[derive(Debug, Args)]
@@ -78,6 +78,17 @@ pub(super) async fn run(config: &Config) -> Result<(), Stop> {
         }
         stopped.cancel();
     });
-    console::serve(listener, pool, config, stop).await;
+    let site = Site::new(pool, config);
+    let board = &config.worker.board;
+    if board.enabled
+        && let Ok(listener) = board.addr.bind().await
+    {
+        output::line(&format!(
+            "http://{} (board)",
+            listener.local_addr().map_or_else(|_| board.addr.to_string(), |at| at.to_string())
+        ))?;
+        tokio::spawn(site.clone().serve_board(listener, stop.clone()));
+    }
+    site.serve(listener, stop).await;
     Ok(())
 }

@@ -30,7 +30,7 @@ pub use error::ConfigError;
 pub use origin::{Origin, Origins, Setting};
 pub use secret::Secret;
 
-use crate::{admin, console, cron, database, egress, inbox, ingress, queue, reconcile, telemetry};
+use crate::{admin, board, console, cron, database, egress, inbox, ingress, queue, reconcile, telemetry};
 use rule::{Rule, optional};
 use schema::Key;
 
@@ -77,6 +77,8 @@ pub struct Worker {
     pub admin: admin::settings::Admin,
     /// The console.
     pub console: console::settings::Console,
+    /// The apalis board.
+    pub board: board::settings::Board,
     /// Logs, traces, metrics.
     pub telemetry: telemetry::settings::Telemetry,
     /// Stopping.
@@ -172,7 +174,7 @@ impl Config {
 
     /// Refuses values that are allowed alone, but not with each other.
     fn check_together(&self, origins: &Origins) -> Result<(), ConfigError> {
-        let Worker { database, queue, inbox, console, .. } = &self.worker;
+        let Worker { database, queue, inbox, console, board, .. } = &self.worker;
         let rules = [
             (
                 database.idle_in_transaction_timeout < queue.lease,
@@ -197,6 +199,11 @@ impl Config {
             (
                 console.addr.is_loopback() || console.knows_its_users(),
                 "worker.console.addr must be a loopback address without worker.console.users",
+                "everybody who reaches it could look at orders: name users, or a proxy's worker.console.user_header",
+            ),
+            (
+                board.addr.is_loopback() || console.knows_its_users(),
+                "worker.board.addr must be a loopback address without worker.console.users",
                 "everybody who reaches it could look at orders: name users, or a proxy's worker.console.user_header",
             ),
         ];

@@ -2,7 +2,7 @@
 //! that the modules own.
 
 use super::rule::Rule;
-use crate::{admin, console, cron, database, egress, inbox, ingress, queue, reconcile, telemetry};
+use crate::{admin, board, console, cron, database, egress, inbox, ingress, queue, reconcile, telemetry};
 
 /// A key of the file, and what stands under it.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +55,7 @@ pub(super) const KEYS: &[Key] = &[
             Key::section("warehouse", egress::settings::Warehouse::KEYS),
             Key::section("admin", admin::settings::Admin::KEYS),
             Key::section("console", console::settings::Console::KEYS),
+            Key::section("board", board::settings::Board::KEYS),
             Key::section("telemetry", telemetry::settings::Telemetry::KEYS),
             Key::section("shutdown", super::Shutdown::KEYS),
             Key::section("consul", super::Consul::KEYS),

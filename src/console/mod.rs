@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 pub use users::hash;
 
 use crate::admin;
+use crate::board;
 use crate::config::Config;
 use guard::Guard;
 use history::History;
@@ -41,27 +42,56 @@ pub struct Desk {
     history: History,
 }
 
-/// Serves the console until `stop`.
-pub async fn serve(listener: TcpListener, pool: PgPool, config: &Config, stop: CancellationToken) {
-    let settings = config.worker.console.clone();
-    // Checked with the configuration.
-    let users = settings.users.as_ref().and_then(|users| Users::parse(users.expose()).ok()).unwrap_or_default();
-    let desk = Arc::new(Desk { pool, settings, users, guard: Guard::default(), history: History::default() });
-    let sampling = Arc::clone(&desk);
-    tokio::spawn(stop.clone().run_until_cancelled_owned(async move { sampling.history.keep(&sampling.pool).await }));
-    admin::serve_router(listener, router(desk), stop).await;
+/// The console, and the board behind the same login.
+#[derive(Clone, Debug)]
+pub struct Site(Arc<Desk>);
+
+impl Site {
+    /// Over the database of `pool`.
+    #[must_use]
+    pub fn new(pool: PgPool, config: &Config) -> Self {
+        let settings = config.worker.console.clone();
+        // Checked with the configuration.
+        let users = settings.users.as_ref().and_then(|users| Users::parse(users.expose()).ok()).unwrap_or_default();
+        Self(Arc::new(Desk { pool, settings, users, guard: Guard::default(), history: History::default() }))
+    }
+
+    /// Serves the console until `stop`.
+    pub async fn serve(self, listener: TcpListener, stop: CancellationToken) {
+        let sampling = Arc::clone(&self.0);
+        tokio::spawn(
+            stop.clone().run_until_cancelled_owned(async move { sampling.history.keep(&sampling.pool).await }),
+        );
+        admin::serve_router(listener, router(self.0), stop).await;
+    }
+
+    /// Serves the board until `stop`.
+    pub async fn serve_board(self, listener: TcpListener, stop: CancellationToken) {
+        let desk = self.0;
+        let router = board::router(&desk.pool)
+            .layer(middleware::from_fn_with_state(Arc::clone(&desk), guard::identify))
+            .merge(entrance().with_state(desk));
+        admin::serve_router(listener, router, stop).await;
+    }
 }
 
-fn router(desk: Arc<Desk>) -> Router {
+/// What nobody has to log in for.
+fn entrance() -> Router<Arc<Desk>> {
     let asset = |kind: &'static str, text: &'static str| get(move || async move { ([(CONTENT_TYPE, kind)], text) });
-    pages::router()
-        .route("/logout", post(guard::logout))
-        .layer(middleware::from_fn_with_state(Arc::clone(&desk), guard::identify))
+    Router::new()
         .route("/login", get(guard::show_login).post(guard::login))
         .route("/assets/style.css", asset("text/css; charset=utf-8", include_str!("assets/style.css")))
         .route("/assets/icon.svg", asset("image/svg+xml", include_str!("assets/icon.svg")))
         .route("/assets/htmx.min.js", asset("text/javascript; charset=utf-8", include_str!("assets/htmx.min.js")))
         .route("/assets/local-time.js", asset("text/javascript; charset=utf-8", include_str!("assets/local-time.js")))
         .layer(middleware::from_fn(guard::headers))
+}
+
+fn router(desk: Arc<Desk>) -> Router {
+    pages::router()
+        .route("/logout", post(guard::logout))
+        .layer(middleware::from_fn_with_state(Arc::clone(&desk), guard::identify))
+        .layer(middleware::from_fn(guard::headers))
+        .merge(entrance())
         .with_state(desk)
 }

@@ -302,7 +302,7 @@ async fn once(
         if let Some(alert) = look.alert.as_ref().filter(|alert| before.as_ref() != Some(alert)) {
             tracing::error!(stream = %topic, "Stream cannot be reconciled: {alert}; announcements that it lost: order-worker outbox resend --since 2h --dry-run");
         } else if look.alert.is_none() && look.restarted {
-            tracing::warn!(stream = %topic, "Redis was restarted and has its data: run_id={}", look.run_id.as_deref().unwrap_or_default());
+            tracing::warn!(stream = %topic, "Redis was restarted, and the stream has its data; what other streams lost is sent again by order-worker outbox resend --since 2h: run_id={}", look.run_id.as_deref().unwrap_or_default());
         }
         let saved = save(pool, accept, &topic, &look, "order-worker").await?;
         if saved > 0 {

@@ -15,7 +15,7 @@ use super::{Ended, Mode, WorkerError};
 use crate::admin::{self, Subscriptions};
 use crate::config::service::Redis;
 use crate::config::{Config, GrpcEndpoint, ListenAddr};
-use crate::console;
+use crate::console::Site;
 use crate::cron::{Runner, Wakes};
 use crate::database::{self, SchemaState, schema_state};
 use crate::egress::{self, Dapr, Egress, Warehouse};
@@ -151,9 +151,7 @@ impl Parts {
             self.metrics.clone(),
         ));
 
-        if settings.console.enabled {
-            self.start_console(stop).await;
-        }
+        self.start_console(stop).await;
         if let Some(accept) = accept.clone() {
             let (config, pool, metrics) = (self.config.clone(), self.pool.clone(), self.metrics.clone());
             let looks = async move { reconcile::keep(&config, &pool, &accept, &metrics).await };
@@ -215,16 +213,15 @@ impl Parts {
         }
     }
 
-    /// A port that is taken is no reason not to work: two workers of one machine have one console.
+    /// A port that is taken is no reason not to work: two workers of one machine have one console and one board.
     async fn start_console(&self, stop: &CancellationToken) {
-        let addr = &self.config.worker.console.addr;
-        match addr.bind().await {
-            Ok(listener) => {
-                tracing::info!(addr = %addr, "Console opened");
-                let (pool, config, stop) = (self.pool.clone(), self.config.clone(), stop.clone());
-                tokio::spawn(async move { console::serve(listener, pool, &config, stop).await });
-            }
-            Err(error) => tracing::warn!(addr = %addr, "Console not opened: error={error}"),
+        let (console, board) = (&self.config.worker.console, &self.config.worker.board);
+        let site = Site::new(self.pool.clone(), &self.config);
+        if let Some(listener) = opened("Console", console.enabled, &console.addr).await {
+            tokio::spawn(site.clone().serve(listener, stop.clone()));
+        }
+        if let Some(listener) = opened("Board", board.enabled, &board.addr).await {
+            tokio::spawn(site.serve_board(listener, stop.clone()));
         }
     }
 
@@ -350,6 +347,23 @@ async fn until_over(
         () = over.cancelled() => {
             tracing::warn!("Calls of Dapr still hang at the end of the grace period: they are cut off, Dapr delivers again");
             Ok(())
+        }
+    }
+}
+
+/// A port for pages, where it can be had.
+async fn opened(what: &str, enabled: bool, addr: &ListenAddr) -> Option<tokio::net::TcpListener> {
+    if !enabled {
+        return None;
+    }
+    match addr.bind().await {
+        Ok(listener) => {
+            tracing::info!(addr = %addr, "{what} opened");
+            Some(listener)
+        }
+        Err(error) => {
+            tracing::warn!(addr = %addr, "{what} not opened: error={error}");
+            None
         }
     }
 }

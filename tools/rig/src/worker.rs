@@ -77,6 +77,7 @@ impl WorkerSpec {
             ("ORDER_WORKER_ADMIN_ADDR".to_owned(), format!("127.0.0.1:{}", self.admin_port)),
             // Many workers run at once, and one of them could have its port; who wants it says so.
             ("ORDER_WORKER_CONSOLE_ENABLED".to_owned(), "false".to_owned()),
+            ("ORDER_WORKER_BOARD_ENABLED".to_owned(), "false".to_owned()),
         ];
         if let Some(addr) = &self.redis_addr {
             env.push(("REDIS_ADDR".to_owned(), addr.clone()));
