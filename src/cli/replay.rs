@@ -1,7 +1,5 @@
 //! `order-worker inbox replay`.
 
-use std::collections::BTreeMap;
-use std::str::FromStr;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta};
@@ -18,14 +16,12 @@ use super::selecting::Change;
 use super::{output, roles};
 use crate::audit;
 use crate::config::Config;
-use crate::cron::{Cursor, REPLAY, Runner, Turned, ledger};
+use crate::cron::{REPLAY, Runner, Turned, ledger};
 use crate::operations::events::Selection;
 use crate::queue::{Wake, worker_name};
-use crate::replay::{self, Difference, Phase, Replay, Request, Tally};
+use crate::replay::{self, Phase, Rehearsal, Replay, Request, Share, Tally};
 use crate::telemetry::Metrics;
 
-/// Events of one batch of a rehearsal.
-const REHEARSED: u32 = 5_000;
 /// Between two looks at a replay that a worker has in hand.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -67,22 +63,6 @@ pub struct Arguments {
     /// How the result is shown.
     #[command(flatten)]
     pub shown: Shown,
-}
-
-/// A share, of 10,000.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Share(u16);
-
-impl FromStr for Share {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || "a share is a percentage from 0.01% to 99%, as 1%".to_owned();
-        let percent: rust_decimal::Decimal =
-            text.strip_suffix('%').ok_or_else(wrong)?.trim().parse().map_err(|_| wrong())?;
-        let of_10_000 = u16::try_from((percent * rust_decimal::Decimal::ONE_HUNDRED).round()).map_err(|_| wrong())?;
-        if (1..=9_900).contains(&of_10_000) { Ok(Self(of_10_000)) } else { Err(wrong()) }
-    }
 }
 
 /// The last replays.
@@ -145,7 +125,7 @@ async fn request(pool: &PgPool, arguments: &Arguments, config: &Config) -> Resul
         reason,
         announce: arguments.announce,
         rate: arguments.rate,
-        canary: arguments.canary.map(|share| share.0),
+        canary: arguments.canary.map(Share::of_10_000),
         most_failures: arguments.stop_after,
     })
 }
@@ -155,55 +135,30 @@ async fn count(pool: &PgPool, selection: &Selection) -> Result<u64, Stop> {
     Ok(groups.iter().map(|group| group.events.unsigned_abs()).sum())
 }
 
-/// Differences that are alike.
-#[derive(Debug, Default)]
-struct Alike {
-    count: u64,
-    event_id: String,
-    order_id: String,
-}
-
-/// Goes through the selection in rolled-back transactions; what differs is counted by its lines, so that memory stays as it is.
+/// Says what would differ, grouped.
 async fn rehearse(pool: &PgPool, arguments: &Arguments, request: &Request, config: &Config) -> Result<(), Stop> {
     let bar = counting("events looked at", None);
-    let request = Request { canary: None, ..request.clone() };
-    let (mut tally, mut cursor, mut alike) =
-        (request.begin(), Cursor::default(), BTreeMap::<Vec<String>, Alike>::new());
     let began = std::time::Instant::now();
-    loop {
-        let mut tx = pool.begin().await.map_err(roles::refuse)?;
-        let on_mismatch = config.worker.inbox.amount_mismatch;
-        // A run that nobody will ever see: it is rolled back with everything else.
-        let run = replay::ask(&mut tx, &request).await.map_err(roles::refuse)?;
-        let step = replay::batch(&mut tx, run, &request, &tally, &cursor, REHEARSED, on_mismatch)
-            .await
-            .map_err(roles::refuse)?;
-        tx.rollback().await.map_err(roles::refuse)?;
-        tally = step.counted(&tally);
+    let seen = |tally: &Tally| {
         bar.set_position(tally.seen);
-        for Difference { event_id, order_id, lines } in step.again.into_iter().chain(step.changed).chain(step.announced)
-        {
-            let one = alike.entry(lines).or_insert(Alike { count: 0, event_id, order_id });
-            one.count += 1;
-        }
-        if step.last {
-            break;
-        }
-        cursor = step.cursor;
-    }
+        true
+    };
+    let rehearsal =
+        replay::rehearse(pool, request, config.worker.inbox.amount_mismatch, seen).await.map_err(roles::refuse)?;
     bar.finish_and_clear();
+    let Rehearsal { tally, groups, .. } = rehearsal;
     let seconds = began.elapsed().as_secs_f64();
     match arguments.shown.output {
         Format::Json => {
-            let groups: Vec<_> = alike
+            let groups: Vec<_> = groups
                 .iter()
-                .map(|(lines, one)| json!({ "events": one.count, "example": { "event": one.event_id, "order": one.order_id }, "diff": lines }))
+                .map(|(lines, one)| json!({ "events": one.events, "example": { "event": one.event_id, "order": one.order_id }, "diff": lines }))
                 .collect();
             output::json(&json!({ "dry_run": true, "tally": tally, "differences": groups }))
         }
         Format::Table => {
-            for (lines, one) in &alike {
-                output::line(&format!("@@ {} events, as {} of order {}", one.count, one.event_id, one.order_id))?;
+            for (lines, one) in &groups {
+                output::line(&format!("@@ {} events, as {} of order {}", one.events, one.event_id, one.order_id))?;
                 for line in lines {
                     output::line(line)?;
                 }
@@ -295,18 +250,4 @@ fn counting(what: &'static str, total: Option<u64>) -> ProgressBar {
     bar.set_message(what);
     bar.enable_steady_tick(Duration::from_millis(100));
     bar
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_share_is_a_percentage() {
-        assert_eq!("1%".parse(), Ok(Share(100)));
-        assert_eq!("0.5 %".parse(), Ok(Share(50)));
-        for wrong in ["1", "0%", "100%", "-1%", "some%", "0.001%"] {
-            assert!(wrong.parse::<Share>().is_err(), "{wrong}");
-        }
-    }
 }

@@ -13,6 +13,7 @@ pub mod settings;
 mod users;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
@@ -27,6 +28,7 @@ pub use users::hash;
 use crate::admin;
 use crate::board;
 use crate::config::Config;
+use crate::orders::AmountMismatch;
 use guard::Guard;
 use history::History;
 use settings::Console;
@@ -40,6 +42,8 @@ pub struct Desk {
     users: Users,
     guard: Guard,
     history: History,
+    on_mismatch: AmountMismatch,
+    keep_bodies: Duration,
 }
 
 /// The console, and the board behind the same login.
@@ -53,7 +57,10 @@ impl Site {
         let settings = config.worker.console.clone();
         // Checked with the configuration.
         let users = settings.users.as_ref().and_then(|users| Users::parse(users.expose()).ok()).unwrap_or_default();
-        Self(Arc::new(Desk { pool, settings, users, guard: Guard::default(), history: History::default() }))
+        let inbox = &config.worker.inbox;
+        let (on_mismatch, keep_bodies) = (inbox.amount_mismatch, inbox.keep_bodies);
+        let (guard, history) = (Guard::default(), History::default());
+        Self(Arc::new(Desk { pool, settings, users, guard, history, on_mismatch, keep_bodies }))
     }
 
     /// Serves the console until `stop`.

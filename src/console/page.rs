@@ -21,6 +21,8 @@ pub enum Cell {
     Time(DateTime<Utc>),
     /// A state: shown as a badge.
     State(String),
+    /// Lines of a diff.
+    Lines(Vec<String>),
     /// Nothing.
     Empty,
 }
@@ -76,6 +78,8 @@ pub struct Action {
     pub fields: Vec<(&'static str, String)>,
     /// Whether a reason is asked for.
     pub reason: bool,
+    /// What else may be said.
+    pub asks: &'static [&'static str],
 }
 
 /// A row.

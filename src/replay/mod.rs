@@ -24,10 +24,12 @@
 mod batch;
 mod event_id;
 mod pass_over;
+mod rehearse;
 mod request;
 
 pub use batch::{Difference, Step, batch};
 pub use event_id::event_id;
 pub(crate) use pass_over::pass_over;
+pub use rehearse::{Alike, Rehearsal, rehearse};
 pub(crate) use request::canary;
-pub use request::{Phase, Replay, Request, Tally, ask, runs};
+pub use request::{Phase, Replay, Request, Share, Tally, ask, runs};

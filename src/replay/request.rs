@@ -1,6 +1,9 @@
 //! What is asked of a replay, and what it has come to.
 
+use std::str::FromStr;
+
 use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::types::Json;
@@ -33,6 +36,29 @@ pub struct Request {
     pub canary: Option<u16>,
     /// More failures than this stop it.
     pub most_failures: Option<u64>,
+}
+
+/// A share, of 10,000.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share(u16);
+
+impl Share {
+    /// How many of 10,000.
+    #[must_use]
+    pub const fn of_10_000(self) -> u16 {
+        self.0
+    }
+}
+
+impl FromStr for Share {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || "a share is a percentage from 0.01% to 99%, as 1%".to_owned();
+        let percent: Decimal = text.strip_suffix('%').ok_or_else(wrong)?.trim().parse().map_err(|_| wrong())?;
+        let of_10_000 = u16::try_from((percent * Decimal::ONE_HUNDRED).round()).map_err(|_| wrong())?;
+        if (1..=9_900).contains(&of_10_000) { Ok(Self(of_10_000)) } else { Err(wrong()) }
+    }
 }
 
 /// Which share of the selection is under way.
@@ -130,4 +156,18 @@ pub async fn runs(pool: &PgPool, id: Option<i64>, limit: u32) -> Result<Vec<Repl
 pub(crate) async fn canary(tx: &mut PgConnection, run: i64) -> Result<(u64, u64), sqlx::Error> {
     let (open, failed): (i64, i64) = sqlx::query_as(include_str!("sql/canary.sql")).bind(run).fetch_one(tx).await?;
     Ok((open.unsigned_abs(), failed.unsigned_abs()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_a_percentage() {
+        assert_eq!("1%".parse(), Ok(Share(100)));
+        assert_eq!("0.5 %".parse(), Ok(Share(50)));
+        for wrong in ["1", "0%", "100%", "-1%", "some%", "0.001%"] {
+            assert!(wrong.parse::<Share>().is_err(), "{wrong}");
+        }
+    }
 }

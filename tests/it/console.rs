@@ -243,6 +243,46 @@ async fn what_waits_for_a_person_is_decided_on_its_page() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_replay_is_rehearsed_and_asked_for_on_its_page() {
+    let site = with_users("console_replay").await;
+    site.desk.shop.execute("update orders set status = 'cancelled' where id = 'o1'").await;
+    site.callback.event(&confirmation("e1", "p1", "o1")).await.unwrap();
+    site.desk.shop.settled(SOON).await;
+    site.desk.shop.execute("update orders set status = 'pending' where id = 'o1'").await;
+    let (_, ada) = site.login("ada", "ada-secret").await;
+    let page = ada.get("/replays/rehearse?since=1h").await.body;
+    for words in [
+        "1 would end otherwise",
+        "- payment confirmed: rejected",
+        "+ orders.status payment_confirmed",
+        "order-worker inbox replay --since &#39;1h&#39; --dry-run",
+    ] {
+        assert!(page.contains(words) || page.contains(&words.replace('+', "&#43;")), "{words}: {page}");
+    }
+    assert_eq!(site.desk.shop.status("o1").await, "pending");
+    let until = page
+        .split("name=\"until\" value=\"")
+        .nth(1)
+        .unwrap()
+        .split('"')
+        .next()
+        .unwrap()
+        .replace("&#43;", "%2B")
+        .replace('+', "%2B");
+    let csrf = ada.csrf().await;
+    let form = format!(
+        "since=1h&outcome=&order=&because=&until={until}&canary=50%25&stop_after=1&rate=&reason=wrong+code&csrf={csrf}"
+    );
+    let asked = ada.post("/replays/ask", &form).await;
+    assert_eq!(asked.status, 303, "{}", asked.body);
+    wait::until("the replay", SOON, async || site.desk.shop.status("o1").await == "payment_confirmed").await;
+    wait::until("its end", SOON, async || ada.get("/replays").await.body.contains("succeeded")).await;
+    assert_eq!(site.desk.audited().await.last().unwrap().split(" replay").next().unwrap(), "ada (console) inbox");
+    assert_eq!(ada.get("/replays/rehearse").await.status, 400);
+    assert_eq!(ada.post("/replays/ask", &form.replace("50%25", "half")).await.status, 400);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nobody_guesses_passwords() {
     let site = with_users("console_guesses").await;
     for _ in 0..10 {

@@ -24,7 +24,8 @@ pub async fn list(State(desk): State<Arc<Desk>>, Extension(visitor): Extension<V
 pub fn section(jobs: Vec<Listed>, actions: bool) -> Section {
     let row = |job: Listed| {
         let fields = || vec![("job", job.job.clone())];
-        let button = |label, path: &str| Action { label, path: path.into(), fields: fields(), reason: false };
+        let button =
+            |label, path: &str| Action { label, path: path.into(), fields: fields(), reason: false, asks: &[] };
         let pause =
             if job.paused_at.is_some() { button("Resume", "/cron/resume") } else { button("Pause", "/cron/pause") };
         let registered = job.schedule.is_some();

@@ -78,7 +78,7 @@ pub async fn selection(
     let letters = letters::list(&mut *desk.pool.acquire().await?, &selection, MOST).await?;
     let ids: Vec<String> = letters.iter().map(|letter| letter.id.to_string()).collect();
     let fields = || vec![("ids", ids.join(" "))];
-    let button = |label, path: &str| Action { label, path: path.into(), fields: fields(), reason: true };
+    let button = |label, path: &str| Action { label, path: path.into(), fields: fields(), reason: true, asks: &[] };
     let because = if asked.because.is_empty() { String::new() } else { format!(" --because '{}'", asked.because) };
     let section = Section {
         title: format!("{} dead rows of {queue}, as they are now", letters.len()),

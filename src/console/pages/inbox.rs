@@ -1,17 +1,15 @@
-//! Events that came in, and replays of them.
+//! Events that came in.
 
 use std::sync::Arc;
 
 use axum::extract::{Extension, Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use serde::Deserialize;
-use sqlx::types::Json;
 
 use super::{Answer, Desk, Refusal, Visitor, given, live, since, still};
 use crate::console::page::{Cell, Field, Section, encoded};
 use crate::operations::events::{self, Selection};
 use crate::operations::{Window, masked};
-use crate::replay::{self, Phase};
 
 /// What is looked for.
 #[derive(Deserialize, Default)]
@@ -110,52 +108,4 @@ pub async fn show(
         ..Section::default()
     };
     still(&visitor, "Inbox", &[section])
-}
-
-pub async fn replays(
-    State(desk): State<Arc<Desk>>,
-    Extension(visitor): Extension<Visitor>,
-    headers: HeaderMap,
-) -> Answer {
-    let runs = replay::runs(&desk.pool, None, 100).await?;
-    let section = Section {
-        title: "Replays, the newest first".into(),
-        command: "order-worker inbox replay --since 2h --dry-run".into(),
-        head: vec![
-            "replay",
-            "asked",
-            "outcome",
-            "phase",
-            "seen",
-            "unchanged",
-            "again",
-            "changed",
-            "announced",
-            "failed",
-            "error",
-        ],
-        rows: runs
-            .into_iter()
-            .map(|run| {
-                let tally = run.result.map(|Json(tally)| tally).unwrap_or_default();
-                vec![
-                    Cell::text(run.id),
-                    Cell::Time(run.asked_at),
-                    Cell::State(run.outcome),
-                    Cell::text(if tally.phase == Phase::Canary { "canary" } else { "rest" }),
-                    Cell::text(tally.seen),
-                    Cell::text(tally.unchanged),
-                    Cell::text(tally.again),
-                    Cell::text(tally.changed),
-                    Cell::text(tally.announced),
-                    Cell::text(tally.failed),
-                    Cell::maybe(run.error),
-                ]
-                .into()
-            })
-            .collect(),
-        none: "Nothing was replayed yet.",
-        ..Section::default()
-    };
-    live(&visitor, &headers, "Replays", "/replays", &[], &[section])
 }

@@ -81,6 +81,7 @@ pub async fn show(
         path: "/incidents/resolve".into(),
         fields: vec![("id", id.to_string())],
         reason: true,
+        asks: &[],
     };
     let section = Section {
         title: format!("Incident {id}: {}", incident.kind),

@@ -8,6 +8,7 @@ mod incidents;
 mod order;
 mod outbox;
 mod overview;
+mod replays;
 mod waiting;
 
 use std::sync::Arc;
@@ -47,7 +48,9 @@ pub fn router() -> Router<Arc<Desk>> {
         .route("/cron/pause", post(cron::pause))
         .route("/cron/resume", post(cron::resume))
         .route("/cron/run", post(cron::run))
-        .route("/replays", get(inbox::replays))
+        .route("/replays", get(replays::list))
+        .route("/replays/rehearse", get(replays::rehearse))
+        .route("/replays/ask", post(replays::ask))
         .route("/audit", get(audit::log))
 }
 

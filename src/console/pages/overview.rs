@@ -48,9 +48,9 @@ fn queue(queue: Contents) -> Row {
     let name = queue.queue.clone();
     let fields = vec![("queue", name.clone())];
     let action = if queue.paused_at.is_some() {
-        Action { label: "Resume", path: "/queues/resume".into(), fields, reason: false }
+        Action { label: "Resume", path: "/queues/resume".into(), fields, reason: false, asks: &[] }
     } else {
-        Action { label: "Pause", path: "/queues/pause".into(), fields, reason: false }
+        Action { label: "Pause", path: "/queues/pause".into(), fields, reason: false, asks: &[] }
     };
     let state = match (queue.paused_at, queue.paused_by) {
         (Some(_), Some(by)) => Cell::text(format!(

@@ -65,7 +65,7 @@ pub async fn show(
     let (waits, event) = find(&desk, id).await?;
     let button = |label, accept: &str| {
         let fields = vec![("id", id.to_string()), ("accept", accept.to_owned())];
-        Action { label, path: "/waiting/decide".into(), fields, reason: true }
+        Action { label, path: "/waiting/decide".into(), fields, reason: true, asks: &[] }
     };
     let command = match waits {
         Waits::Held => format!("order-worker inbox approve {id} --reason …"),

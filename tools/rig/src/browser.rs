@@ -6,7 +6,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use serde_json::{Value, json};
 
-use crate::http::{call, get};
+use crate::http::{get, within};
 use crate::process::{Process, Spec, on_path};
 use crate::run_dir::RunDir;
 use crate::{ports, wait};
@@ -67,9 +67,11 @@ impl Browser {
     async fn ask(&self, method: &str, path: &str, body: &Value) -> Result<Value, Value> {
         let body = if method == "GET" { String::new() } else { body.to_string() };
         let path = format!("/session{}{path}", self.session);
-        let (status, answer) = call(self.port, method, &path, &body)
-            .await
-            .unwrap_or_else(|error| panic!("{path}: {error}\n{}", self.process.log_tail()));
+        let headers: &[(&str, &str)] = &[("content-type", "application/json")];
+        // A browser that starts beside other tests takes its time.
+        let answer = within(LIMIT, self.port, method, &path, headers, &body).await;
+        let answer = answer.unwrap_or_else(|error| panic!("{path}: {error}\n{}", self.process.log_tail()));
+        let (status, answer) = (answer.status, answer.body);
         let answer: Value = serde_json::from_str(&answer).unwrap();
         if status == 200 { Ok(answer["value"].clone()) } else { Err(answer) }
     }

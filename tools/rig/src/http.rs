@@ -37,6 +37,18 @@ pub async fn exchange(
     headers: &[(&str, &str)],
     body: &str,
 ) -> Result<Answer, String> {
+    within(Duration::from_secs(5), port, method, path, headers, body).await
+}
+
+/// The same with another limit.
+pub async fn within(
+    limit: Duration,
+    port: u16,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Result<Answer, String> {
     let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
     let mut request = http::Request::builder().method(method).uri(format!("http://127.0.0.1:{port}{path}"));
     for (name, value) in headers {
@@ -53,5 +65,5 @@ pub async fn exchange(
         let body = response.into_body().collect().await.map_err(|e| e.to_string())?.to_bytes();
         Ok(Answer { status, headers, body: String::from_utf8_lossy(&body).into_owned() })
     };
-    tokio::time::timeout(Duration::from_secs(5), fetch).await.unwrap_or_else(|_| Err("no answer within 5 s".into()))
+    tokio::time::timeout(limit, fetch).await.unwrap_or_else(|_| Err(format!("no answer within {limit:?}")))
 }
