@@ -25,7 +25,7 @@ bench: setup ## events per second and latency, against a stand-in sidecar and th
 bench-purge: setup ## what a purge of a million sessions and carts costs the payments beside it (ROUNDS)
 	cargo bench --locked --bench main_path -- purge
 
-bench-replay: setup ## how fast a rehearsal of a replay goes through the inbox, and its memory
+bench-replay: setup ## how fast a replay's rehearsal and the proof go through the inbox, and their memory
 	cargo bench --locked --bench main_path -- replay
 
 pictures: setup ## docs/pictures anew, from the console's pages in a real browser

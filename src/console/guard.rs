@@ -194,12 +194,24 @@ pub async fn identify(State(desk): State<Arc<Desk>>, headers: HeaderMap, mut req
             None if request.method() == Method::GET => return Redirect::to("/login").into_response(),
             None => return Refusal(StatusCode::UNAUTHORIZED, "log in first".into()).into_response(),
         }
+    } else if !is_this_machine(headers.get(header::HOST)) {
+        let words = "without users the console answers to localhost alone: worker.console.users";
+        return Refusal(StatusCode::MISDIRECTED_REQUEST, words.into()).into_response();
     } else {
         // Nobody can say who he is: everybody on this machine may look.
         (Visitor { user: None, csrf: String::new(), logged_in: false }, jar)
     };
     request.extensions_mut().insert(visitor);
     (jar, next.run(request).await).into_response()
+}
+
+/// Whether the request names this machine: a page from elsewhere, whose name was made to point here, does not (DNS rebinding).
+fn is_this_machine(host: Option<&HeaderValue>) -> bool {
+    let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let name = host.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map_or(host, |(name, _)| name);
+    name.eq_ignore_ascii_case("localhost")
+        || name == "[::1]"
+        || name.parse::<std::net::Ipv4Addr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// Headers of every answer.
@@ -291,4 +303,29 @@ pub async fn logout(
     let mut gone = Cookie::from(COOKIE);
     gone.set_path("/");
     (jar.remove(gone), Redirect::to("/login")).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_this_machine_are_this_machine() {
+        let is = |host: &str| is_this_machine(Some(&HeaderValue::from_str(host).unwrap()));
+        for host in ["localhost", "localhost:8082", "127.0.0.1:8082", "127.0.0.1", "[::1]:8082", "LOCALHOST:1"] {
+            assert!(is(host), "{host}");
+        }
+        for host in [
+            "evil.example",
+            "evil.example:8082",
+            "localhost.evil.example",
+            "10.0.0.1:8082",
+            "",
+            ":8082",
+            "127.0.0.1.evil.example",
+        ] {
+            assert!(!is(host), "{host}");
+        }
+        assert!(!is_this_machine(None));
+    }
 }

@@ -163,13 +163,13 @@ impl Applier {
         let ids: BTreeSet<&str> = payments.iter().flatten().map(|payment| payment.order_id.as_str()).collect();
         let mut locked = orders::lock(&mut tx, &ids).await?;
 
-        let mut effects = Effects::default();
+        let (mut effects, mut unreadable) = (Effects::default(), Vec::new());
         for ((event, payment), span) in in_hand.iter().zip(&payments).zip(&processing.spans) {
             let payment = match payment {
                 Ok(payment) => payment,
                 Err(undecodable) => {
                     spans::failed(span, "undecodable");
-                    self.metrics.event_failed(Topic::of(&event.topic), undecodable.fail_reason());
+                    unreadable.push((Topic::of(&event.topic), undecodable.fail_reason()));
                     effects.postpone(event, "dead", Duration::ZERO, undecodable.to_string());
                     continue;
                 }
@@ -203,6 +203,7 @@ impl Applier {
         tx.commit().await?;
         processing.committed = true;
         failpoint::reach("apply-after-commit");
+        unreadable.into_iter().for_each(|(topic, reason)| self.metrics.event_failed(topic, reason));
         self.tell(&effects, taken_at.elapsed());
         Ok(())
     }

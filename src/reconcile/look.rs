@@ -19,7 +19,7 @@ use crate::telemetry::labels::Topic;
 use crate::worker::redis_client;
 
 /// How long a look may take before another replica takes the stream.
-const CLAIM: Duration = Duration::from_secs(120);
+const CLAIM: Duration = Duration::from_secs(20);
 /// How long Redis may take to answer.
 const LIMIT: Duration = Duration::from_secs(5);
 /// What was published so shortly before a look may not be in the stream that it sees.
@@ -85,6 +85,8 @@ pub struct Reconciler {
     connection: MultiplexedConnection,
     dead_letter_topic: String,
     overlap: Duration,
+    /// Other replicas look when this one does not.
+    pause: Duration,
 }
 
 impl Reconciler {
@@ -100,7 +102,9 @@ impl Reconciler {
         let mut connection = tokio::time::timeout(LIMIT, connect).await.map_err(|_| LookError::Silent)??;
         connection.set_response_timeout(LIMIT);
         let dead_letter_topic = config.worker.eventbus.dead_letter_topic.clone();
-        Ok(Self { pool, connection, dead_letter_topic, overlap: config.worker.reconcile.overlap })
+        let settings = &config.worker.reconcile;
+        let (overlap, pause) = (settings.overlap, settings.every.mul_f64(0.8));
+        Ok(Self { pool, connection, dead_letter_topic, overlap, pause })
     }
 
     /// The streams that events come from.
@@ -199,6 +203,7 @@ impl Reconciler {
             .bind(look.behind)
             .bind(&look.alert)
             .bind(i64::try_from(saved).unwrap_or(i64::MAX))
+            .bind(self.pause.as_secs_f64())
             .execute(&self.pool)
             .await?;
         Ok(())

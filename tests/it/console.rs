@@ -148,6 +148,8 @@ async fn with_no_users_everybody_on_this_machine_may_look_and_nobody_changes_any
     for asset in ["/assets/style.css", "/assets/htmx.min.js", "/assets/local-time.js"] {
         assert_eq!(person.get(asset).await.status, 200);
     }
+    let elsewhere = exchange(site.port, "GET", "/", &[("host", "evil.example")], "").await.unwrap();
+    assert_eq!(elsewhere.status, 421, "a name from elsewhere that points here");
     assert_eq!(person.get("/inbox/99999").await.status, 404);
     assert_eq!(person.get("/inbox?since=yesterday").await.status, 400);
     assert_eq!(person.get("/nothing").await.status, 404);
