@@ -302,6 +302,28 @@ mod tests {
     }
 
     #[test]
+    fn every_command_that_does_something_has_examples_and_exit_codes_in_its_help() {
+        fn look(command: &mut clap::Command, path: &str, without: &mut Vec<String>) {
+            let own =
+                command.get_subcommands().next().is_none() || path.ends_with(" audit") || path.ends_with(" console");
+            let help = command.render_long_help().to_string();
+            if own && !(help.contains("Examples:") && help.contains("Exit codes:") && help.contains("order-worker ")) {
+                without.push(path.to_owned());
+            }
+            let names: Vec<String> = command.get_subcommands().map(|one| one.get_name().to_owned()).collect();
+            for name in names {
+                let path = format!("{path} {name}");
+                look(command.find_subcommand_mut(&name).unwrap(), &path, without);
+            }
+        }
+        let mut command = completed(Arguments::command());
+        command.build();
+        let mut without = Vec::new();
+        look(&mut command, "order-worker", &mut without);
+        assert_eq!(without, [""; 0]);
+    }
+
+    #[test]
     fn one_dash_and_two_are_the_same() {
         for args in [
             ["-conf", "c.yaml", "-mode", "all"].as_slice(),

@@ -152,7 +152,7 @@ fn queue(queue: &Queue, findings: &mut Findings) {
     } else {
         findings.ok("workers", format!("{} alive", queue.workers));
     }
-    if queue.unowned > 0 && queue.workers > 0 {
+    if queue.unowned > 0 {
         findings.warning(
             "lanes",
             format!("{} of 128 belong to no live worker", queue.unowned),

@@ -148,7 +148,7 @@ pub async fn batch(
     if request.announce {
         let sent: Vec<&Found> = found.iter().filter(|event| stands(event)).collect();
         let ids: Vec<String> = sent.iter().filter_map(|event| event.announcement()).collect();
-        sqlx::query(include_str!("sql/announce.sql")).bind(ids).execute(&mut *tx).await?;
+        announce(tx, &ids).await?;
         let line = || format!("+ {STATUS_CHANGED_TOPIC} again, under its first id");
         announced = sent.into_iter().map(|event| event.differs(vec![line()])).collect();
     }
@@ -160,6 +160,16 @@ pub async fn batch(
         },
     );
     Ok(Step { seen: found.len(), cursor, last, again, changed, announced, calls })
+}
+
+/// Sends the announcements with these ids again, of those that were sent. Returns how many.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn announce(tx: &mut PgConnection, ids: &[String]) -> Result<u64, sqlx::Error> {
+    let done = sqlx::query(include_str!("sql/announce.sql")).bind(ids).execute(tx).await?;
+    Ok(done.rows_affected())
 }
 
 /// The next event behind the cursor: its day, its number, its CloudEvent id.

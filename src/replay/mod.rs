@@ -27,7 +27,7 @@ mod pass_over;
 mod rehearse;
 mod request;
 
-pub use batch::{Difference, Step, batch};
+pub use batch::{Difference, Step, announce, batch};
 pub use event_id::event_id;
 pub(crate) use pass_over::pass_over;
 pub use rehearse::{Alike, Rehearsal, rehearse};

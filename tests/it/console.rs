@@ -242,6 +242,15 @@ async fn what_waits_for_a_person_is_decided_on_its_page() {
     assert_eq!(audited.len(), 4, "{audited:?}");
     assert!(audited.iter().all(|line| line.starts_with("ada (console) ")), "{audited:?}");
     assert!(ada.get("/audit").await.body.contains("dead redrive"));
+
+    // One announcement again, under its first id.
+    let outbox = ada.get("/outbox?order=o1&topic=orders.order.status_changed").await.body;
+    let id: String = outbox.split("/outbox/").nth(1).unwrap().chars().take_while(char::is_ascii_digit).collect();
+    let before = site.desk.direct.sidecar.published();
+    assert_eq!(ada.post("/outbox/resend", &format!("id={id}&reason=lost&csrf={csrf}")).await.status, 303);
+    wait::until("it to be sent again", SOON, async || site.desk.direct.sidecar.count() == before.len() + 1).await;
+    let again = site.desk.direct.sidecar.published().pop().unwrap();
+    assert!(before.iter().any(|one| one.event_id() == again.event_id()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

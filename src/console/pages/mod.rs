@@ -31,6 +31,7 @@ pub fn router() -> Router<Arc<Desk>> {
         .route("/inbox", get(inbox::list))
         .route("/inbox/{id}", get(inbox::show))
         .route("/outbox", get(outbox::list))
+        .route("/outbox/resend", post(outbox::resend))
         .route("/outbox/{id}", get(outbox::show))
         .route("/dead", get(dead::groups))
         .route("/dead/selection", get(dead::selection))

@@ -2,14 +2,18 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Extension, Path, Query, State};
+use axum::extract::{Extension, Form, Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
+use axum::response::Redirect;
 use serde::Deserialize;
+use serde_json::json;
 
 use super::{Answer, Desk, Refusal, Visitor, given, live, since, still};
-use crate::console::page::{Cell, Field, Section, encoded};
+use crate::audit;
+use crate::console::page::{Action, Cell, Field, Section, encoded};
 use crate::operations::messages::{self, Selection};
 use crate::operations::{Window, masked};
+use crate::replay;
 
 /// What is looked for.
 #[derive(Deserialize, Default)]
@@ -82,6 +86,14 @@ pub async fn show(
         .next()
         .ok_or_else(|| Refusal(StatusCode::NOT_FOUND, format!("there is no message {id}")))?;
     let message = whole.message;
+    let again = Action {
+        label: "Send again, under the same id",
+        path: "/outbox/resend".into(),
+        fields: vec![("id", id.to_string())],
+        reason: true,
+        asks: &[],
+    };
+    let sent = message.channel == "dapr" && message.state == "sent";
     let row = |name: &str, cell: Cell| vec![Cell::text(name), cell].into();
     let section = Section {
         title: format!("Message {}", message.event_id),
@@ -98,7 +110,32 @@ pub async fn show(
             row("sent", Cell::when(message.sent_at)),
             row("body, what may be personal masked", Cell::text(masked(whole.body.to_string().as_bytes()))),
         ],
+        actions: if sent { vec![again] } else { Vec::new() },
         ..Section::default()
     };
     still(&visitor, "Outbox", &[section])
+}
+
+/// What the button sends.
+#[derive(Deserialize)]
+pub struct Resent {
+    id: i64,
+    reason: String,
+    csrf: String,
+}
+
+pub async fn resend(
+    State(desk): State<Arc<Desk>>,
+    Extension(visitor): Extension<Visitor>,
+    Form(resent): Form<Resent>,
+) -> Result<Redirect, Refusal> {
+    visitor.may_change(&resent.csrf)?;
+    let messages = messages::show(&desk.pool, &resent.id.to_string()).await?;
+    let ids: Vec<String> = messages.into_iter().map(|whole| whole.message.event_id).collect();
+    let mut tx = desk.pool.begin().await?;
+    let again = replay::announce(&mut tx, &ids).await?;
+    let detail = json!({ "announcements": again, "events": ids, "reason": resent.reason });
+    audit::record(&mut tx, &visitor.actor(), "outbox resend", "dapr", &detail).await?;
+    tx.commit().await?;
+    Ok(Redirect::to(&format!("/outbox/{}", resent.id)))
 }
