@@ -173,6 +173,10 @@ pub struct Edit {
     /// Say what would change, and change nothing
     #[arg(long)]
     pub dry_run: bool,
+
+    /// How the result is shown.
+    #[command(flatten)]
+    pub shown: Shown,
 }
 
 pub(super) async fn run(command: &DeadCommand, config: &Config) -> Result<(), Stop> {
@@ -312,8 +316,13 @@ async fn edit(pool: &PgPool, edit: &Edit) -> Result<(), Stop> {
     let detail = json!({ "reason": edit.reason });
     audit::record(&mut tx, &actor, "dead edit", &edit.id.to_string(), &detail).await.map_err(roles::refuse)?;
     if edit.dry_run { tx.rollback().await } else { tx.commit().await }.map_err(roles::refuse)?;
-    let would = if edit.dry_run { " would be" } else { " is" };
-    output::write(|out| writeln!(out, "row {} of {queue}{would} tried again with the new body", edit.id))
+    match edit.shown.output {
+        Format::Json => output::json(&json!({ "id": edit.id, "queue": queue, "dry_run": edit.dry_run })),
+        Format::Table => {
+            let would = if edit.dry_run { "would be" } else { "is" };
+            output::write(|out| writeln!(out, "row {} of {queue} {would} tried again with the new body", edit.id))
+        }
+    }
 }
 
 /// As many numbers as a record of the audit log has room for.
