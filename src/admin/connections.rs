@@ -1,10 +1,11 @@
 //! Connections of the listener, bounded in number, size and time.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::time::Duration;
 
-use axum::Router;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -19,6 +20,10 @@ const HEADERS: usize = 64;
 const BUFFER_BYTES: usize = 16 * 1024;
 /// How long to wait when the process has no file descriptor for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Who is at the other end of the connection, for whoever answers its requests.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer(pub(crate) IpAddr);
 
 /// What one client, and all together, may take.
 #[derive(Debug, Clone, Copy)]
@@ -56,8 +61,8 @@ pub(super) async fn serve(listener: TcpListener, router: Router, limits: Limits,
             Some(_) = connections.join_next() => continue,
             accepted = listener.accept() => accepted,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match accepted {
+            Ok((stream, addr)) => (stream, Peer(addr.ip())),
             Err(error) => {
                 tracing::debug!(%error, "The admin listener could not accept");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -70,7 +75,12 @@ pub(super) async fn serve(listener: TcpListener, router: Router, limits: Limits,
         {
             oldest.abort();
         }
-        oldest_first.push_back(connections.spawn(answer(stream, router.clone(), limits, shutdown.clone())));
+        oldest_first.push_back(connections.spawn(answer(
+            stream,
+            router.clone().layer(Extension(peer)),
+            limits,
+            shutdown.clone(),
+        )));
     }
     drop(listener);
     let finished = async { while connections.join_next().await.is_some() {} };

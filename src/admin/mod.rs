@@ -21,6 +21,8 @@ use crate::health::Health;
 use crate::telemetry::Metrics;
 use connections::Limits;
 
+pub(crate) use connections::Peer;
+
 pub use subscriptions::Subscriptions;
 
 /// What the listener answers from.

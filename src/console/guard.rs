@@ -1,10 +1,9 @@
 //! Who asks, and whether he may: sessions, tokens against forged requests, headers of every answer.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
 
-use axum::extract::{Form, Request, State};
+use axum::extract::{Extension, Form, Request, State};
 use axum::http::header::{self, HeaderValue};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::Next;
@@ -16,13 +15,12 @@ use tokio::sync::Semaphore;
 
 use super::Desk;
 use super::page::Login;
+use super::tries::Tries;
 use super::users::Role;
+use crate::admin::Peer;
 
 /// The cookie of a session.
 const COOKIE: &str = "order_worker_session";
-/// Logins that may fail in a minute, of all people together: beyond it nobody guesses on.
-const FAILURES: usize = 10;
-const WINDOW: Duration = Duration::from_secs(60);
 /// Passwords that are checked at once: each takes memory and time on purpose.
 const CHECKS: usize = 2;
 
@@ -67,6 +65,11 @@ impl Visitor {
         format!("{} (console)", self.shown().0)
     }
 
+    /// Whether a form that carries `csrf` is from his own page.
+    fn sent(&self, csrf: &str) -> bool {
+        !self.csrf.is_empty() && bool::from(self.csrf.as_bytes().ct_eq(csrf.as_bytes()))
+    }
+
     /// Whether he may make a change, which his own page has asked for.
     ///
     /// # Errors
@@ -76,7 +79,7 @@ impl Visitor {
         if !self.is_operator() {
             return Err(Refusal(StatusCode::FORBIDDEN, "only operators change something here".into()));
         }
-        if self.csrf.is_empty() || !bool::from(self.csrf.as_bytes().ct_eq(csrf.as_bytes())) {
+        if !self.sent(csrf) {
             return Err(Refusal(
                 StatusCode::FORBIDDEN,
                 "this form is not from this session: load the page again".into(),
@@ -113,28 +116,14 @@ impl IntoResponse for Refusal {
 #[derive(Debug)]
 pub struct Guard {
     key: Key,
-    failures: Mutex<VecDeque<Instant>>,
+    tries: Tries,
     checks: Semaphore,
 }
 
 impl Default for Guard {
     /// A key of this process: its sessions end with it.
     fn default() -> Self {
-        Self { key: Key::generate(), failures: Mutex::default(), checks: Semaphore::new(CHECKS) }
-    }
-}
-
-impl Guard {
-    fn tries(&self) -> std::sync::MutexGuard<'_, VecDeque<Instant>> {
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn too_many(&self) -> bool {
-        let mut tries = self.tries();
-        while tries.front().is_some_and(|first| first.elapsed() > WINDOW) {
-            tries.pop_front();
-        }
-        tries.len() >= FAILURES
+        Self { key: Key::generate(), tries: Tries::default(), checks: Semaphore::new(CHECKS) }
     }
 }
 
@@ -170,8 +159,7 @@ fn cookie(desk: &Desk, csrf: &str, user: Option<(&str, Role)>) -> Cookie<'static
 
 /// Tells who asks; sends those away to the login who have to say it first.
 pub async fn identify(State(desk): State<Arc<Desk>>, headers: HeaderMap, mut request: Request, next: Next) -> Response {
-    let jar = SignedCookieJar::from_headers(&headers, desk.guard.key.clone());
-    let known = jar.get(COOKIE).and_then(|cookie| session(cookie.value()));
+    let (jar, known) = known(&desk, &headers);
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).filter(|value| !value.is_empty());
     let by_proxy = || -> Option<(String, Role)> {
         let name = text(Some(desk.settings.user_header.as_str()).filter(|name| !name.is_empty())?)?;
@@ -191,6 +179,14 @@ pub async fn identify(State(desk): State<Arc<Desk>>, headers: HeaderMap, mut req
     } else if desk.settings.knows_its_users() {
         match known.filter(|known| known.logged_in) {
             Some(known) => (known, jar),
+            None if desk.settings.users.is_none() => {
+                let words = format!("the proxy has to name the user: there is no {}", desk.settings.user_header);
+                return Refusal(StatusCode::UNAUTHORIZED, words).into_response();
+            }
+            // Told to htmx in its own way: it would put the login into the middle of the page that it keeps live.
+            None if headers.contains_key("hx-request") => {
+                return (StatusCode::UNAUTHORIZED, [("hx-redirect", "/login")]).into_response();
+            }
             None if request.method() == Method::GET => return Redirect::to("/login").into_response(),
             None => return Refusal(StatusCode::UNAUTHORIZED, "log in first".into()).into_response(),
         }
@@ -231,20 +227,36 @@ pub async fn headers(request: Request, next: Next) -> Response {
     response
 }
 
-fn form(problem: &'static str, status: StatusCode) -> Response {
+/// The session of a request, if it has one that still holds.
+fn known(desk: &Desk, headers: &HeaderMap) -> (SignedCookieJar, Option<Visitor>) {
+    let jar = SignedCookieJar::from_headers(headers, desk.guard.key.clone());
+    let known = jar.get(COOKIE).and_then(|cookie| session(cookie.value()));
+    (jar, known)
+}
+
+/// The login form, with a token that only this browser has: nobody else logs it in, as somebody else.
+fn form(desk: &Desk, headers: &HeaderMap, problem: &'static str, status: StatusCode) -> Response {
     use askama::Template;
-    match (Login { problem }).render() {
-        Ok(html) => (status, Html(html)).into_response(),
+    let (jar, known) = known(desk, headers);
+    let (jar, csrf) = match known {
+        Some(known) => (jar, known.csrf),
+        None => {
+            let csrf = token();
+            (jar.add(cookie(desk, &csrf, None)), csrf)
+        }
+    };
+    match (Login { problem, csrf: &csrf }).render() {
+        Ok(html) => (status, jar, Html(html)).into_response(),
         Err(error) => Refusal::from(error).into_response(),
     }
 }
 
 /// `GET /login`.
-pub async fn show_login(State(desk): State<Arc<Desk>>) -> Response {
-    if desk.settings.users.is_none() {
+pub async fn show_login(State(desk): State<Arc<Desk>>, headers: HeaderMap) -> Response {
+    if desk.settings.users.is_none() || known(&desk, &headers).1.is_some_and(|known| known.logged_in) {
         return Redirect::to("/").into_response();
     }
-    form("", StatusCode::OK)
+    form(&desk, &headers, "", StatusCode::OK)
 }
 
 /// What the login form sends.
@@ -252,34 +264,41 @@ pub async fn show_login(State(desk): State<Arc<Desk>>) -> Response {
 pub struct Credentials {
     name: String,
     password: String,
+    #[serde(default)]
+    csrf: String,
 }
 
 /// `POST /login`.
 pub async fn login(
     State(desk): State<Arc<Desk>>,
+    Extension(Peer(from)): Extension<Peer>,
     headers: HeaderMap,
     Form(credentials): Form<Credentials>,
 ) -> Response {
-    let Credentials { name, password } = credentials;
+    let Credentials { name, password, csrf } = credentials;
+    let refused = |problem, status| form(&desk, &headers, problem, status);
     if password.len() > 1024 || name.len() > 64 {
-        return form("This name or password is too long.", StatusCode::BAD_REQUEST);
+        return refused("This name or password is too long.", StatusCode::BAD_REQUEST);
     }
-    if desk.guard.too_many() {
-        return form("Too many failed logins: try again in a minute.", StatusCode::TOO_MANY_REQUESTS);
+    let (jar, known) = known(&desk, &headers);
+    if !known.is_some_and(|known| known.sent(&csrf)) {
+        return refused("This form was open for too long: try again.", StatusCode::FORBIDDEN);
+    }
+    if !desk.guard.tries.begin(from, Instant::now()) {
+        return refused("Too many failed logins: try again in a minute.", StatusCode::TOO_MANY_REQUESTS);
     }
     let Ok(_permit) = desk.guard.checks.acquire().await else {
-        return form("The console is stopping.", StatusCode::SERVICE_UNAVAILABLE);
+        return refused("The console is stopping.", StatusCode::SERVICE_UNAVAILABLE);
     };
     let users = desk.users.clone();
     let asked = name.clone();
     let role = tokio::task::spawn_blocking(move || users.login(&asked, &password)).await.ok().flatten();
     let Some(role) = role else {
-        desk.guard.tries().push_back(Instant::now());
-        tracing::warn!("Console: a login failed");
-        return form("This name and password do not go together.", StatusCode::UNAUTHORIZED);
+        tracing::warn!(%from, "Console: a login failed");
+        return refused("This name and password do not go together.", StatusCode::UNAUTHORIZED);
     };
-    tracing::info!(user = %name, "Console: logged in as {role}");
-    let jar = SignedCookieJar::from_headers(&headers, desk.guard.key.clone());
+    desk.guard.tries.was_right(from);
+    tracing::info!(user = %name, %from, "Console: logged in as {role}");
     (jar.add(cookie(&desk, &token(), Some((&name, role)))), Redirect::to("/")).into_response()
 }
 
@@ -292,11 +311,11 @@ pub struct Leaving {
 /// `POST /logout`.
 pub async fn logout(
     State(desk): State<Arc<Desk>>,
-    visitor: axum::Extension<Visitor>,
+    Extension(visitor): Extension<Visitor>,
     headers: HeaderMap,
     Form(leaving): Form<Leaving>,
 ) -> Response {
-    if !bool::from(visitor.csrf.as_bytes().ct_eq(leaving.csrf.as_bytes())) {
+    if !visitor.sent(&leaving.csrf) {
         return Refusal(StatusCode::FORBIDDEN, "this form is not from this session".into()).into_response();
     }
     let jar = SignedCookieJar::from_headers(&headers, desk.guard.key.clone());

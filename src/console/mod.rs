@@ -10,6 +10,7 @@ mod history;
 mod page;
 mod pages;
 pub mod settings;
+mod tries;
 mod users;
 
 use std::sync::Arc;

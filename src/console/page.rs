@@ -194,7 +194,9 @@ pub fn whole(
 /// The form at which people come in.
 #[derive(Template)]
 #[template(path = "login.html")]
-pub struct Login {
+pub struct Login<'a> {
     /// Why it is shown again; empty at first.
     pub problem: &'static str,
+    /// What it sends along.
+    pub csrf: &'a str,
 }

@@ -8,6 +8,7 @@ use rig::payment::CONFIRMED;
 use rig::ports;
 use rig::wait;
 use rig::worker::Worker;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::commands::Desk;
 use crate::main_path::WORKER;
@@ -48,9 +49,17 @@ impl Site {
         Person { site: self, cookie: String::new(), more: Vec::new() }
     }
 
-    async fn login(&self, name: &str, password: &str) -> (u16, Person<'_>) {
+    /// Somebody before the login form, with its token.
+    async fn at_the_door(&self) -> (Person<'_>, String) {
         let mut person = self.somebody();
-        let answer = person.post("/login", &format!("name={name}&password={password}")).await;
+        let form = person.get("/login").await;
+        person.cookie = form.headers["set-cookie"].split(';').next().unwrap().to_owned();
+        (person, token(&form.body))
+    }
+
+    async fn login(&self, name: &str, password: &str) -> (u16, Person<'_>) {
+        let (mut person, csrf) = self.at_the_door().await;
+        let answer = person.post("/login", &format!("name={name}&password={password}&csrf={csrf}")).await;
         if let Some(cookie) = answer.headers.get("set-cookie") {
             assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict"), "{cookie}");
             person.cookie = cookie.split(';').next().unwrap().to_owned();
@@ -76,10 +85,13 @@ impl Person<'_> {
 
     /// The token of the forms on a page.
     async fn csrf(&self) -> String {
-        let page = self.get("/").await.body;
-        let token = page.split("name=\"csrf\" value=\"").nth(1).and_then(|rest| rest.split('"').next());
-        token.unwrap().to_owned()
+        token(&self.get("/").await.body)
     }
+}
+
+/// The token of the first form.
+fn token(page: &str) -> String {
+    page.split("name=\"csrf\" value=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap().to_owned()
 }
 
 pub const PAGES: [&str; 10] =
@@ -174,8 +186,7 @@ async fn who_logs_in_may_look_and_only_operators_change() {
         assert_eq!(page.status, 200, "{path}");
         assert!(!page.body.contains("class=\"action\""), "a viewer has no buttons: {path}");
     }
-    let csrf = vic.get("/").await.body;
-    let csrf = csrf.split("name=\"csrf\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let csrf = vic.csrf().await;
     assert_eq!(vic.post("/queues/pause", &format!("queue=dapr&csrf={csrf}")).await.status, 403);
 
     let (_, ada) = site.login("ada", "ada-secret").await;
@@ -300,6 +311,49 @@ async fn nobody_guesses_passwords() {
         assert_eq!(site.login("ada", "guess-guess").await.0, 401);
     }
     assert_eq!(site.login("ada", "ada-secret").await.0, 429, "even the right one has to wait");
+    // Whoever sits elsewhere does not wait for the one who guesses: the whole of 127.0.0.0/8 is this machine.
+    let (person, csrf) = site.at_the_door().await;
+    let body = format!("name=ada&password=ada-secret&csrf={csrf}");
+    let answer = from("127.0.0.2", site.port, &person.cookie, &body).await;
+    assert!(answer.starts_with("HTTP/1.1 303"), "{answer}");
+}
+
+/// What `POST /login` of another address is answered.
+async fn from(address: &str, port: u16, cookie: &str, body: &str) -> String {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(format!("{address}:0").parse().unwrap()).unwrap();
+    let mut stream = socket.connect(format!("127.0.0.1:{port}").parse().unwrap()).await.unwrap();
+    let head = "POST /login HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/x-www-form-urlencoded";
+    let request = format!("{head}\r\ncookie: {cookie}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn guesses_all_at_once_are_counted_like_guesses_one_by_one() {
+    let site = with_users("console_at_once").await;
+    let logins = (0..40).map(|_| site.login("ada", "guess-guess"));
+    let answers: Vec<u16> = futures::future::join_all(logins).await.into_iter().map(|(status, _)| status).collect();
+    let of = |status| answers.iter().filter(|one| **one == status).count();
+    assert_eq!((of(401), of(429)), (10, 30), "{answers:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_form_from_elsewhere_is_refused_and_a_session_that_ended_leads_to_the_login() {
+    let site = with_users("console_door").await;
+    let right = "name=ada&password=ada-secret";
+    assert_eq!(site.somebody().post("/login", right).await.status, 403, "no form at all");
+    let (_, other) = site.at_the_door().await;
+    let (person, csrf) = site.at_the_door().await;
+    assert_eq!(person.post("/login", &format!("{right}&csrf={other}")).await.status, 403, "somebody else's form");
+    assert_eq!(person.post("/login", &format!("{right}&csrf={csrf}")).await.status, 303);
+    // A live page asks for its sections: it is sent away as a whole, and gets no login form into its middle.
+    let answer = exchange(site.port, "GET", "/", &[("hx-request", "true")], "").await.unwrap();
+    assert_eq!((answer.status, answer.headers["hx-redirect"].as_str(), answer.body.as_str()), (401, "/login", ""));
+    let (_, ada) = site.login("ada", "ada-secret").await;
+    assert_eq!(ada.get("/login").await.headers["location"], "/", "who is in already");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -323,7 +377,9 @@ async fn a_trusted_proxy_names_the_user() {
     vic.more = vec![("x-forwarded-user", "vic")];
     let page = vic.get("/").await;
     assert!(page.body.contains("vic (viewer)") && !page.body.contains("class=\"action\""), "{}", page.body);
-    assert_eq!(site.somebody().get("/").await.status, 303, "without the proxy nobody is let in");
+    let stranger = site.somebody().get("/").await;
+    assert_eq!(stranger.status, 401, "without the proxy nobody is let in, nor sent around in a circle");
+    assert!(stranger.body.contains("x-forwarded-user"), "{}", stranger.body);
 }
 
 #[tokio::test(flavor = "multi_thread")]
