@@ -186,7 +186,7 @@ async fn log(pool: &PgPool, newest: &Newest) -> Result<(), Stop> {
         Some(since) => Some(since.resolve(pool).await?),
         None => None,
     };
-    let records = log::list(pool, since, newest.limit).await.map_err(roles::refuse)?;
+    let records = log::list(pool, since, None, newest.limit).await.map_err(roles::refuse)?;
     match newest.shown.output {
         Format::Json => output::json(&records),
         Format::Table => output::table(

@@ -92,6 +92,7 @@ fn entrance() -> Router<Arc<Desk>> {
         .route("/assets/icon.svg", asset("image/svg+xml", include_str!("assets/icon.svg")))
         .route("/assets/htmx.min.js", asset("text/javascript; charset=utf-8", include_str!("assets/htmx.min.js")))
         .route("/assets/local-time.js", asset("text/javascript; charset=utf-8", include_str!("assets/local-time.js")))
+        .route("/assets/keep-place.js", asset("text/javascript; charset=utf-8", include_str!("assets/keep-place.js")))
         .layer(middleware::from_fn(guard::headers))
 }
 

@@ -121,6 +121,8 @@ pub struct Section {
     pub none: &'static str,
     /// A picture over time, and the value at its upper edge.
     pub picture: Option<(Vec<Line>, i64)>,
+    /// Where the rows go on, and the words that lead there.
+    pub more: Option<(String, &'static str)>,
     /// Buttons below the table, for operators.
     pub actions: Vec<Action>,
 }

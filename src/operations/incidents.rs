@@ -75,6 +75,15 @@ pub async fn list(pool: &PgPool, selection: &Selection, limit: u32) -> Result<Ve
         .await
 }
 
+/// How many of each kind are open, of kinds that have any.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn open(pool: &PgPool) -> Result<Vec<(String, i64)>, sqlx::Error> {
+    sqlx::query_as(include_str!("sql/incidents_open.sql")).fetch_all(pool).await
+}
+
 /// Closes incidents. Returns the numbers of those that were open.
 ///
 /// # Errors

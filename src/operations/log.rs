@@ -62,13 +62,19 @@ pub async fn exposed(pool: &PgPool, since: Option<DateTime<Utc>>, limit: u32) ->
     query.bind(since).bind(i64::from(limit)).fetch_all(pool).await
 }
 
-/// The newest `limit` records.
+/// The newest `limit` records, of those with numbers below `before`.
 ///
 /// # Errors
 ///
 /// The database's.
-pub async fn list(pool: &PgPool, since: Option<DateTime<Utc>>, limit: u32) -> Result<Vec<Record>, sqlx::Error> {
-    sqlx::query_as(include_str!("sql/log.sql")).bind(since).bind(i64::from(limit)).fetch_all(pool).await
+pub async fn list(
+    pool: &PgPool,
+    since: Option<DateTime<Utc>>,
+    before: Option<i64>,
+    limit: u32,
+) -> Result<Vec<Record>, sqlx::Error> {
+    let query = sqlx::query_as(include_str!("sql/log.sql"));
+    query.bind(since).bind(i64::from(limit)).bind(before).fetch_all(pool).await
 }
 
 /// Follows the chain of hashes through the whole log. Returns where it is broken; that the last records are missing does not show.

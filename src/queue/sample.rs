@@ -6,6 +6,7 @@ use sqlx::PgPool;
 
 use super::{Contents, Pace, Queue, contents};
 use crate::cron::Job;
+use crate::operations::incidents;
 use crate::orders::IncidentKind;
 use crate::telemetry::{Metrics, QueueSample, Sample};
 
@@ -28,11 +29,7 @@ pub async fn sample(pool: &PgPool, metrics: &Metrics, paces: &[&Pace]) {
 
 async fn once(pool: &PgPool) -> Result<Sample, sqlx::Error> {
     let queues = contents(pool).await?;
-    let incidents: Vec<(String, i64)> = sqlx::query_as(
-        "select kind, count(*) from order_worker.incident_journal where resolved_at is null group by kind",
-    )
-    .fetch_all(pool)
-    .await?;
+    let incidents = incidents::open(pool).await?;
     let jobs: Vec<(String, f64)> = sqlx::query_as(include_str!("sql/sample_jobs.sql")).fetch_all(pool).await?;
     let (watermark_age, stream_alerts): (Option<f64>, i64) =
         sqlx::query_as(include_str!("../reconcile/sql/sample.sql")).fetch_one(pool).await?;

@@ -103,6 +103,27 @@ async fn an_operator_changes_things_with_a_few_keys_and_pages_keep_themselves_li
     wait::until("the queue to run", SOON, async || !browser.text().await.contains("stocktaking")).await;
     assert_eq!(site.desk.shop.count("select count(*) from order_worker.pauses").await, 0);
 
+    // Whoever works by keyboard is still where he was, and a table on a phone as far as he had scrolled it.
+    page("/").await;
+    browser.resize(390, 844).await;
+    let inbox = "const inbox = document.querySelector(\"input[name=queue][value=inbox]\").form; ";
+    browser
+        .script(&format!("{inbox} inbox.querySelector('button').focus(); inbox.closest('.scroll').scrollLeft = 60"))
+        .await;
+    site.desk.says(&["queue", "pause", "warehouse", "--reason", "counting"]).await;
+    wait::until("the pause to appear", SOON, async || browser.text().await.contains("counting")).await;
+    let kept = format!("{inbox} return [document.activeElement.form === inbox, inbox.closest('.scroll').scrollLeft]");
+    assert_eq!(browser.script(&kept).await, serde_json::json!([true, 60]));
+    // What has changed under his fingers is still in his row.
+    site.desk.says(&["queue", "pause", "inbox", "--reason", "a look"]).await;
+    wait::until("the pause to appear", SOON, async || browser.text().await.contains("a look")).await;
+    assert_eq!(browser.script("return document.activeElement.textContent").await, "Resume");
+    assert_eq!(browser.script(&kept).await[0], true);
+    for queue in ["inbox", "warehouse"] {
+        site.desk.says(&["queue", "resume", queue]).await;
+    }
+    browser.resize(1280, 900).await;
+
     page("/cron").await;
     browser.click("form[action='/cron/run'] button").await;
     wait::until("the run", SOON, async || browser.text().await.contains("manual")).await;

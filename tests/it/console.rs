@@ -199,10 +199,25 @@ async fn who_logs_in_may_look_and_only_operators_change() {
     assert_eq!(ada.post("/cron/run", &format!("job=cart_cleanup&csrf={csrf}")).await.status, 303);
     let ran = "select count(*) from order_worker.cron_runs where kind = 'manual' and outcome = 'succeeded'";
     wait::until("the job", SOON, async || site.desk.shop.count(ran).await == 1).await;
+    let run = format!("job=cart_cleanup&csrf={csrf}");
     for (path, paused) in [("/cron/pause", 1), ("/cron/resume", 0)] {
         assert_eq!(ada.post(path, &format!("job=cart_cleanup&csrf={csrf}")).await.status, 303);
         assert_eq!(site.desk.shop.count("select count(*) from order_worker.pauses").await, paused);
+        if paused == 1 {
+            let refused = ada.post("/cron/run", &run).await;
+            assert_eq!((refused.status, refused.body.contains("resume it first")), (409, true), "{}", refused.body);
+        }
     }
+    // The log page by page: each record once, the newest first.
+    let record = "select order_worker.record('eve', 'test', n::text, '{}') from generate_series(1, 150) n";
+    site.desk.shop.execute(record).await;
+    let first = ada.get("/audit").await.body;
+    let next = first.split("href=\"/audit?before=").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let second = ada.get(&format!("/audit?before={next}")).await.body;
+    assert!(first.contains("<td>155") && !second.contains("<td>155"), "{first}");
+    assert!(second.contains("queue pause") && !second.contains("/audit?before=") && !second.contains("hx-get"));
+    assert_eq!(first.matches("<tr>").count() + second.matches("<tr>").count(), 155 + 2);
+    assert_eq!(ada.get("/audit?before=x").await.status, 400);
     assert!(ada.get("/cron/history?job=cart_cleanup").await.body.contains("manual"));
     assert_eq!(ada.post("/logout", &format!("csrf={csrf}")).await.status, 303);
 }

@@ -13,6 +13,7 @@ use crate::audit;
 use crate::console::page::{Action, Cell, Row, Section};
 use crate::cron::Job;
 use crate::cron::ledger::{self, Listed};
+use crate::queue::Queue;
 use crate::queue::pauses::Pausable;
 
 pub async fn list(State(desk): State<Arc<Desk>>, Extension(visitor): Extension<Visitor>, headers: HeaderMap) -> Answer {
@@ -138,6 +139,13 @@ pub async fn run(
 ) -> Result<Redirect, Refusal> {
     visitor.may_change(&which.csrf)?;
     let job = named(&which.job)?;
+    // As `order-worker cron run` has it: the run would wait for somebody to remember the pause.
+    for (what, name) in [(Pausable::Job(job), job.as_str()), (Pausable::Queue(Queue::Cron), Queue::Cron.as_str())] {
+        if let Some(pause) = what.paused(&desk.pool).await? {
+            let words = format!("{name} is paused by {}: resume it first", pause.paused_by);
+            return Err(Refusal(StatusCode::CONFLICT, words));
+        }
+    }
     let mut tx = desk.pool.begin().await?;
     let asked = ledger::ask(&mut tx, job).await?;
     let (run, tick) = asked

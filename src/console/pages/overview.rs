@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::{Answer, Desk, Refusal, Visitor, live};
 use crate::console::page::{Action, Cell, Row, Section};
 use crate::cron::ledger;
-use crate::operations::incidents::{self, Selection};
+use crate::operations::incidents;
 use crate::queue::pauses::Pausable;
 use crate::queue::{Contents, Queue, contents};
 
@@ -25,16 +25,14 @@ pub async fn show(State(desk): State<Arc<Desk>>, Extension(visitor): Extension<V
         picture: desk.history.picture(),
         ..Section::default()
     }];
-    let open = incidents::list(&desk.pool, &Selection::default(), 10_000).await?;
-    let mut kinds = std::collections::BTreeMap::<String, usize>::new();
-    open.into_iter().for_each(|incident| *kinds.entry(incident.kind).or_default() += 1);
+    let kinds = incidents::open(&desk.pool).await?;
     sections.push(Section {
         title: "Open incidents".into(),
         command: "order-worker incident list".into(),
         head: vec!["kind", "open"],
         rows: kinds
             .into_iter()
-            .map(|(kind, open)| vec![Cell::link("/incidents", kind), Cell::text(open)].into())
+            .map(|(kind, open)| vec![Cell::link(format!("/incidents?kind={kind}"), kind), Cell::text(open)].into())
             .collect(),
         none: "None is open.",
         ..Section::default()
