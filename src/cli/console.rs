@@ -3,12 +3,14 @@
 use std::io::{IsTerminal, Read, Write};
 
 use clap::{Args, Subcommand};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::exit::{Exit, Stop};
 use super::{output, roles};
-use crate::config::Config;
+use crate::config::{Config, ListenAddr};
 use crate::console::{self, Site};
+use crate::telemetry;
 
 /// The console alone, or a command below it.
 #[derive(Debug, Args)]
@@ -56,7 +58,7 @@ pub(super) fn hash_password() -> Result<(), Stop> {
 
 /// The console without a worker, until SIGTERM or SIGINT.
 pub(super) async fn run(config: &Config) -> Result<(), Stop> {
-    let pool = roles::database(config).await?;
+    let pool = roles::database_of_pages(config).await?;
     let addr = &config.worker.console.addr;
     let listener = addr.bind().await.map_err(|error| {
         Stop::failed(
@@ -65,7 +67,9 @@ pub(super) async fn run(config: &Config) -> Result<(), Stop> {
             "set ORDER_WORKER_CONSOLE_ADDR to a free one",
         )
     })?;
-    output::line(&format!("http://{}", listener.local_addr().map_or_else(|_| addr.to_string(), |at| at.to_string())))?;
+    // Who came in, and who tried to, is told as the worker tells it.
+    let telemetry = telemetry::init(&config.worker.telemetry).map_err(|error| Stop::because(&error, ""))?;
+    tracing::info!("Console opened: http://{}", at(&listener, addr));
     let stop = CancellationToken::new();
     let stopped = stop.clone();
     tokio::spawn(async move {
@@ -80,15 +84,21 @@ pub(super) async fn run(config: &Config) -> Result<(), Stop> {
     });
     let site = Site::new(pool, config);
     let board = &config.worker.board;
-    if board.enabled
-        && let Ok(listener) = board.addr.bind().await
-    {
-        output::line(&format!(
-            "http://{} (board)",
-            listener.local_addr().map_or_else(|_| board.addr.to_string(), |at| at.to_string())
-        ))?;
-        tokio::spawn(site.clone().serve_board(listener, stop.clone()));
+    if board.enabled {
+        match board.addr.bind().await {
+            Ok(listener) => {
+                tracing::info!("Board opened: http://{}", at(&listener, &board.addr));
+                tokio::spawn(site.clone().serve_board(listener, stop.clone()));
+            }
+            Err(error) => tracing::warn!(addr = %board.addr, "Board not opened: error={error}"),
+        }
     }
     site.serve(listener, stop).await;
+    telemetry.shutdown().await;
     Ok(())
+}
+
+/// Where it listens: port 0 has become another.
+fn at(listener: &TcpListener, addr: &ListenAddr) -> String {
+    listener.local_addr().map_or_else(|_| addr.to_string(), |at| at.to_string())
 }

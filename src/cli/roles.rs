@@ -33,6 +33,12 @@ pub(super) async fn database(config: &Config) -> Result<PgPool, Stop> {
     }
 }
 
+/// The same for pages, which many look at for long.
+pub(super) async fn database_of_pages(config: &Config) -> Result<PgPool, Stop> {
+    database(config).await?.close().await;
+    database::connect_for_pages(config.database_url()?.expose(), &config.worker.database).map_err(refuse)
+}
+
 /// What the database has answered, with the way out.
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 pub(super) fn refuse(error: sqlx::Error) -> Stop {

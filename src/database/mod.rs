@@ -88,6 +88,36 @@ pub fn connect_for_a_command(url: &str, settings: &Database) -> Result<PgPool, s
     Ok(PgPoolOptions::new().max_connections(2).acquire_timeout(settings.acquire_timeout).connect_lazy_with(options))
 }
 
+/// Connections of the console and the board together.
+const PAGES: u32 = 4;
+/// The longest that a page is worth waiting for.
+const PAGE: Duration = Duration::from_secs(10);
+
+/// A pool for the pages of the console: few connections and short statements of their own, so that whoever looks, however often
+/// and at whatever, takes none from the events. What pages ask differs, so each statement is planned as it is.
+///
+/// # Errors
+///
+/// When the URL is none.
+pub fn connect_for_pages(url: &str, settings: &Database) -> Result<PgPool, sqlx::Error> {
+    let millis = |time: Duration| format!("{}ms", time.as_millis());
+    let options = options(url)?
+        .application_name("order-worker console")
+        .statement_cache_capacity(settings.statement_cache)
+        .options([
+            ("statement_timeout", millis(settings.statement_timeout.min(PAGE))),
+            ("lock_timeout", millis(settings.lock_timeout)),
+            ("idle_in_transaction_session_timeout", millis(settings.idle_in_transaction_timeout)),
+            ("plan_cache_mode", "force_custom_plan".to_owned()),
+            ("jit", "off".to_owned()),
+        ]);
+    Ok(PgPoolOptions::new()
+        .max_connections(PAGES)
+        .acquire_timeout(settings.acquire_timeout)
+        .max_lifetime(Duration::from_secs(30 * 60))
+        .connect_lazy_with(options))
+}
+
 /// A pool that connects when it is needed, and never to a session without limits.
 ///
 /// # Errors

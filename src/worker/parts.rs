@@ -37,6 +37,8 @@ pub(super) struct Parts {
     mode: Mode,
     metrics: Metrics,
     pool: PgPool,
+    /// Of the console and the board.
+    pages: PgPool,
     wake: Wake,
     health: Health,
     /// What the worker says of itself, for `/readyz`.
@@ -51,6 +53,7 @@ impl Parts {
     pub(super) fn new(config: Config, mode: Mode, metrics: Metrics) -> Result<Self, WorkerError> {
         let url = config.database_url().map_err(|error| WorkerError::Configuration(error.to_string()))?;
         let pool = database::connect(url.expose(), &config.worker.database)?;
+        let pages = database::connect_for_pages(url.expose(), &config.worker.database)?;
         let (reporter, health) = Health::unknown();
         let condition = reporter.worker.clone();
         condition.send_replace(Condition::bad("starting"));
@@ -59,7 +62,7 @@ impl Parts {
         let sidecar_token = token
             .map_err(|_| WorkerError::Configuration("DAPR_API_TOKEN has characters that no header may have".into()))?;
         let (wake, reporter) = (Wake::default(), std::sync::Mutex::new(Some(reporter)));
-        Ok(Self { config, mode, metrics, pool, wake, health, condition, reporter, sidecar, sidecar_token })
+        Ok(Self { config, mode, metrics, pool, pages, wake, health, condition, reporter, sidecar, sidecar_token })
     }
 
     pub(super) const fn pool(&self) -> &PgPool {
@@ -199,7 +202,8 @@ impl Parts {
         let _ = background.await;
         if ended.is_some() {
             // A session that hangs is the database's to end.
-            let _ = tokio::time::timeout(LAST_MOMENT, self.pool.close()).await;
+            let _ =
+                tokio::time::timeout(LAST_MOMENT, async { tokio::join!(self.pool.close(), self.pages.close()) }).await;
         } else {
             tracing::warn!("Sends still hang at the end of the grace period: they are cut off");
             queues.abort();
@@ -216,7 +220,7 @@ impl Parts {
     /// A port that is taken is no reason not to work: two workers of one machine have one console and one board.
     async fn start_console(&self, stop: &CancellationToken) {
         let (console, board) = (&self.config.worker.console, &self.config.worker.board);
-        let site = Site::new(self.pool.clone(), &self.config);
+        let site = Site::new(self.pages.clone(), &self.config);
         if let Some(listener) = opened("Console", console.enabled, &console.addr).await {
             tokio::spawn(site.clone().serve(listener, stop.clone()));
         }

@@ -6,6 +6,8 @@ use rig::callback::Event;
 use rig::http::{Answer, exchange};
 use rig::payment::CONFIRMED;
 use rig::ports;
+use rig::process::{Process, Spec};
+use rig::run_dir::RunDir;
 use rig::wait;
 use rig::worker::Worker;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -372,6 +374,24 @@ async fn a_login_form_from_elsewhere_is_refused_and_a_session_that_ended_leads_t
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn pages_that_hang_take_no_connection_from_the_events() {
+    let site = Site::start("console_hangs", &[]).await;
+    let mut tx = site.desk.shop.pool.begin().await.unwrap();
+    sqlx::query("lock table order_worker.audit_log in access exclusive mode").execute(&mut *tx).await.unwrap();
+    // More than the worker has connections.
+    let pages = (0..20).map(|_| exchange(site.port, "GET", "/audit", &[], ""));
+    let pages = tokio::spawn(futures::future::join_all(pages.collect::<Vec<_>>()));
+    let waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and query like '%audit_log%'";
+    wait::until("pages to hang", SOON, async || site.desk.shop.count(waiting).await > 0).await;
+    let answer = site.callback.event(&confirmation("e1", "p1", "o1")).await.unwrap();
+    assert_eq!(answer, rig::callback::Answer::Success);
+    wait::until("the payment", SOON, async || site.desk.shop.status("o1").await == "payment_confirmed").await;
+    tx.rollback().await.unwrap();
+    pages.await.unwrap();
+    assert_eq!(site.somebody().get("/audit").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_trusted_proxy_names_the_user() {
     let site = Site::start(
         "console_proxy",
@@ -401,19 +421,40 @@ async fn a_trusted_proxy_names_the_user() {
 async fn the_console_runs_without_a_worker() {
     let desk = Desk::start("console_alone").await;
     let port = ports::free();
-    let mut child = tokio::process::Command::new(WORKER)
-        .arg("console")
-        .env_clear()
-        .env("DATABASE_URL", &desk.direct.worker.database_url)
-        .env("ORDER_WORKER_CONSOLE_ADDR", format!("127.0.0.1:{port}"))
-        .stdout(std::process::Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let up = async || exchange(port, "GET", "/", &[], "").await.is_ok_and(|answer| answer.status == 200);
+    let dir = RunDir::new("console");
+    let mut spec = Spec::new("console", WORKER.as_ref(), dir.path(), ["console"]);
+    let addr = format!("127.0.0.1:{port}");
+    spec.env = [
+        ("DATABASE_URL", desk.direct.worker.database_url.clone()),
+        ("ORDER_WORKER_CONSOLE_ADDR", addr.clone()),
+        ("ORDER_WORKER_CONSOLE_USERS", format!("ada:operator:{}", hash("ada-secret").await)),
+        // The console has this port already.
+        ("ORDER_WORKER_BOARD_ADDR", addr.clone()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into();
+    let console = Process::spawn(spec);
+    let up = async || exchange(port, "GET", "/login", &[], "").await.is_ok_and(|answer| answer.status == 200);
     wait::until("the console", Duration::from_secs(10), up).await;
-    assert!(exchange(port, "GET", "/", &[], "").await.unwrap().body.contains("No worker is alive."));
-    child.kill().await.unwrap();
+    let form = exchange(port, "GET", "/login", &[], "").await.unwrap();
+    let cookie = form.headers["set-cookie"].split(';').next().unwrap();
+    let headers = [("cookie", cookie), ("content-type", "application/x-www-form-urlencoded")];
+    let try_it = async |password: &str| {
+        let body = format!("name=ada&password={password}&csrf={}", token(&form.body));
+        exchange(port, "POST", "/login", &headers, &body).await.unwrap()
+    };
+    assert_eq!(try_it("wrong-secret").await.status, 401);
+    let cookie = try_it("ada-secret").await.headers["set-cookie"].split(';').next().unwrap().to_owned();
+    let page = exchange(port, "GET", "/", &[("cookie", &cookie)], "").await.unwrap().body;
+    assert!(page.contains("No worker is alive."), "{page}");
+    console.terminate();
+    assert!(console.wait_exit(SOON).await.success());
+    let told = console.log();
+    let opened = format!("Console opened: http://{addr}");
+    for words in [opened.as_str(), "Board not opened", "a login failed", "logged in as operator"] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+    assert!(!told.contains("ada-secret") && !told.contains("wrong-secret"), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
