@@ -15,7 +15,7 @@ use apalis_board::axum::ui::ServeUI;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Query, Request};
-use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue};
+use axum::http::header::{self, CONTENT_TYPE, HeaderValue};
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -42,7 +42,25 @@ pub fn router(pool: &PgPool) -> Router {
         .into_iter()
         .fold(ApiBuilder::new(Router::new()), |api, queue| api.register(queue.as_str(), Rows::of(pool.clone(), queue)));
     let api = api.build().fallback(async || (StatusCode::NOT_FOUND, "there is nothing at this path"));
-    Router::new().nest("/api/v1", api).fallback_service(ServeUI::new()).layer(middleware::from_fn(bounded))
+    Router::new()
+        .nest("/api/v1", api)
+        .fallback_service(ServeUI::new())
+        .layer(middleware::from_fn(bounded))
+        .layer(middleware::from_fn(headers))
+}
+
+/// Headers of every answer, refusals too.
+async fn headers(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    for (name, value) in [
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "same-origin"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+    ] {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
 }
 
 /// The pages want a stream of events to call the system healthy, and never give one back. Few are open at once, nothing is in them,
@@ -88,7 +106,5 @@ async fn bounded(mut request: Request, next: Next) -> Response {
             Err(_) => return StatusCode::BAD_REQUEST.into_response(),
         }
     }
-    let mut response = next.run(request).await;
-    response.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
-    response
+    next.run(request).await
 }

@@ -532,5 +532,45 @@ async fn the_board_shows_true_numbers_and_single_rows_and_changes_nothing() {
     }
     let page = ask("GET", "/").await;
     assert!(page.status == 200 && page.body.contains("<html"), "{}", page.body);
+    for path in ["/", "/api/v1/queues", "/api/v1/nothing"] {
+        let headers = ask("GET", path).await.headers;
+        assert!(headers["content-security-policy"].contains("frame-ancestors 'none'"), "{path}: {headers:?}");
+        assert_eq!((&*headers["x-content-type-options"], &*headers["x-frame-options"]), ("nosniff", "DENY"), "{path}");
+    }
+    assert_eq!(ask("POST", "/").await.headers["x-content-type-options"], "nosniff", "a refusal too");
     assert_eq!(site.desk.shop.count("select count(*) from order_worker.pending where queue = 'inbox'").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_the_board_costs_what_it_shows_whatever_the_history() {
+    let desk = Desk::start("board_history").await;
+    desk.shop
+        .execute(
+            "insert into order_worker.inbox_outcomes (day, id, outcome)
+             select order_worker.today() - (n < 100000)::integer, n, 'applied' from generate_series(1, 200000) n;
+             insert into order_worker.outbox (day, id, event_id, channel, topic, order_id, body, cause)
+             select order_worker.today(), n, gen_random_uuid(), 'dapr', 'topic', 'o', '{}', 'test' from generate_series(1, 100000) n;
+             insert into order_worker.outbox_outcomes (day, id, outcome, attempts)
+             select order_worker.today(), n, 'sent', 1 from generate_series(1, 100000) n;
+             analyze order_worker.inbox_outcomes, order_worker.outbox, order_worker.outbox_outcomes",
+        )
+        .await;
+    let explain =
+        concat!("explain (analyze, buffers, timing off, format json) ", include_str!("../../src/board/sql/rows.sql"));
+    for (queue, id) in [("inbox", None), ("dapr", None), ("inbox", Some(150_000_i64)), ("dapr", Some(50_000))] {
+        let plan: serde_json::Value = sqlx::query_scalar(sqlx::AssertSqlSafe(explain))
+            .bind([queue].as_slice())
+            .bind("Done")
+            .bind(id)
+            .bind(50_i64)
+            .bind(0_i64)
+            .fetch_one(&desk.shop.pool)
+            .await
+            .unwrap();
+        let plan = &plan[0]["Plan"];
+        assert_eq!(plan["Actual Rows"], if id.is_some() { 1 } else { 50 }, "{queue} {id:?}");
+        let pages = plan["Shared Hit Blocks"].as_u64().unwrap() + plan["Shared Read Blocks"].as_u64().unwrap();
+        // Read whole, the tables have over 2000.
+        assert!(pages < 500, "{queue} {id:?}: {pages} pages: {plan}");
+    }
 }

@@ -1,10 +1,13 @@
 -- board/counts: what the queues have to do, have in hand and have given up.
-select q.queue, count(p.id) filter (where p.state = 'ready' and w.worker is null) as pending,
-       count(p.id) filter (where w.worker is not null) as running,
-       count(p.id) filter (where p.state in ('waiting', 'blocked')) as queued,
-       count(p.id) filter (where p.state = 'dead') as dead,
-       count(p.id) filter (where p.state in ('held', 'quarantined')) as failed
+with hand as (
+    select w.queue, unnest(w.in_hand) as id from order_worker.workers w where w.lease_until > clock_timestamp()
+)
+select q.queue, count(p.id) filter (where p.state = 'ready' and h.id is null) as pending,
+       count(p.id) filter (where h.id is not null) as running,
+       count(p.id) filter (where h.id is null and p.state in ('waiting', 'blocked')) as queued,
+       count(p.id) filter (where h.id is null and p.state = 'dead') as dead,
+       count(p.id) filter (where h.id is null and p.state in ('held', 'quarantined')) as failed
 from unnest($1::text[]) q (queue)
 left join order_worker.pending p on p.queue = q.queue
-left join order_worker.workers w on w.queue = p.queue and p.id = any(w.in_hand) and w.lease_until > clock_timestamp()
+left join hand h on h.queue = p.queue and h.id = p.id
 group by q.queue
