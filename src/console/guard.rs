@@ -193,6 +193,9 @@ pub async fn identify(State(desk): State<Arc<Desk>>, headers: HeaderMap, mut req
     } else if !is_this_machine(headers.get(header::HOST)) {
         let words = "without users the console answers to localhost alone: worker.console.users";
         return Refusal(StatusCode::MISDIRECTED_REQUEST, words.into()).into_response();
+    } else if is_part_of_another_site(&headers) {
+        // A page from elsewhere sees no answer, but would have the database work for it.
+        return Refusal(StatusCode::FORBIDDEN, "pages of other sites ask for nothing here".into()).into_response();
     } else {
         // Nobody can say who he is: everybody on this machine may look.
         (Visitor { user: None, csrf: String::new(), logged_in: false }, jar)
@@ -208,6 +211,12 @@ fn is_this_machine(host: Option<&HeaderValue>) -> bool {
     name.eq_ignore_ascii_case("localhost")
         || name == "[::1]"
         || name.parse::<std::net::Ipv4Addr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// Whether the browser says that another site's page asks, as for a picture; somebody who follows a link is welcome.
+fn is_part_of_another_site(headers: &HeaderMap) -> bool {
+    let is = |name: &str, value: &str| headers.get(name).is_some_and(|given| given == value);
+    (is("sec-fetch-site", "cross-site") || is("sec-fetch-site", "same-site")) && !is("sec-fetch-mode", "navigate")
 }
 
 /// Headers of every answer.

@@ -22,6 +22,7 @@ use axum::middleware;
 use axum::routing::{get, post};
 use sqlx::PgPool;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 pub use users::hash;
@@ -43,6 +44,8 @@ pub struct Desk {
     users: Users,
     guard: Guard,
     history: History,
+    /// One rehearsal at a time: it holds orders, for moments, that events wait for.
+    rehearsals: Semaphore,
     on_mismatch: AmountMismatch,
     keep_bodies: Duration,
 }
@@ -60,8 +63,8 @@ impl Site {
         let users = settings.users.as_ref().and_then(|users| Users::parse(users.expose()).ok()).unwrap_or_default();
         let inbox = &config.worker.inbox;
         let (on_mismatch, keep_bodies) = (inbox.amount_mismatch, inbox.keep_bodies);
-        let (guard, history) = (Guard::default(), History::default());
-        Self(Arc::new(Desk { pool, settings, users, guard, history, on_mismatch, keep_bodies }))
+        let (guard, history, rehearsals) = (Guard::default(), History::default(), Semaphore::new(1));
+        Self(Arc::new(Desk { pool, settings, users, guard, history, rehearsals, on_mismatch, keep_bodies }))
     }
 
     /// Serves the console until `stop`.

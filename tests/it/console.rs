@@ -164,6 +164,16 @@ async fn with_no_users_everybody_on_this_machine_may_look_and_nobody_changes_any
     }
     let elsewhere = exchange(site.port, "GET", "/", &[("host", "evil.example")], "").await.unwrap();
     assert_eq!(elsewhere.status, 421, "a name from elsewhere that points here");
+    for (site_of, mode, status) in [
+        ("cross-site", "no-cors", 403),
+        ("same-site", "cors", 403),
+        ("cross-site", "navigate", 200),
+        ("none", "navigate", 200),
+    ] {
+        let headers = [("sec-fetch-site", site_of), ("sec-fetch-mode", mode)];
+        let answer = exchange(site.port, "GET", "/replays/rehearse?since=1h", &headers, "").await.unwrap();
+        assert_eq!(answer.status, status, "{site_of} {mode}");
+    }
     assert_eq!(person.get("/inbox/99999").await.status, 404);
     assert_eq!(person.get("/inbox?since=yesterday").await.status, 400);
     assert_eq!(person.get("/nothing").await.status, 404);

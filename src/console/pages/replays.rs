@@ -125,6 +125,10 @@ pub async fn rehearse(
     Query(filter): Query<Filter>,
 ) -> Answer {
     let request = filter.request(&desk, None).await?;
+    let Ok(_alone) = desk.rehearsals.try_acquire() else {
+        let words = "another rehearsal is under way: try again in a few seconds";
+        return Err(Refusal(StatusCode::TOO_MANY_REQUESTS, words.into()));
+    };
     let began = Instant::now();
     let rehearsal = replay::rehearse(&desk.pool, &request, desk.on_mismatch, |_| began.elapsed() < LIMIT).await?;
     let tally = &rehearsal.tally;
