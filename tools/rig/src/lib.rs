@@ -3,7 +3,7 @@
 //! Real software, thrown away afterwards: [`Postgres`](postgres::Postgres), [`Redis`](redis::Redis) and
 //! [`Daprd`](daprd::Daprd) on free loopback ports, the [`Worker`](worker::Worker) itself as a process that can be killed.
 //! Stand-ins with a book of what reached them: the [`Warehouse`](warehouse::Warehouse), a [`Sidecar`](sidecar::Sidecar) that
-//! only takes publishes, a [`Subscriber`](subscriber::Subscriber) of announcements.
+//! only takes publishes, a [`Subscriber`](subscriber::Subscriber) of announcements, a [`Consul`](consul::Consul) agent.
 //! Sources of events: a [`Publisher`](publisher::Publisher) through a real sidecar, a [`Callback`](callback::Callback) that
 //! calls the worker as a sidecar would. A [`Plan`](plan::Plan) of payments knows what must become of them, and
 //! [`Books`](books::Books) hold everybody's books against it. [`Stack`](stack::Stack) and [`Direct`](stack::Direct) start the usual sets of them.
@@ -18,6 +18,7 @@ pub mod books;
 pub mod browser;
 pub mod callback;
 pub mod clock;
+pub mod consul;
 pub mod daprd;
 pub mod http;
 pub mod order_service;

@@ -1,4 +1,4 @@
-//! A gRPC server of a stand-in, which can be stopped as if killed and started again on its port.
+//! A gRPC or HTTP server of a stand-in, which can be stopped as if killed and started again on its port.
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -70,7 +70,7 @@ impl Server {
             let incoming = TcpIncoming::bind(addr).unwrap_or_else(|e| panic!("cannot listen on {addr}: {e}"));
             incoming.with_nodelay(Some(true))
         };
-        let router = Transport::builder().add_routes(self.routes.clone());
+        let router = Transport::builder().accept_http1(true).add_routes(self.routes.clone());
         runtime.spawn(async move {
             let _ = router.serve_with_incoming(incoming).await;
         });
