@@ -8,6 +8,7 @@ pub mod config;
 pub mod console;
 pub mod cron;
 pub mod database;
+pub mod discovery;
 pub mod doctor;
 pub mod egress;
 pub mod failpoint;

@@ -27,6 +27,13 @@ impl ListenAddr {
     /// What [`ListenAddr`] accepts, for refusals.
     pub const ALLOWED: &str = "host:port or :port, the port from 0 (any free one) to 65535";
 
+    /// The host as written, an IPv6 address without its brackets; `None`: all interfaces, also where an address says so.
+    #[must_use]
+    pub fn host(&self) -> Option<&str> {
+        let every = |host: &&str| host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_unspecified());
+        self.host.as_deref().filter(|host| !every(host))
+    }
+
     /// The port, 0 for any free one.
     #[must_use]
     pub fn port(&self) -> u16 {
@@ -151,6 +158,12 @@ impl GrpcEndpoint {
     #[must_use]
     pub fn uri(&self) -> String {
         format!("http://{}", self.0)
+    }
+
+    /// The host: a name or an address, IPv6 without brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.0.host()
     }
 }
 

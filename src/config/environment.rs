@@ -15,10 +15,12 @@ use super::schema;
 const PREFIX: &str = "ORDER_";
 
 /// The names that Kubernetes manifests and Dapr give to some keys, the weaker before the stronger.
-const GIVEN_NAMES: [(&str, &str); 7] = [
+const GIVEN_NAMES: [(&str, &str); 9] = [
     ("DATABASE_URL", "data.database.source"),
     ("REDIS_ADDR", "data.redis.addr"),
     ("CONSUL_ADDR", "worker.consul.addr"),
+    ("CONSUL_HTTP_TOKEN", "worker.consul.token"),
+    ("POD_IP", "worker.consul.advertise"),
     (DAPR_GRPC_PORT, "worker.dapr.grpc_endpoint"),
     ("DAPR_GRPC_ENDPOINT", "worker.dapr.grpc_endpoint"),
     ("DAPR_API_TOKEN", "worker.dapr.api_token"),

@@ -30,8 +30,8 @@ pub use error::ConfigError;
 pub use origin::{Origin, Origins, Setting};
 pub use secret::Secret;
 
-use crate::{admin, board, console, cron, database, egress, inbox, ingress, queue, reconcile, telemetry};
-use rule::{Rule, optional};
+use crate::{admin, board, console, cron, database, discovery, egress, inbox, ingress, queue, reconcile, telemetry};
+use rule::Rule;
 use schema::Key;
 
 /// The default configuration and the manual of every key, as YAML.
@@ -84,7 +84,7 @@ pub struct Worker {
     /// Stopping.
     pub shutdown: Shutdown,
     /// Consul.
-    pub consul: Consul,
+    pub consul: discovery::settings::Consul,
 }
 
 /// `worker.shutdown`: stopping.
@@ -99,20 +99,6 @@ pub struct Shutdown {
 impl Shutdown {
     /// The keys of this section.
     pub const KEYS: &[Key] = &[Key::value("grace", Rule::time(Duration::from_secs(1), Duration::from_secs(600)))];
-}
-
-/// `worker.consul`: finding services by name. Not used yet.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Consul {
-    /// Where the agent is; `None`: there is none.
-    #[serde(deserialize_with = "optional")]
-    pub addr: Option<RemoteAddr>,
-}
-
-impl Consul {
-    /// The keys of this section.
-    pub const KEYS: &[Key] = &[Key::value("addr", Rule::optional_text::<RemoteAddr>(RemoteAddr::ALLOWED))];
 }
 
 /// A configuration and where each of its values came from.

@@ -2,7 +2,7 @@
 //! that the modules own.
 
 use super::rule::Rule;
-use crate::{admin, board, console, cron, database, egress, inbox, ingress, queue, reconcile, telemetry};
+use crate::{admin, board, console, cron, database, discovery, egress, inbox, ingress, queue, reconcile, telemetry};
 
 /// A key of the file, and what stands under it.
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +58,7 @@ pub(super) const KEYS: &[Key] = &[
             Key::section("board", board::settings::Board::KEYS),
             Key::section("telemetry", telemetry::settings::Telemetry::KEYS),
             Key::section("shutdown", super::Shutdown::KEYS),
-            Key::section("consul", super::Consul::KEYS),
+            Key::section("consul", discovery::settings::Consul::KEYS),
         ],
     ),
 ];

@@ -30,7 +30,7 @@
 //! apalis' Monitor with its tower layers.
 
 mod backend;
-mod backoff;
+pub(crate) mod backoff;
 mod contents;
 mod fault;
 mod lanes;

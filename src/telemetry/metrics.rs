@@ -64,6 +64,8 @@ struct Instruments {
     database_up: Level<()>,
     sidecar_up: Level<()>,
     redis_up: Level<()>,
+    consul_up: Level<()>,
+    warehouse_instances: Level<()>,
 }
 
 impl Metrics {
@@ -144,6 +146,8 @@ impl Metrics {
             database_up: make.gauge("database_up", "1 when Postgres answered the last probe."),
             sidecar_up: make.gauge("sidecar_up", "1 when the Dapr sidecar answered the last probe."),
             redis_up: make.gauge("redis_up", "1 when Redis answered the last probe."),
+            consul_up: make.gauge("consul_up", "1 when Consul answered the last call."),
+            warehouse_instances: make.gauge("warehouse_instances", "Instances of the warehouse that Consul names."),
         };
         for queue in Queue::ALL {
             instruments.lanes_owned.set_count(queue, 0);
@@ -279,6 +283,16 @@ impl Metrics {
     pub fn redis_up(&self, up: bool) {
         self.0.redis_up.set_if((), up);
     }
+
+    /// Consul answered, whatever it said, or not.
+    pub fn consul_up(&self, up: bool) {
+        self.0.consul_up.set_if((), up);
+    }
+
+    /// Calls of the warehouse are spread over so many instances; 0: they go to the configured endpoint.
+    pub fn warehouse_instances(&self, count: usize) {
+        self.0.warehouse_instances.set_count((), i64::try_from(count).unwrap_or(i64::MAX));
+    }
 }
 
 impl fmt::Debug for Metrics {
@@ -317,6 +331,8 @@ mod tests {
         metrics.database_up(true);
         metrics.sidecar_up(true);
         metrics.redis_up(false);
+        metrics.consul_up(true);
+        metrics.warehouse_instances(2);
         metrics
     }
 

@@ -20,7 +20,7 @@ use crate::config::Config;
 use crate::database::{self, SchemaState, schema_state_directly};
 use crate::telemetry::{self, Metrics, TelemetryError};
 use parts::Parts;
-pub(crate) use parts::{connection, redis_client};
+pub(crate) use parts::{connection, endpoint, redis_client};
 
 /// Between two looks at what is awaited.
 const AWAIT: Duration = Duration::from_secs(1);

@@ -18,6 +18,7 @@ use crate::config::{Config, GrpcEndpoint, ListenAddr};
 use crate::console::Site;
 use crate::cron::{Runner, Wakes};
 use crate::database::{self, SchemaState, schema_state};
+use crate::discovery::{self, Registration};
 use crate::egress::{self, Dapr, Egress, Warehouse};
 use crate::health::{Condition, Health, Probe, Reporter};
 use crate::inbox::{Accept, Acceptor, Applier, CONFIRMED_TOPIC, FAILED_TOPIC};
@@ -46,6 +47,7 @@ pub(super) struct Parts {
     reporter: std::sync::Mutex<Option<Reporter>>,
     sidecar: Channel,
     sidecar_token: Option<AsciiMetadataValue>,
+    consul: Option<discovery::Client>,
 }
 
 impl Parts {
@@ -61,8 +63,23 @@ impl Parts {
         let token = config.worker.dapr.api_token.as_ref().map(|token| token.expose().parse()).transpose();
         let sidecar_token = token
             .map_err(|_| WorkerError::Configuration("DAPR_API_TOKEN has characters that no header may have".into()))?;
+        let consul =
+            discovery::Client::new(&config.worker.consul, metrics.clone()).map_err(WorkerError::Configuration)?;
         let (wake, reporter) = (Wake::default(), std::sync::Mutex::new(Some(reporter)));
-        Ok(Self { config, mode, metrics, pool, pages, wake, health, condition, reporter, sidecar, sidecar_token })
+        Ok(Self {
+            config,
+            mode,
+            metrics,
+            pool,
+            pages,
+            wake,
+            health,
+            condition,
+            reporter,
+            sidecar,
+            sidecar_token,
+            consul,
+        })
     }
 
     pub(super) const fn pool(&self) -> &PgPool {
@@ -130,9 +147,10 @@ impl Parts {
             settings.dapr.timeout,
             self.metrics.clone(),
         );
-        let warehouse_endpoint = &self.config.external_services.warehouse_service.grpc_endpoint;
+        // What follows lives until the queues are drained, longer than the servers.
+        let keep = CancellationToken::new();
         let warehouse =
-            Warehouse::new(connection(warehouse_endpoint)?, settings.warehouse.timeout, self.metrics.clone());
+            Warehouse::new(self.warehouse_connection(&keep)?, settings.warehouse.timeout, self.metrics.clone());
         let dapr = self.egress(Queue::Dapr, &settings.queue.dapr, dapr);
         let warehouse = self.egress(Queue::Warehouse, &settings.queue.warehouse, warehouse);
 
@@ -142,8 +160,6 @@ impl Parts {
             Acceptor::start(pool, eventbus.batch, eventbus.accept_timeout, wake, metrics)
         });
 
-        // What follows lives until the queues are drained, longer than the servers.
-        let keep = CancellationToken::new();
         let background = tokio::spawn(background(
             keep.clone(),
             self.pool.clone(),
@@ -258,10 +274,33 @@ impl Parts {
         let eventbus = &self.config.worker.eventbus;
         let callback = Callback::new(accept, eventbus, self.health.database.clone());
         let listener = bind("worker.eventbus.addr", &eventbus.addr).await?;
+        let served = stop.child_token();
+        let registration = self.registration(&listener).map(|one| tokio::spawn(one.keep(served.clone())));
         self.condition.send_replace(Condition::good("takes events and drains its queues"));
         tracing::info!(addr = %eventbus.addr, "Consuming payment events");
-        ingress::serve(listener, callback, eventbus, stop.clone()).await?;
-        Ok(())
+        let done = ingress::serve(listener, callback, eventbus, stop.clone()).await;
+        served.cancel();
+        if let Some(registration) = registration {
+            let _ = registration.await;
+        }
+        Ok(done?)
+    }
+
+    fn registration(&self, listener: &tokio::net::TcpListener) -> Option<Registration> {
+        let port = listener.local_addr().ok()?.port();
+        let consul = self.consul.clone()?;
+        Some(Registration::new(consul, &self.config.worker.consul, &self.config.worker.eventbus.addr, port))
+    }
+
+    /// To the configured endpoint, or to the instances of its service that Consul names.
+    fn warehouse_connection(&self, keep: &CancellationToken) -> Result<Channel, WorkerError> {
+        let configured = &self.config.external_services.warehouse_service.grpc_endpoint;
+        let fallback = endpoint(configured.uri())?;
+        let (Some(consul), Some(service)) = (&self.consul, discovery::service_of(configured)) else {
+            return Ok(fallback.connect_lazy());
+        };
+        let (settings, metrics) = (&self.config.worker.consul, self.metrics.clone());
+        Ok(discovery::balanced(consul.clone(), settings, service, fallback, metrics, keep.clone()))
     }
 
     fn egress<C: egress::Channel>(&self, queue: Queue, drain: &Drain, channel: C) -> Arc<Egress<C>> {
@@ -377,16 +416,20 @@ async fn bind(key: &'static str, addr: &ListenAddr) -> Result<tokio::net::TcpLis
 }
 
 /// A connection that is made when it is needed, and made again; one that died without a word is noticed.
-pub(crate) fn connection(endpoint: &GrpcEndpoint) -> Result<Channel, WorkerError> {
-    let endpoint = Endpoint::from_shared(endpoint.uri().to_string())
-        .map_err(|error| WorkerError::Configuration(format!("{endpoint}: {error}")))?;
+pub(crate) fn connection(at: &GrpcEndpoint) -> Result<Channel, WorkerError> {
+    Ok(endpoint(at.uri())?.connect_lazy())
+}
+
+/// A far end of such a connection, `http://host:port`.
+pub(crate) fn endpoint(uri: String) -> Result<Endpoint, WorkerError> {
+    let endpoint =
+        Endpoint::from_shared(uri.clone()).map_err(|error| WorkerError::Configuration(format!("{uri}: {error}")))?;
     Ok(endpoint
         .connect_timeout(Duration::from_secs(3))
         .tcp_nodelay(true)
         .tcp_keepalive(Some(Duration::from_secs(30)))
         .http2_keep_alive_interval(Duration::from_secs(10))
-        .keep_alive_timeout(Duration::from_secs(5))
-        .connect_lazy())
+        .keep_alive_timeout(Duration::from_secs(5)))
 }
 
 /// Redis, where there is one to watch.

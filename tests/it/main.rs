@@ -11,6 +11,7 @@ mod console;
 mod crashes;
 mod cron;
 mod cron_chaos;
+mod discovery;
 mod doctor;
 mod health;
 mod incidents;

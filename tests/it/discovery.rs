@@ -1,0 +1,310 @@
+//! Consul: being registered there, finding the warehouse there, and doing without it.
+
+use std::time::{Duration, Instant};
+
+use rig::behaviour::Behaviour;
+use rig::consul::{Consul, Fault};
+use rig::wait;
+use rig::warehouse::Warehouse;
+use rig::worker::{Worker, WorkerSpec, run};
+
+use crate::main_path::WORKER;
+use crate::scene::{SOON, Scene};
+
+const SERVICE: &str = "order-worker";
+/// The service that the configured endpoint names. Here the endpoint is `localhost:<port>`, so that it can be called as well.
+const WAREHOUSE: &str = "localhost";
+
+/// A worker with a warehouse at its configured endpoint, and an agent.
+struct Shop {
+    scene: Scene,
+    consul: Consul,
+    orders: std::cell::Cell<u32>,
+}
+
+impl Shop {
+    async fn start(name: &str, consul: Consul) -> Shop {
+        Shop::start_with(name, consul, |spec| spec).await
+    }
+
+    async fn start_with(name: &str, consul: Consul, change: impl FnOnce(WorkerSpec) -> WorkerSpec) -> Shop {
+        let addr = consul.addr();
+        let scene = Scene::start_with(name, |mut spec| {
+            spec.warehouse_addr = spec.warehouse_addr.map(|addr| addr.replace("127.0.0.1", WAREHOUSE));
+            change(spec.env("CONSUL_ADDR", addr).env("ORDER_WORKER_CONSUL_TTL", "2s"))
+        })
+        .await;
+        Shop { scene, consul, orders: 0.into() }
+    }
+
+    /// One payment all the way: applied, announced, and its reservation confirmed.
+    async fn pay(&self) {
+        let number = self.orders.get();
+        self.orders.set(number + 1);
+        let order = format!("o{number}");
+        self.scene.shop.place_one(&order).await;
+        self.scene.confirm(&format!("e{number}"), &format!("p{number}"), &order).await;
+        let settled = async || self.scene.shop.unsettled().await == 0;
+        wait::until_or("the payment to go all the way", SOON, || self.scene.worker.log_tail(), settled).await;
+    }
+
+    /// The instances that the worker says it calls.
+    async fn instances(&self, count: f64) {
+        let probe = async || self.scene.worker.metric("order_worker_warehouse_instances").await == count;
+        wait::until_or("that number of instances", SOON, || self.scene.worker.log_tail(), probe).await;
+    }
+
+    fn configured(&self) -> usize {
+        self.scene.direct.warehouse.calls().len()
+    }
+
+    async fn registered(&self) {
+        let passes = async || self.consul.passing(SERVICE).len() == 1;
+        wait::until_or("the worker to pass", SOON, || self.scene.worker.log_tail(), passes).await;
+    }
+
+    fn logged(&self, line: &str) -> usize {
+        self.scene.worker.logs().matches(line).count()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_registers_as_a_kratos_service_and_is_gone_when_it_stops() {
+    let shop = Shop::start("consul_registers", Consul::start()).await;
+    shop.registered().await;
+    let port = shop.scene.worker.eventbus_port();
+    let (id, addr) = (format!("order-worker-127.0.0.1-{port}"), format!("127.0.0.1:{port}"));
+    let told = &shop.consul.registered(SERVICE)[0];
+    assert_eq!((told["ID"].as_str(), told["Address"].as_str()), (Some(&*id), Some("127.0.0.1")), "{told:#}");
+    assert_eq!((told["Port"].as_u64(), told["Tags"][0].as_str()), (Some(port.into()), Some("version=v1.0.0")));
+    assert_eq!(told["Meta"]["version"], "v1.0.0");
+    assert_eq!(told["TaggedAddresses"]["grpc"]["Address"], format!("grpc://{addr}"));
+    assert_eq!(
+        (told["Checks"][0]["TCP"].as_str(), told["Checks"][0]["Interval"].as_str()),
+        (Some(&*addr), Some("10s"))
+    );
+    assert_eq!(told["Checks"][1]["CheckID"], format!("service:{id}"));
+    assert_eq!(told["Checks"][1]["DeregisterCriticalServiceAfter"], "600s");
+
+    // A replica has an id of its own; mode cron opens no port and registers none.
+    let replica = Worker::start(shop.scene.worker.spec().replica()).await;
+    wait::until("the replica", SOON, async || shop.consul.passing(SERVICE).len() == 2).await;
+    let cron = Worker::start(WorkerSpec { mode: "cron".into(), ..shop.scene.worker.spec().replica() }).await;
+    wait::until("the cron worker's calls", SOON, async || cron.metric("order_worker_consul_up").await == 1.0).await;
+    assert_eq!(shop.consul.registered(SERVICE).len(), 2);
+
+    // It passes for longer than its TTL.
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(5) {
+        assert_eq!(shop.consul.passing(SERVICE).len(), 2, "{:?}", shop.consul.checks(SERVICE));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+
+    // A stop takes it back; a death is noticed.
+    shop.scene.worker.terminate();
+    assert!(shop.scene.worker.wait_exit(SOON).await.success());
+    assert_eq!(shop.consul.registered(SERVICE).len(), 1);
+    assert_eq!(shop.logged("Deregistered from Consul"), 1);
+    replica.kill9();
+    let killed = Instant::now();
+    wait::until("the dead replica to be critical", SOON, async || shop.consul.passing(SERVICE).is_empty()).await;
+    assert!(killed.elapsed() < Duration::from_secs(5), "{:?}", killed.elapsed());
+    let ttl = format!("service:order-worker-127.0.0.1-{}", replica.eventbus_port());
+    assert!(shop.consul.checks(SERVICE).contains(&(ttl, "critical".to_owned())));
+
+    // Started again in its place it replaces its own entry.
+    replica.restart().await;
+    wait::until("it to be back", SOON, async || shop.consul.passing(SERVICE).len() == 1).await;
+    assert_eq!(shop.consul.registered(SERVICE).len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_forgot_the_worker_is_told_again() {
+    let shop = Shop::start("consul_forgets", Consul::start()).await;
+    shop.registered().await;
+    shop.consul.forget();
+    shop.registered().await;
+    shop.consul.stop();
+    shop.consul.forget();
+    wait::until("it to be missed", SOON, async || shop.logged("Consul takes no heartbeat") == 1).await;
+    shop.consul.start_again();
+    shop.registered().await;
+    assert_eq!(shop.logged("Consul takes no heartbeat"), 1, "once, not at every try");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_follow_the_list_and_end_where_they_began() {
+    let consul = Consul::start();
+    let (first, second) = (Warehouse::start(), Warehouse::start());
+    consul.name(WAREHOUSE, &first.addr());
+    let shop = Shop::start("consul_follows", consul).await;
+    shop.instances(1.0).await;
+    shop.pay().await;
+    assert_eq!((first.calls().len(), shop.configured()), (1, 0));
+
+    // Moves: the call in flight ends at the old one, the next goes to the new one.
+    first.set(Behaviour::Slow(Duration::from_secs(3)));
+    let moved = async {
+        wait::until("the call", SOON, async || first.calls().len() == 2).await;
+        shop.consul.name(WAREHOUSE, &second.addr());
+        shop.consul.unname(WAREHOUSE, &first.addr());
+        wait::until("the move", SOON, async || shop.consul.passing(WAREHOUSE).len() == 1).await;
+    };
+    tokio::join!(shop.pay(), moved);
+    assert_eq!((first.confirmed().len(), second.calls().len()), (2, 0), "what was in flight was answered");
+    shop.instances(1.0).await;
+    // What was in hand when the list changed may still go to the old one: 200 ms are between two queries.
+    wait::until("calls to go to the new one", SOON, async || {
+        shop.pay().await;
+        !second.calls().is_empty()
+    })
+    .await;
+    let before = first.calls().len();
+    for _ in 0..5 {
+        shop.pay().await;
+    }
+    assert_eq!(first.calls().len(), before, "nothing new goes to one that is no longer named");
+
+    // Two share the calls.
+    first.set(Behaviour::Answer);
+    shop.consul.name(WAREHOUSE, &first.addr());
+    shop.instances(2.0).await;
+    let (was_first, was_second) = (first.calls().len(), second.calls().len());
+    wait::until("both to be called", SOON, async || {
+        shop.pay().await;
+        first.calls().len() > was_first && second.calls().len() > was_second
+    })
+    .await;
+
+    // Nobody: the configured endpoint, and back.
+    shop.consul.unname(WAREHOUSE, &first.addr());
+    shop.consul.unname(WAREHOUSE, &second.addr());
+    shop.instances(0.0).await;
+    wait::until("calls to go to the configured endpoint", SOON, async || {
+        shop.pay().await;
+        shop.configured() > 0
+    })
+    .await;
+    assert_eq!(shop.logged("Consul names nobody, the configured endpoint is used"), 1);
+    shop.consul.name(WAREHOUSE, &second.addr());
+    shop.instances(1.0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_consul_from_the_start_the_configured_endpoint_is_called_until_it_comes() {
+    let consul = Consul::start();
+    consul.stop();
+    let shop = Shop::start("consul_absent", consul).await;
+    shop.pay().await;
+    assert_eq!(shop.configured(), 1);
+    assert_eq!(shop.scene.worker.metric("order_worker_consul_up").await, 0.0);
+    assert_eq!(shop.scene.worker.get("/readyz").await.unwrap().0, 200);
+    let other = Warehouse::start();
+    shop.consul.name(WAREHOUSE, &other.addr());
+    shop.consul.start_again();
+    shop.registered().await;
+    shop.instances(1.0).await;
+    shop.pay().await;
+    shop.pay().await;
+    assert!(!other.calls().is_empty());
+    assert_eq!(shop.logged("Consul names no instances"), 1, "once, not at every try");
+    assert_eq!(shop.logged("Consul does not register this worker"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_consul_does_payments_go_through() {
+    let consul = Consul::start();
+    let named = Warehouse::start();
+    consul.name(WAREHOUSE, &named.addr());
+    let shop = Shop::start("consul_faults", consul).await;
+    shop.instances(1.0).await;
+    // The query that waits is woken, so that the next one meets the fault; its answer changes nothing.
+    let wake = || {
+        shop.consul.name(WAREHOUSE, &named.addr());
+    };
+    for fault in [
+        Fault::Flap,
+        Fault::NoLeader,
+        Fault::Garbage,
+        Fault::Huge,
+        Fault::Backwards,
+        Fault::Slow(Duration::from_secs(1)),
+        Fault::Hang,
+    ] {
+        shop.consul.set(fault);
+        wake();
+        let calls = shop.consul.calls().len();
+        let met = async || shop.consul.calls().len() >= calls + 3;
+        wait::until_or("some calls to meet the fault", SOON, || format!("{fault:?}"), met).await;
+        let seconds = Instant::now();
+        let before = named.calls().len();
+        shop.pay().await;
+        assert_eq!(
+            named.calls().len(),
+            before + 1,
+            "{fault:?}: the last list is used\n{}",
+            shop.scene.worker.log_tail()
+        );
+        let asked = shop.consul.calls().len() - calls;
+        assert!(asked < 60 + 30 * usize::try_from(seconds.elapsed().as_secs()).unwrap(), "{fault:?}: {asked} calls");
+        assert_eq!(shop.scene.worker.get("/readyz").await.unwrap().0, 200, "{fault:?}");
+        shop.consul.set(Fault::None);
+    }
+    assert_eq!(shop.configured(), 0);
+
+    // Away at the end: the stop does not wait for it.
+    shop.consul.set(Fault::Hang);
+    shop.scene.worker.terminate();
+    let began = Instant::now();
+    assert!(shop.scene.worker.wait_exit(SOON).await.success());
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert_eq!(shop.logged("Not deregistered, Consul will notice"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_of_a_consul_that_died_is_used_for_its_time_and_no_longer() {
+    let consul = Consul::start();
+    let named = Warehouse::start();
+    consul.name(WAREHOUSE, &named.addr());
+    let stale = |spec: WorkerSpec| spec.env("ORDER_WORKER_CONSUL_STALEAFTER", "6s");
+    let shop = Shop::start_with("consul_stale", consul, stale).await;
+    shop.instances(1.0).await;
+    shop.consul.stop();
+    shop.pay().await;
+    assert_eq!((named.calls().len(), shop.configured()), (1, 0));
+    shop.instances(0.0).await;
+    named.stop();
+    shop.pay().await;
+    assert_eq!(shop.configured(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_shown_and_the_doctor_says_what_consul_lacks() {
+    let consul = Consul::start();
+    consul.require_token("hunter2");
+    let shop = Shop::start_with("consul_token", consul, |spec| spec.env("CONSUL_HTTP_TOKEN", "hunter2")).await;
+    shop.registered().await;
+    assert!(!shop.scene.worker.logs().contains("hunter2"));
+    let warehouse = format!("{WAREHOUSE}:1");
+    let doctor = async |addr: &str, token: &str| {
+        let env = [
+            ("DATABASE_URL", shop.scene.worker.spec().database_url.as_str()),
+            ("CONSUL_ADDR", addr),
+            ("CONSUL_HTTP_TOKEN", token),
+            ("ORDER_EXTERNALSERVICES_WAREHOUSESERVICE_GRPCENDPOINT", &warehouse),
+        ];
+        let output = run(WORKER, &["doctor", "-o", "json"], &env).await;
+        let findings: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let about = findings.as_array().unwrap().iter().find(|one| one["about"] == "Consul").unwrap().clone();
+        (about["state"].as_str().unwrap().to_owned(), about["seen"].to_string() + &about["next"].to_string())
+    };
+    let addr = shop.consul.addr();
+    let (state, said) = doctor(&addr, "wrong").await;
+    assert!(state == "broken" && said.contains("403") && !said.contains("hunter2"), "{state}: {said}");
+    let (state, said) = doctor(&addr, "hunter2").await;
+    assert!(state == "warning" && said.contains("no instance of localhost"), "{state}: {said}");
+    shop.consul.name(WAREHOUSE, "127.0.0.1:9");
+    assert_eq!(doctor(&addr, "hunter2").await.0, "ok");
+    let (state, said) = doctor("127.0.0.1:1", "hunter2").await;
+    assert!(state == "broken" && said.contains("127.0.0.1:1"), "{state}: {said}");
+}
