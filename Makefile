@@ -1,6 +1,6 @@
 # The project's commands; `make` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench bench-purge bench-replay pictures
+.PHONY: help setup demo test test-consul check bench bench-purge bench-replay pictures
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -14,6 +14,12 @@ demo: setup ## 2,000 payments through real Dapr, Redis and Postgres, a worker ki
 
 test: setup ## every test, against real Postgres, Redis and daprd
 	cargo test --locked --workspace --features failpoints
+
+test-consul: ## discovery against a real Consul agent, which is built the first time (minutes)
+	cd tools/consul-agent && PATH="$$PATH:/usr/local/go/bin" CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" \
+	  -o ../../target/consul/consul github.com/hashicorp/consul
+	CONSUL=$(CURDIR)/target/consul/consul cargo test --locked --workspace --features failpoints --test consul --test it \
+	  -- --ignored real_agent
 
 check: ## formatting and lints, in seconds after an edit
 	@cargo fmt --all --check

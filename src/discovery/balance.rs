@@ -13,8 +13,9 @@ use crate::config::GrpcEndpoint;
 use crate::telemetry::Metrics;
 use crate::worker::endpoint;
 
-/// Changes that may wait to be taken up.
-const CHANGES: usize = 16;
+/// Changes that may wait: the channel takes them up with its next call, and none may come for hours. When it is full, the
+/// resolver waits for that call too.
+const CHANGES: usize = 1024;
 
 /// The service that an endpoint names: the first label of its host. `None` for an address.
 #[must_use]

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use rig::behaviour::Behaviour;
-use rig::consul::{Consul, Fault};
+use rig::consul::{Consul, Fault, RealConsul};
+use rig::http;
 use rig::wait;
 use rig::warehouse::Warehouse;
 use rig::worker::{Worker, WorkerSpec, run};
@@ -307,4 +308,56 @@ async fn a_token_is_shown_and_the_doctor_says_what_consul_lacks() {
     assert_eq!(doctor(&addr, "hunter2").await.0, "ok");
     let (state, said) = doctor("127.0.0.1:1", "hunter2").await;
     assert!(state == "broken" && said.contains("127.0.0.1:1"), "{state}: {said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a Consul agent: make test-consul"]
+async fn a_real_agent_takes_the_worker_and_names_it_the_warehouse() {
+    let consul = RealConsul::start().await;
+    let put = async |path: &str, body: &str| {
+        let (status, said) = http::call(consul.port(), "PUT", path, body).await.unwrap();
+        assert_eq!(status, 200, "{said}");
+    };
+    let listed = async |query: &str| -> serde_json::Value {
+        let path = format!("/v1/health/service/{SERVICE}?{query}");
+        serde_json::from_str(&http::get(consul.port(), &path).await.unwrap().1).unwrap()
+    };
+    let addr = consul.addr();
+    let scene = Scene::start_with("consul_real", |mut spec| {
+        spec.warehouse_addr = spec.warehouse_addr.map(|addr| addr.replace("127.0.0.1", WAREHOUSE));
+        spec.env("CONSUL_ADDR", addr).env("ORDER_WORKER_CONSUL_TTL", "2s")
+    })
+    .await;
+    let passes = async || Some(listed("passing").await).filter(|all| all.as_array().unwrap().len() == 1);
+    let all = wait::until_or("the worker to pass", SOON, || scene.worker.log_tail(), passes).await;
+    let (service, port) = (&all[0]["Service"], scene.worker.eventbus_port());
+    assert_eq!((service["Port"].as_u64(), service["Tags"][0].as_str()), (Some(port.into()), Some("version=v1.0.0")));
+    assert_eq!(service["TaggedAddresses"]["grpc"]["Address"], format!("grpc://127.0.0.1:{port}"));
+    // The node's, TCP, TTL.
+    assert_eq!(all[0]["Checks"].as_array().unwrap().len(), 3);
+
+    let named = Warehouse::start();
+    let (_, named_port) = named.addr().rsplit_once(':').map(|(host, port)| (host.to_owned(), port.to_owned())).unwrap();
+    let entry = format!(r#"{{"ID": "w1", "Name": "{WAREHOUSE}", "Address": "127.0.0.1", "Port": {named_port}}}"#);
+    put("/v1/agent/service/register", &entry).await;
+    let instances = async |count: f64| scene.worker.metric("order_worker_warehouse_instances").await == count;
+    wait::until("the instance", SOON, async || instances(1.0).await).await;
+    scene.shop.place_one("o1").await;
+    scene.confirm("e1", "p1", "o1").await;
+    scene.settled().await;
+    assert_eq!((named.calls().len(), scene.direct.warehouse.calls().len()), (1, 0));
+    put("/v1/agent/service/deregister/w1", "").await;
+    wait::until("nobody to be named", SOON, async || instances(0.0).await).await;
+    scene.shop.place_one("o2").await;
+    scene.confirm("e2", "p2", "o2").await;
+    scene.settled().await;
+    assert_eq!(scene.direct.warehouse.calls().len(), 1);
+
+    // The agent loses the worker, and has it again.
+    put(&format!("/v1/agent/service/deregister/order-worker-127.0.0.1-{port}"), "").await;
+    let again = async || scene.worker.logs().matches("Registered with Consul").count() == 2;
+    wait::until_or("it to register again", SOON, || scene.worker.log_tail(), again).await;
+    scene.worker.terminate();
+    assert!(scene.worker.wait_exit(SOON).await.success());
+    assert_eq!(listed("").await, serde_json::json!([]));
 }

@@ -2,13 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that panics has said what is wrong")]
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output};
 
-use rig::consul::{Consul, Fault};
-use rig::process::{Process, Spec, on_path};
-use rig::run_dir::{RunDir, checkout};
-use rig::{http, ports, wait};
+use rig::consul::{Consul, Fault, RealConsul};
+use rig::http;
+use rig::process::on_path;
+use rig::run_dir::checkout;
 
 /// Builds tools/consul; seconds, and nothing when it is built already.
 fn client() -> PathBuf {
@@ -37,35 +37,9 @@ async fn the_stand_in_is_as_documented_by_consuls_own_client() {
 
 /// What the client expects is what a real agent does.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a Consul agent: CONSUL=<binary> cargo test -p rig --test consul -- --ignored"]
+#[ignore = "needs a Consul agent: make test-consul"]
 async fn a_real_agent_is_as_the_client_expects() {
-    let binary = std::env::var_os("CONSUL").map(PathBuf::from).or_else(|| on_path("consul")).unwrap();
-    let (_agent, port, _dir) = real(&binary).await;
-    drive(&format!("127.0.0.1:{port}")).await;
-}
-
-async fn real(binary: &Path) -> (Process, u16, RunDir) {
-    let dir = RunDir::new("consul");
-    let [http_port, dns, grpc, serf, wan, server] = [(); 6].map(|()| ports::free().to_string());
-    let flags = [
-        ("-http-port", http_port.as_str()),
-        ("-dns-port", &dns),
-        ("-grpc-port", "-1"),
-        ("-grpc-tls-port", &grpc),
-        ("-serf-lan-port", &serf),
-        ("-serf-wan-port", &wan),
-        ("-server-port", &server),
-        ("-bind", "127.0.0.1"),
-        ("-client", "127.0.0.1"),
-    ];
-    let flags = flags.map(|(flag, value)| format!("{flag}={value}"));
-    let args = ["agent".to_owned(), "-dev".to_owned()].into_iter().chain(flags);
-    let agent = Process::spawn(Spec::new("consul", binary, dir.path(), args));
-    let port = http_port.parse().unwrap();
-    let led =
-        async || http::get(port, "/v1/status/leader").await.is_ok_and(|(status, body)| status == 200 && body.len() > 4);
-    wait::until_or("a leader", std::time::Duration::from_secs(60), || agent.log_tail(), led).await;
-    (agent, port, dir)
+    drive(&RealConsul::start().await.addr()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

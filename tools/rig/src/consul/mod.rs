@@ -5,6 +5,7 @@
 
 mod api;
 mod catalog;
+mod real;
 
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
@@ -14,6 +15,7 @@ use tokio::sync::watch;
 
 use crate::server::Server;
 use catalog::Catalog;
+pub use real::RealConsul;
 
 /// How often checks are looked at.
 const TICK: Duration = Duration::from_millis(50);
