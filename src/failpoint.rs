@@ -19,7 +19,8 @@ pub fn arm() {
 #[cfg(feature = "failpoints")]
 fn act(place: &str, how: Option<&str>) {
     use std::io::Write;
-    let _ = writeln!(std::io::stderr(), "failpoint {place} reached");
+    // One write: in the tests' file the log would come between the pieces of several.
+    let _ = std::io::stderr().write_all(format!("failpoint {place} reached\n").as_bytes());
     let signal = if how == Some("stop") { "-STOP" } else { "-KILL" };
     let _ = std::process::Command::new("kill").args([signal, &std::process::id().to_string()]).status();
 }
