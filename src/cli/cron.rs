@@ -16,8 +16,8 @@ use crate::audit;
 use crate::config::Config;
 use crate::cron::ledger::{self, Past};
 use crate::cron::{Job, Runner, Turned};
-use crate::queue::pauses::Pausable;
-use crate::queue::{Queue, Wake, worker_name};
+use crate::queue::pauses::{Pausable, in_the_way};
+use crate::queue::{Wake, worker_name};
 use crate::telemetry::Metrics;
 
 /// Between two looks at a run that a worker has in hand.
@@ -238,15 +238,14 @@ async fn rehearse(runner: &Runner, run: &Run) -> Result<(), Stop> {
 
 async fn perform(pool: &PgPool, runner: &Runner, run: &Run) -> Result<(), Stop> {
     let job = run.job;
-    for what in [Pausable::Job(job), Pausable::Queue(Queue::Cron)] {
-        if let Some(pause) = what.paused(pool).await.map_err(roles::refuse)? {
-            let (of, command) = match what {
-                Pausable::Job(job) => (job.as_str(), format!("order-worker cron resume {job}")),
-                Pausable::Queue(queue) => (queue.as_str(), format!("order-worker queue resume {queue}")),
-            };
-            let (at, by) = (output::moment(pause.paused_at), pause.paused_by);
-            return Err(Stop::failed(Exit::Failed, format!("{of} is paused, since {at} by {by}"), command));
-        }
+    if let Some((what, pause)) = in_the_way(pool, job).await.map_err(roles::refuse)? {
+        let of = what.name();
+        let command = match what {
+            Pausable::Job(_) => format!("order-worker cron resume {of}"),
+            Pausable::Queue(_) => format!("order-worker queue resume {of}"),
+        };
+        let (at, by) = (output::moment(pause.paused_at), pause.paused_by);
+        return Err(Stop::failed(Exit::Failed, format!("{of} is paused, since {at} by {by}"), command));
     }
     let id = ask(pool, runner, job).await.map_err(roles::refuse)?;
     let bar = counting(job);

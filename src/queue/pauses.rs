@@ -28,7 +28,30 @@ pub struct Pause {
     pub reason: Option<String>,
 }
 
+/// What keeps a job from running, with its pause: the job's own, or that of the queue of all jobs.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn in_the_way(pool: &PgPool, job: Job) -> Result<Option<(Pausable, Pause)>, sqlx::Error> {
+    for what in [Pausable::Job(job), Pausable::Queue(Queue::Cron)] {
+        if let Some(pause) = what.paused(pool).await? {
+            return Ok(Some((what, pause)));
+        }
+    }
+    Ok(None)
+}
+
 impl Pausable {
+    /// The name of the queue or the job.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Queue(queue) => queue.as_str(),
+            Self::Job(job) => job.as_str(),
+        }
+    }
+
     const fn key(self) -> (&'static str, &'static str) {
         match self {
             Self::Queue(queue) => (queue.as_str(), ""),
@@ -87,11 +110,11 @@ impl Pausable {
         if rows == 0 {
             return Ok(false);
         }
-        let (action, target) = match self {
-            Self::Queue(queue) => (format!("queue {verb}"), queue.as_str()),
-            Self::Job(job) => (format!("cron {verb}"), job.as_str()),
+        let action = match self {
+            Self::Queue(_) => format!("queue {verb}"),
+            Self::Job(_) => format!("cron {verb}"),
         };
-        audit::record(tx, actor, &action, target, &json!({ "reason": reason })).await?;
+        audit::record(tx, actor, &action, self.name(), &json!({ "reason": reason })).await?;
         Ok(true)
     }
 }

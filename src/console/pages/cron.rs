@@ -13,8 +13,7 @@ use crate::audit;
 use crate::console::page::{Action, Cell, Row, Section};
 use crate::cron::Job;
 use crate::cron::ledger::{self, Listed};
-use crate::queue::Queue;
-use crate::queue::pauses::Pausable;
+use crate::queue::pauses::{Pausable, in_the_way};
 
 pub async fn list(State(desk): State<Arc<Desk>>, Extension(visitor): Extension<Visitor>, headers: HeaderMap) -> Answer {
     let section = section(ledger::list(&desk.pool).await?, true);
@@ -140,11 +139,9 @@ pub async fn run(
     visitor.may_change(&which.csrf)?;
     let job = named(&which.job)?;
     // As `order-worker cron run` has it: the run would wait for somebody to remember the pause.
-    for (what, name) in [(Pausable::Job(job), job.as_str()), (Pausable::Queue(Queue::Cron), Queue::Cron.as_str())] {
-        if let Some(pause) = what.paused(&desk.pool).await? {
-            let words = format!("{name} is paused by {}: resume it first", pause.paused_by);
-            return Err(Refusal(StatusCode::CONFLICT, words));
-        }
+    if let Some((what, pause)) = in_the_way(&desk.pool, job).await? {
+        let words = format!("{} is paused by {}: resume it first", what.name(), pause.paused_by);
+        return Err(Refusal(StatusCode::CONFLICT, words));
     }
     let mut tx = desk.pool.begin().await?;
     let asked = ledger::ask(&mut tx, job).await?;
