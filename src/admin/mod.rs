@@ -14,6 +14,7 @@ mod router;
 pub mod settings;
 mod subscriptions;
 
+use axum::http::header::{self, HeaderMap, HeaderValue};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -47,6 +48,18 @@ pub async fn serve(listener: TcpListener, state: State, shutdown: CancellationTo
 /// The same for the pages of another listener.
 pub(crate) async fn serve_router(listener: TcpListener, router: axum::Router, shutdown: CancellationToken) {
     connections::serve(listener, router, Limits::default(), shutdown).await;
+}
+
+/// What every answer to a browser carries: what its page may load, and who may frame it: nobody.
+pub(crate) fn protect(headers: &mut HeaderMap, policy: &'static str) {
+    for (name, value) in [
+        (header::CONTENT_SECURITY_POLICY, policy),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "same-origin"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
 }
 
 #[cfg(test)]

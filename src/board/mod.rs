@@ -15,13 +15,14 @@ use apalis_board::axum::ui::ServeUI;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Query, Request};
-use axum::http::header::{self, CONTENT_TYPE, HeaderValue};
+use axum::http::header::CONTENT_TYPE;
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use sqlx::PgPool;
 use tokio::sync::Semaphore;
 
+use crate::admin;
 use crate::queue::Queue;
 use rows::Rows;
 
@@ -52,14 +53,7 @@ pub fn router(pool: &PgPool) -> Router {
 /// Headers of every answer, refusals too.
 async fn headers(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
-    for (name, value) in [
-        (header::CONTENT_SECURITY_POLICY, POLICY),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "same-origin"),
-        (header::X_FRAME_OPTIONS, "DENY"),
-    ] {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
-    }
+    admin::protect(response.headers_mut(), POLICY);
     response
 }
 

@@ -17,7 +17,7 @@ use super::Desk;
 use super::page::Login;
 use super::tries::Tries;
 use super::users::Role;
-use crate::admin::Peer;
+use crate::admin::{self, Peer};
 
 /// The cookie of a session.
 const COOKIE: &str = "order_worker_session";
@@ -224,15 +224,9 @@ pub async fn headers(request: Request, next: Next) -> Response {
     let is_asset = request.uri().path().starts_with("/assets/");
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
-    for (name, value) in [
-        (header::CONTENT_SECURITY_POLICY, POLICY),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "same-origin"),
-        (header::X_FRAME_OPTIONS, "DENY"),
-        (header::CACHE_CONTROL, if is_asset { "max-age=3600" } else { "no-store" }),
-    ] {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
+    admin::protect(headers, POLICY);
+    let kept = if is_asset { "max-age=3600" } else { "no-store" };
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(kept));
     response
 }
 
