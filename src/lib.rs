@@ -23,6 +23,7 @@ pub mod queue;
 pub mod reconcile;
 pub mod replay;
 pub mod telemetry;
+pub mod tls;
 pub mod worker;
 
 /// The warehouse's protocol, generated from proto/.

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::args::Migrate;
 use super::exit::{Exit, Stop};
 use super::{output, roles};
-use crate::config::{Config, DatabaseUrl};
+use crate::config::{self, Config, DatabaseUrl};
 
 /// The database to migrate, as a role that may create tables; the worker's own role need not.
 const VARIABLE: &str = "MIGRATE_DATABASE_URL";
@@ -18,7 +18,8 @@ pub(super) fn run(
     env: impl Iterator<Item = (String, String)>,
 ) -> Result<(), Stop> {
     let env: BTreeMap<_, _> = env.collect();
-    let given = env.get(VARIABLE).filter(|text| !text.is_empty()).cloned();
+    let in_file = config::secret_in_file(&env, VARIABLE)?;
+    let given = in_file.or_else(|| env.get(VARIABLE).filter(|text| !text.is_empty()).cloned());
     let owner = given.map(DatabaseUrl::try_from).transpose().map_err(|why| {
         Stop::failed(
             Exit::Usage,

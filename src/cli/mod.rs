@@ -35,7 +35,7 @@ pub use exit::{Exit, Stop, finish};
 
 use console::{Console, ConsoleCommand};
 
-use crate::config::Config;
+use crate::config::{Config, Layers};
 
 /// Reads the command line; `args` begins with the program's name.
 ///
@@ -54,8 +54,9 @@ pub fn run(arguments: Arguments, env: impl Iterator<Item = (String, String)>) ->
     let conf = arguments.conf.as_deref();
     match arguments.command {
         None => {
-            let loaded = Config::load(conf, env)?;
-            roles::block_on(roles::work(loaded.config, arguments.mode.unwrap_or_default()))
+            let layers = Layers::new(conf, env);
+            let config = layers.load()?.config;
+            roles::block_on(roles::work(config, layers, arguments.mode.unwrap_or_default()))
         }
         Some(Command::Migrate(migrate)) => migrate::run(&migrate, conf, env),
         Some(Command::Config(command)) => configuration::run(&command, conf, env),

@@ -2,7 +2,7 @@
 
 use sqlx::PgPool;
 
-use crate::config::{Config, DatabaseUrl};
+use crate::config::{Config, DatabaseUrl, Layers};
 use crate::database::{self, SchemaState};
 use crate::worker::{self, Mode};
 
@@ -18,8 +18,8 @@ pub(super) fn block_on<T>(role: impl Future<Output = Result<T, Stop>>) -> Result
 }
 
 /// The worker.
-pub(super) async fn work(config: Config, mode: Mode) -> Result<(), Stop> {
-    worker::run(config, mode).await.map_err(|error| Stop::because(&error, ""))
+pub(super) async fn work(config: Config, layers: Layers, mode: Mode) -> Result<(), Stop> {
+    worker::run(config, layers, mode).await.map_err(|error| Stop::because(&error, ""))
 }
 
 /// The database of the worker, for a command.
@@ -43,7 +43,10 @@ pub(super) async fn database_of_pages(config: &Config) -> Result<PgPool, Stop> {
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 pub(super) fn refuse(error: sqlx::Error) -> Stop {
     let error = &error;
-    let hint = if database::lacks_rights(error) {
+    let tls = database::tls_way_out(error);
+    let hint = if let Some(way_out) = &tls {
+        way_out.as_str()
+    } else if database::lacks_rights(error) {
         "run `order-worker migrate` with the owner in MIGRATE_DATABASE_URL and this role in DATABASE_URL"
     } else if database::class(error) == database::Class::Environment {
         "see that Postgres is there, and what DATABASE_URL or data.database.source names; then try again"
@@ -62,7 +65,7 @@ pub(super) async fn migrate(
 ) -> Result<Vec<String>, Stop> {
     let report = database::migrate(owner.expose(), runtime.map(DatabaseUrl::expose), dry_run)
         .await
-        .map_err(|error| Stop::because(&error, error.hint()))?;
+        .map_err(|error| Stop::because(&error, &error.hint()))?;
     let (applied, granted) = if dry_run { ("would apply", "would grant") } else { ("applied", "granted") };
     let mut lines: Vec<String> =
         report.applied.iter().map(|(version, name)| format!("{applied} {version:04} {name}")).collect();

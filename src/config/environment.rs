@@ -1,6 +1,7 @@
 //! The environment layer: which variables there are, and which belong to others.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::net::IpAddr;
 
 use serde_json::Value;
@@ -37,6 +38,32 @@ pub fn variable(path: &str) -> String {
     format!("{PREFIX}{}", parts.join("_"))
 }
 
+/// Ends the name of the variable that holds the path of a file, in which the secret stands that the variable without it would hold.
+const FILE: &str = "_FILE";
+/// More is no secret, but the wrong file.
+const LARGEST: u64 = 64 << 10;
+
+/// The secret in the file that `name` and [`FILE`] together name; `None` when there is no such variable, or it is empty. Line breaks
+/// at the end are not part of it.
+///
+/// # Errors
+/// When the file cannot be read, or `name` itself is set as well.
+pub fn from_file(environment: &BTreeMap<String, String>, name: &str) -> Result<Option<String>, ConfigError> {
+    let variable = format!("{name}{FILE}");
+    let Some(path) = environment.get(&variable).filter(|path| !path.is_empty()) else { return Ok(None) };
+    let refuse = |reason: String| ConfigError::SecretFile { variable: variable.clone(), reason };
+    if environment.get(name).is_some_and(|text| !text.is_empty()) {
+        return Err(refuse(format!("{name} is set as well")));
+    }
+    let mut text = String::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_string(&mut text));
+    read.map_err(|error| refuse(format!("{path}: {error}")))?;
+    if text.len() as u64 > LARGEST {
+        return Err(refuse(format!("{path} is larger than {LARGEST} bytes")));
+    }
+    Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned()))
+}
+
 /// Reads and checks the environment: the values it gives, the weaker before the stronger.
 pub(super) fn read(environment: &BTreeMap<String, String>) -> Result<Vec<Found>, ConfigError> {
     let rules: BTreeMap<String, Rule> = schema::values().into_iter().collect();
@@ -46,8 +73,14 @@ pub(super) fn read(environment: &BTreeMap<String, String>) -> Result<Vec<Found>,
         if !name.starts_with(PREFIX) {
             break;
         }
+        let of_file = name.strip_suffix(FILE).and_then(|name| Some((name, keys.get(name)?)));
         match keys.get(name) {
             Some(path) => found.push(value(name, path, text, &rules)?),
+            None if let Some((name, path)) = of_file.filter(|(_, path)| rules[path.as_str()].is_secret()) => {
+                if let Some(text) = from_file(environment, name)? {
+                    found.push(value(&format!("{name}{FILE}"), path, &text, &rules)?);
+                }
+            }
             None if is_service_variable(name, text) => {}
             None => return Err(unknown(name, keys.keys())),
         }
@@ -61,6 +94,12 @@ fn given_names(
 ) -> Result<Vec<Found>, ConfigError> {
     let mut found = Vec::new();
     for (name, path) in GIVEN_NAMES {
+        if rules.get(path).is_some_and(Rule::is_secret)
+            && let Some(text) = from_file(environment, name)?
+        {
+            found.push(value(&format!("{name}{FILE}"), path, &text, rules)?);
+            continue;
+        }
         // Manifests often set a name to nothing where they mean to leave it out.
         let Some(text) = environment.get(name).filter(|text| !text.is_empty()) else {
             continue;

@@ -96,6 +96,14 @@ pub enum ConfigError {
         /// Why the two hang together.
         reason: &'static str,
     },
+    /// A file that a secret was to be read from.
+    #[error("{variable}: {reason} (environment)")]
+    SecretFile {
+        /// The variable that names the file.
+        variable: String,
+        /// What is wrong; nothing of what the file holds.
+        reason: String,
+    },
     /// No database is named.
     #[error("data.database.source is missing: no database is named")]
     NoDatabase {
@@ -139,6 +147,11 @@ impl ConfigError {
                 format!("indent its keys below it: {}", known.join(", "))
             }
             Self::Conflict { reason, .. } => (*reason).to_owned(),
+            Self::SecretFile { variable, .. } => {
+                format!(
+                    "{variable} names a readable file that holds the secret alone, in the place of the variable without _FILE"
+                )
+            }
             Self::NoDatabase { variable_is_empty: true } => {
                 "DATABASE_URL is set, but empty; it holds postgres://user:password@host:5432/database".to_owned()
             }

@@ -7,7 +7,7 @@
 //! from them, so a refusal always knows the key, its place and what is allowed.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -26,6 +26,7 @@ pub mod service;
 
 pub use address::{GrpcEndpoint, HttpEndpoint, ListenAddr, RemoteAddr};
 pub use database_url::DatabaseUrl;
+pub use environment::from_file as secret_in_file;
 pub use error::ConfigError;
 pub use origin::{Origin, Origins, Setting};
 pub use secret::Secret;
@@ -108,6 +109,36 @@ pub struct Loaded {
     pub config: Config,
     /// Where each value came from, secrets masked.
     pub origins: Origins,
+}
+
+/// What a configuration is read from, to read it again.
+#[derive(Clone)]
+pub struct Layers {
+    file: Option<PathBuf>,
+    environment: BTreeMap<String, String>,
+}
+
+impl Layers {
+    /// The file, if there is one, and the whole environment.
+    #[must_use]
+    pub fn new(file: Option<&Path>, environment: impl Iterator<Item = (String, String)>) -> Self {
+        Self { file: file.map(Path::to_owned), environment: environment.collect() }
+    }
+
+    /// As [`Config::load`].
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn load(&self) -> Result<Loaded, ConfigError> {
+        Config::load(self.file.as_deref(), self.environment.clone().into_iter())
+    }
+}
+
+// The environment holds secrets.
+impl std::fmt::Debug for Layers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Layers").field("file", &self.file).finish_non_exhaustive()
+    }
 }
 
 impl Config {

@@ -92,6 +92,12 @@ impl Rule {
         Self::Text { allowed: "a name without spaces", check: name, optional: false }
     }
 
+    /// The path of a file, or empty. Whether it can be read shows when it is.
+    #[must_use]
+    pub const fn path() -> Self {
+        Self::Text { allowed: "the path of a file", check: path, optional: true }
+    }
+
     /// A token that travels in a header: visible ASCII, or empty.
     #[must_use]
     pub const fn token() -> Self {
@@ -102,6 +108,12 @@ impl Rule {
     #[must_use]
     pub const fn password() -> Self {
         Self::Secret { allowed: "any text", check: |_| Ok(()), mask: masked }
+    }
+
+    /// Whether its value is never shown.
+    #[must_use]
+    pub const fn is_secret(&self) -> bool {
+        matches!(self, Self::Secret { .. })
     }
 
     /// What is allowed, in words that follow "allowed: ".
@@ -243,6 +255,13 @@ fn name(text: &str) -> Result<(), Malformed> {
     }
     if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
         return Err(Malformed("it contains white space".to_owned()));
+    }
+    Ok(())
+}
+
+fn path(text: &str) -> Result<(), Malformed> {
+    if text.chars().any(char::is_control) {
+        return Err(Malformed("it contains control characters".to_owned()));
     }
     Ok(())
 }

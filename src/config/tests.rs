@@ -63,6 +63,43 @@ fn the_order_name_wins_over_the_given_name() {
 }
 
 #[test]
+fn a_secret_may_stand_in_a_file() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "hunter2\n").unwrap();
+    let path = file.path().to_str().unwrap();
+    let loaded = load("", &[("APP_API_TOKEN_FILE", path), ("ORDER_DATA_REDIS_PASSWORD_FILE", path)]).unwrap();
+    assert_eq!(loaded.config.worker.eventbus.app_token.unwrap().expose(), "hunter2");
+    assert_eq!(loaded.config.data.redis.password.unwrap().expose(), "hunter2");
+    let origin = loaded.origins.of("data.redis.password").unwrap().to_string();
+    assert_eq!(origin, "environment ORDER_DATA_REDIS_PASSWORD_FILE");
+    assert!(load("", &[("APP_API_TOKEN_FILE", "")]).unwrap().config.worker.eventbus.app_token.is_none());
+
+    for (variables, says) in [
+        (&[("APP_API_TOKEN_FILE", "/nowhere/token")][..], "APP_API_TOKEN_FILE: /nowhere/token: No such file"),
+        (&[("APP_API_TOKEN_FILE", path), ("APP_API_TOKEN", "x")], "APP_API_TOKEN is set as well"),
+        (&[("DATABASE_URL_FILE", path), ("DATABASE_URL", "")], "DATABASE_URL_FILE"),
+        (&[("ORDER_DATA_REDIS_ADDR_FILE", path)], "ORDER_DATA_REDIS_ADDR_FILE is the variable of no key"),
+    ] {
+        let refusal = load("", variables).unwrap_err();
+        assert!(refusal.to_string().contains(says), "{refusal}");
+        assert!(!refusal.to_string().contains("hunter2") && !refusal.hint().is_empty(), "{refusal}");
+    }
+}
+
+#[test]
+fn pages_are_never_open_to_all_without_a_login() {
+    for (variable, key) in
+        [("ORDER_WORKER_CONSOLE_ADDR", "worker.console.addr"), ("ORDER_WORKER_BOARD_ADDR", "worker.board.addr")]
+    {
+        for addr in [":8082", "0.0.0.0:8082", "[::]:8082", "10.0.0.1:8082", "pod.local:8082"] {
+            let refusal = load("", &[(variable, addr)]).unwrap_err().to_string();
+            assert!(refusal.contains(key) && refusal.contains("worker.console.users"), "{addr}: {refusal}");
+            assert!(load("", &[(variable, addr), ("ORDER_WORKER_CONSOLE_USERHEADER", "X-Forwarded-User")]).is_ok());
+        }
+    }
+}
+
+#[test]
 fn a_missing_database_is_refused_where_one_is_needed() {
     let missing = Config::load(None, environment(&[])).unwrap_err();
     assert_eq!(missing, ConfigError::NoDatabase { variable_is_empty: false });

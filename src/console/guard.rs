@@ -234,6 +234,9 @@ pub async fn headers(request: Request, next: Next) -> Response {
 fn known(desk: &Desk, headers: &HeaderMap) -> (SignedCookieJar, Option<Visitor>) {
     let jar = SignedCookieJar::from_headers(headers, desk.guard.key.clone());
     let known = jar.get(COOKIE).and_then(|cookie| session(cookie.value()));
+    // Whoever is taken from the users is out at once.
+    let known =
+        known.filter(|known| known.user.as_ref().is_none_or(|(name, role)| desk.users.borrow().has(name, *role)));
     (jar, known)
 }
 
@@ -293,7 +296,7 @@ pub async fn login(
     let Ok(_permit) = desk.guard.checks.acquire().await else {
         return refused("The console is stopping.", StatusCode::SERVICE_UNAVAILABLE);
     };
-    let users = desk.users.clone();
+    let users = desk.users.borrow().clone();
     let asked = name.clone();
     let role = tokio::task::spawn_blocking(move || users.login(&asked, &password)).await.ok().flatten();
     let Some(role) = role else {

@@ -22,14 +22,14 @@ use axum::middleware;
 use axum::routing::{get, post};
 use sqlx::PgPool;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 pub use users::hash;
 
 use crate::admin;
 use crate::board;
-use crate::config::Config;
+use crate::config::{Config, Secret};
 use crate::orders::AmountMismatch;
 use guard::Guard;
 use history::History;
@@ -41,7 +41,7 @@ use users::Users;
 pub struct Desk {
     pool: PgPool,
     settings: Console,
-    users: Users,
+    users: watch::Sender<Users>,
     guard: Guard,
     history: History,
     /// One rehearsal at a time: it holds orders, for moments, that events wait for.
@@ -59,12 +59,16 @@ impl Site {
     #[must_use]
     pub fn new(pool: PgPool, config: &Config) -> Self {
         let settings = config.worker.console.clone();
-        // Checked with the configuration.
-        let users = settings.users.as_ref().and_then(|users| Users::parse(users.expose()).ok()).unwrap_or_default();
+        let users = watch::Sender::new(read(settings.users.as_ref()));
         let inbox = &config.worker.inbox;
         let (on_mismatch, keep_bodies) = (inbox.amount_mismatch, inbox.keep_bodies);
         let (guard, history, rehearsals) = (Guard::default(), History::default(), Semaphore::new(1));
         Self(Arc::new(Desk { pool, settings, users, guard, history, rehearsals, on_mismatch, keep_bodies }))
+    }
+
+    /// Other users, from now on.
+    pub fn set_users(&self, users: Option<&Secret>) {
+        self.0.users.send_replace(read(users));
     }
 
     /// Serves the console until `stop`.
@@ -84,6 +88,11 @@ impl Site {
             .merge(entrance().with_state(desk));
         admin::serve_router(listener, router, stop).await;
     }
+}
+
+/// Checked with the configuration.
+fn read(users: Option<&Secret>) -> Users {
+    users.and_then(|users| Users::parse(users.expose()).ok()).unwrap_or_default()
 }
 
 /// What nobody has to log in for.

@@ -88,6 +88,12 @@ impl Users {
         Ok(Self(users))
     }
 
+    /// Whether there is a user of this name in this role.
+    #[must_use]
+    pub fn has(&self, name: &str, role: Role) -> bool {
+        self.0.iter().any(|user| user.name == name && user.role == role)
+    }
+
     /// The role of the user with this password. Takes as long for a name that there is not.
     #[must_use]
     pub fn login(&self, name: &str, password: &str) -> Option<Role> {

@@ -56,16 +56,20 @@ pub enum MigrateError {
 impl MigrateError {
     /// The way out; empty where the message says it.
     #[must_use]
-    pub fn hint(&self) -> &'static str {
-        match self {
-            Self::Database(_) => {
+    pub fn hint(&self) -> String {
+        let hint = match self {
+            Self::Database(error) => {
+                if let Some(way_out) = super::tls_way_out(error) {
+                    return way_out;
+                }
                 "see that Postgres is there, and what MIGRATE_DATABASE_URL (or else DATABASE_URL) names; then run it again"
             }
             Self::Migration(_) => "a migration that failed has left nothing behind: mend the cause, then run it again",
             Self::Contract(_) => "bring these columns to the contract, or rename the tables; then run it again",
             Self::NoUser => "name the worker's role in DATABASE_URL",
             Self::Newer(_) => "",
-        }
+        };
+        hint.to_owned()
     }
 }
 

@@ -16,6 +16,8 @@ pub use migrate::{MigrateError, Report, migrate};
 pub use partitions::maintain;
 pub use schema::{SchemaState, schema_state, schema_state_directly};
 
+use crate::telemetry::chain;
+use crate::tls;
 use settings::Database;
 
 /// SQLSTATE insufficient_privilege.
@@ -61,14 +63,34 @@ pub fn lacks_rights(error: &sqlx::Error) -> bool {
     error.as_database_error().is_some_and(|error| error.code().as_deref() == Some(LACKS_RIGHTS))
 }
 
+/// What to do about an error of the TLS connection; none for other errors.
+#[must_use]
+pub fn tls_way_out(error: &sqlx::Error) -> Option<String> {
+    tls::way_out(&chain(error).to_string(), "sslrootcert of the database URL")
+}
+
 /// How to connect.
 ///
 /// # Errors
 ///
-/// When the URL is none.
+/// When the URL is none, or names a file of certificates that cannot be read.
 pub fn options(url: &str) -> Result<PgConnectOptions, sqlx::Error> {
+    certificates_are_there(url)?;
     let options = PgConnectOptions::from_str(url)?.application_name("order-worker");
     Ok(options.log_slow_statements(tracing::log::LevelFilter::Warn, Duration::from_secs(1)))
+}
+
+/// sqlx reads the files for each new connection; one that is missing would show only as "no such file", without its name.
+fn certificates_are_there(url: &str) -> Result<(), sqlx::Error> {
+    let Ok(url) = url::Url::parse(url) else { return Ok(()) };
+    for (name, path) in url.query_pairs() {
+        if matches!(&*name, "sslrootcert" | "sslcert" | "sslkey") {
+            std::fs::File::open(&*path).map_err(|error| {
+                sqlx::Error::Configuration(format!("{name}={path} in the database URL: {error}").into())
+            })?;
+        }
+    }
+    Ok(())
 }
 
 /// A pool for a command of an operator: what it asks differs from one time to the next, so each statement is planned as it is, and
@@ -100,6 +122,19 @@ const PAGE: Duration = Duration::from_secs(10);
 ///
 /// When the URL is none.
 pub fn connect_for_pages(url: &str, settings: &Database) -> Result<PgPool, sqlx::Error> {
+    Ok(PgPoolOptions::new()
+        .max_connections(PAGES)
+        .acquire_timeout(settings.acquire_timeout)
+        .max_lifetime(Duration::from_secs(30 * 60))
+        .connect_lazy_with(pages_options(url, settings)?))
+}
+
+/// How [`connect_for_pages`] connects.
+///
+/// # Errors
+///
+/// When the URL is none.
+pub fn pages_options(url: &str, settings: &Database) -> Result<PgConnectOptions, sqlx::Error> {
     let millis = |time: Duration| format!("{}ms", time.as_millis());
     let options = options(url)?
         .application_name("order-worker console")
@@ -111,11 +146,7 @@ pub fn connect_for_pages(url: &str, settings: &Database) -> Result<PgPool, sqlx:
             ("plan_cache_mode", "force_custom_plan".to_owned()),
             ("jit", "off".to_owned()),
         ]);
-    Ok(PgPoolOptions::new()
-        .max_connections(PAGES)
-        .acquire_timeout(settings.acquire_timeout)
-        .max_lifetime(Duration::from_secs(30 * 60))
-        .connect_lazy_with(options))
+    Ok(options)
 }
 
 /// A pool that connects when it is needed, and never to a session without limits.
@@ -124,6 +155,19 @@ pub fn connect_for_pages(url: &str, settings: &Database) -> Result<PgPool, sqlx:
 ///
 /// When the URL is none.
 pub fn connect(url: &str, settings: &Database) -> Result<PgPool, sqlx::Error> {
+    Ok(PgPoolOptions::new()
+        .max_connections(settings.max_connections)
+        .acquire_timeout(settings.acquire_timeout)
+        .max_lifetime(Duration::from_secs(30 * 60))
+        .connect_lazy_with(worker_options(url, settings)?))
+}
+
+/// How [`connect`] connects.
+///
+/// # Errors
+///
+/// When the URL is none.
+pub fn worker_options(url: &str, settings: &Database) -> Result<PgConnectOptions, sqlx::Error> {
     let millis = |time: Duration| format!("{}ms", time.as_millis());
     let options = options(url)?.statement_cache_capacity(settings.statement_cache).options([
         ("statement_timeout", millis(settings.statement_timeout)),
@@ -142,9 +186,5 @@ pub fn connect(url: &str, settings: &Database) -> Result<PgPool, sqlx::Error> {
         ("enable_seqscan", "off".to_owned()),
         ("enable_mergejoin", "off".to_owned()),
     ]);
-    Ok(PgPoolOptions::new()
-        .max_connections(settings.max_connections)
-        .acquire_timeout(settings.acquire_timeout)
-        .max_lifetime(Duration::from_secs(30 * 60))
-        .connect_lazy_with(options))
+    Ok(options)
 }

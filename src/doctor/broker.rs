@@ -8,6 +8,7 @@ use redis::aio::MultiplexedConnection;
 use super::Findings;
 use crate::config::Config;
 use crate::inbox::{CONFIRMED_TOPIC, FAILED_TOPIC};
+use crate::tls;
 use crate::worker::redis_client;
 
 const LIMIT: Duration = Duration::from_secs(3);
@@ -32,7 +33,10 @@ pub(super) async fn examine(config: &Config, findings: &mut Findings) {
     let mut connection = match connected {
         Ok(connection) => connection,
         Err(error) => {
-            let next = "see data.redis.addr and its password; the messages themselves go through Dapr's component";
+            let next = tls::way_out(&error, "data.redis.ca_file").unwrap_or_else(|| {
+                "see data.redis.addr, its TLS, user and password; the messages themselves go through Dapr's component"
+                    .to_owned()
+            });
             return findings.broken("Redis", format!("{addr}: {error}"), next);
         }
     };

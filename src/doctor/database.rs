@@ -50,8 +50,10 @@ struct Queue {
 pub(super) async fn examine(config: &Config, pool: &PgPool, findings: &mut Findings) {
     match sqlx::query_as::<_, Server>(include_str!("sql/server.sql")).fetch_one(pool).await {
         Err(error) => {
-            let next =
-                "see that Postgres is there, what DATABASE_URL names, and that a network policy lets this pod through";
+            let next = database::tls_way_out(&error).unwrap_or_else(|| {
+                "see that Postgres is there, what DATABASE_URL names, and that a network policy lets this pod through"
+                    .to_owned()
+            });
             return findings.broken("database", format!("no answer: {error}"), next);
         }
         Ok(server) => self::server(config, &server, findings),

@@ -11,7 +11,7 @@ use dapr::dapr::proto::runtime::v1::GetMetadataRequest;
 use dapr::dapr::proto::runtime::v1::dapr_client::DaprClient;
 use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool};
+use sqlx::postgres::{PgConnection, PgPool};
 use sqlx::{ConnectOptions, Connection};
 use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::Channel;
@@ -32,22 +32,23 @@ pub(super) async fn within<C: Into<Condition>>(look: impl Future<Output = C>) ->
 
 /// Postgres.
 pub(super) struct Database {
-    options: PgConnectOptions,
+    pool: PgPool,
     connection: Option<PgConnection>,
 }
 
 impl Database {
-    /// With the address and the credentials of `pool`.
+    /// With the address and the credentials of `pool`, as they are when a connection is made.
     pub(super) fn of(pool: &PgPool) -> Self {
-        Self { options: (*pool.connect_options()).clone(), connection: None }
+        Self { pool: pool.clone(), connection: None }
     }
 
     /// `host:port/database`, or the socket's path in place of host and port.
     pub(super) fn addr(&self) -> String {
-        let database = self.options.get_database().unwrap_or_default();
-        match self.options.get_socket() {
+        let options = self.pool.connect_options();
+        let database = options.get_database().unwrap_or_default();
+        match options.get_socket() {
             Some(socket) => format!("{}/{database}", socket.display()),
-            None => format!("{}:{}/{database}", self.options.get_host(), self.options.get_port()),
+            None => format!("{}:{}/{database}", options.get_host(), options.get_port()),
         }
     }
 
@@ -55,7 +56,7 @@ impl Database {
         // Taken out, so that a connection whose answer did not come in time is not used again.
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => self.options.connect().await.map_err(|error| chain(&error).to_string())?,
+            None => self.pool.connect_options().connect().await.map_err(|error| chain(&error).to_string())?,
         };
         connection.ping().await.map_err(|error| chain(&error).to_string())?;
         self.connection = Some(connection);

@@ -30,26 +30,32 @@ pub struct Callback {
     accept: Accept,
     pubsub: Arc<str>,
     dead_letter_topic: Arc<str>,
-    token: Option<Secret>,
+    token: watch::Receiver<Option<Secret>>,
     database: watch::Receiver<Condition>,
 }
 
 impl Callback {
-    /// `database` tells Dapr's app health check whether events can be stored.
+    /// `token` is `settings.app_token`, which may change; `database` tells Dapr's app health check whether events can be stored.
     #[must_use]
-    pub fn new(accept: Accept, settings: &EventBus, database: watch::Receiver<Condition>) -> Self {
+    pub fn new(
+        accept: Accept,
+        settings: &EventBus,
+        token: watch::Receiver<Option<Secret>>,
+        database: watch::Receiver<Condition>,
+    ) -> Self {
         Self {
             accept,
             pubsub: settings.pubsub.as_str().into(),
             dead_letter_topic: settings.dead_letter_topic.as_str().into(),
-            token: settings.app_token.clone(),
+            token,
             database,
         }
     }
 
     /// Dapr shows APP_API_TOKEN with events, not with the list of subscriptions or the health check.
     fn authorise(&self, metadata: &MetadataMap) -> Result<(), Status> {
-        let Some(expected) = &self.token else { return Ok(()) };
+        let token = self.token.borrow();
+        let Some(expected) = &*token else { return Ok(()) };
         let shown = metadata.get("dapr-api-token").map_or(&[][..], |token| token.as_bytes());
         if bool::from(shown.ct_eq(expected.expose().as_bytes())) {
             return Ok(());

@@ -6,6 +6,8 @@
 
 mod mode;
 mod parts;
+mod redis;
+mod renewal;
 
 use std::future::Future;
 use std::pin::pin;
@@ -16,11 +18,12 @@ use tokio_util::sync::CancellationToken;
 
 pub use mode::{Mode, UnknownMode};
 
-use crate::config::Config;
+pub(crate) use self::redis::redis_client;
+use crate::config::{Config, Layers};
 use crate::database::{self, SchemaState, schema_state_directly};
 use crate::telemetry::{self, Metrics, TelemetryError};
 use parts::Parts;
-pub(crate) use parts::{connection, endpoint, redis_client};
+pub(crate) use parts::{connection, endpoint};
 
 /// Between two looks at what is awaited.
 const AWAIT: Duration = Duration::from_secs(1);
@@ -58,17 +61,18 @@ pub enum WorkerError {
     Runtime(String),
 }
 
-/// Runs the worker until SIGTERM or SIGINT; a second one ends the process at once.
+/// Runs the worker until SIGTERM or SIGINT; a second one ends the process at once. `layers` are what `config` was read from, and
+/// are read again for secrets that have changed.
 ///
 /// # Errors
 ///
 /// [`WorkerError`]: never for a part that is away, which is waited for.
-pub async fn run(config: Config, mode: Mode) -> Result<(), WorkerError> {
+pub async fn run(config: Config, layers: Layers, mode: Mode) -> Result<(), WorkerError> {
     let telemetry = telemetry::init(&config.worker.telemetry)?;
     let stop = CancellationToken::new();
     tokio::spawn(stop_on_signal(stop.clone()));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), mode = %mode, "order-worker starts");
-    let done = run_until(config, mode, stop).await;
+    let done = run_until(config, layers, mode, stop).await;
     match &done {
         Ok(Ended::Finished) => tracing::info!("order-worker stopped: nothing is in hand"),
         Ok(Ended::CutOff) => {
@@ -89,8 +93,9 @@ enum Ended {
     CutOff,
 }
 
-async fn run_until(config: Config, mode: Mode, stop: CancellationToken) -> Result<Ended, WorkerError> {
+async fn run_until(config: Config, layers: Layers, mode: Mode, stop: CancellationToken) -> Result<Ended, WorkerError> {
     let parts = Parts::new(config, mode, Metrics::new()?)?;
+    parts.start_renewal(layers, &stop);
     parts.start_admin(&stop).await?;
     if stoppable(&stop, parts.await_schema()).await.transpose()?.is_none() {
         return Ok(Ended::Finished);
@@ -111,7 +116,8 @@ impl Parts {
                     "Waiting for the runtime rights: error={error}; run `order-worker migrate` with the owner in MIGRATE_DATABASE_URL and this role in DATABASE_URL"
                 ),
                 Err(error) if database::class(&error) == database::Class::Environment => {
-                    format!("Waiting for the database: error={error}")
+                    let way_out = database::tls_way_out(&error).map(|way_out| format!("; {way_out}"));
+                    format!("Waiting for the database: error={error}{}", way_out.unwrap_or_default())
                 }
                 Err(error) => return Err(error.into()),
             };

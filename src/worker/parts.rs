@@ -11,10 +11,11 @@ use tokio_util::sync::CancellationToken;
 use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::{Channel, Endpoint};
 
+use super::redis_client;
+use super::renewal::Renewal;
 use super::{Ended, Mode, WorkerError};
 use crate::admin::{self, Subscriptions};
-use crate::config::service::Redis;
-use crate::config::{Config, GrpcEndpoint, ListenAddr};
+use crate::config::{Config, GrpcEndpoint, Layers, ListenAddr, Secret};
 use crate::console::Site;
 use crate::cron::{Runner, Wakes};
 use crate::database::{self, SchemaState, schema_state};
@@ -48,6 +49,8 @@ pub(super) struct Parts {
     sidecar: Channel,
     sidecar_token: Option<AsciiMetadataValue>,
     consul: Option<discovery::Client>,
+    app_token: watch::Sender<Option<Secret>>,
+    site: Site,
 }
 
 impl Parts {
@@ -66,6 +69,8 @@ impl Parts {
         let consul =
             discovery::Client::new(&config.worker.consul, metrics.clone()).map_err(WorkerError::Configuration)?;
         let (wake, reporter) = (Wake::default(), std::sync::Mutex::new(Some(reporter)));
+        let app_token = watch::Sender::new(config.worker.eventbus.app_token.clone());
+        let site = Site::new(pages.clone(), &config);
         Ok(Self {
             config,
             mode,
@@ -79,11 +84,26 @@ impl Parts {
             sidecar,
             sidecar_token,
             consul,
+            app_token,
+            site,
         })
     }
 
     pub(super) const fn pool(&self) -> &PgPool {
         &self.pool
+    }
+
+    /// Takes secrets that change, until `stop`.
+    pub(super) fn start_renewal(&self, layers: Layers, stop: &CancellationToken) {
+        let renewal = Renewal {
+            layers,
+            config: self.config.clone(),
+            pool: self.pool.clone(),
+            pages: self.pages.clone(),
+            app_token: self.app_token.clone(),
+            site: self.site.clone(),
+        };
+        tokio::spawn(stop.clone().run_until_cancelled_owned(renewal.keep()));
     }
 
     /// Health and metrics are there before anything is awaited.
@@ -236,7 +256,7 @@ impl Parts {
     /// A port that is taken is no reason not to work: two workers of one machine have one console and one board.
     async fn start_console(&self, stop: &CancellationToken) {
         let (console, board) = (&self.config.worker.console, &self.config.worker.board);
-        let site = Site::new(self.pages.clone(), &self.config);
+        let site = self.site.clone();
         if let Some(listener) = opened("Console", console.enabled, &console.addr).await {
             tokio::spawn(site.clone().serve(listener, stop.clone()));
         }
@@ -272,7 +292,7 @@ impl Parts {
             return Ok(());
         };
         let eventbus = &self.config.worker.eventbus;
-        let callback = Callback::new(accept, eventbus, self.health.database.clone());
+        let callback = Callback::new(accept, eventbus, self.app_token.subscribe(), self.health.database.clone());
         let listener = bind("worker.eventbus.addr", &eventbus.addr).await?;
         let served = stop.child_token();
         let registration = self.registration(&listener).map(|one| tokio::spawn(one.keep(served.clone())));
@@ -430,17 +450,4 @@ pub(crate) fn endpoint(uri: String) -> Result<Endpoint, WorkerError> {
         .tcp_keepalive(Some(Duration::from_secs(30)))
         .http2_keep_alive_interval(Duration::from_secs(10))
         .keep_alive_timeout(Duration::from_secs(5)))
-}
-
-/// Redis, where there is one to watch.
-pub(crate) fn redis_client(settings: &Redis) -> Result<Option<redis::Client>, WorkerError> {
-    let Some(addr) = &settings.addr else { return Ok(None) };
-    let info = redis::IntoConnectionInfo::into_connection_info((addr.host(), addr.port()))
-        .map_err(|error| WorkerError::Configuration(format!("data.redis.addr: {error}")))?;
-    let mut session = redis::RedisConnectionInfo::default().set_db(i64::from(settings.db));
-    if let Some(password) = &settings.password {
-        session = session.set_password(password.expose());
-    }
-    let client = redis::Client::open(info.set_redis_settings(session));
-    client.map(Some).map_err(|error| WorkerError::Configuration(format!("data.redis: {error}")))
 }

@@ -428,6 +428,22 @@ async fn a_trusted_proxy_names_the_user() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_is_taken_from_the_file_of_users_is_out_without_a_restart() {
+    let dir = RunDir::new("users");
+    let ada = format!("ada:operator:{}", hash("ada-secret").await);
+    let vic = format!("vic:viewer:{}", hash("vic-secret").await);
+    dir.write("users", &format!("{ada} {vic}\n"));
+    let path = dir.path().join("users");
+    let site = Site::start("console_file", &[("ORDER_WORKER_CONSOLE_USERS_FILE", path.to_str().unwrap())]).await;
+    let ((_, ada_in), (_, vic_in)) = (site.login("ada", "ada-secret").await, site.login("vic", "vic-secret").await);
+    assert_eq!((ada_in.get("/").await.status, vic_in.get("/").await.status), (200, 200));
+    dir.write("users", &format!("{vic}\n"));
+    wait::until("ada to be out", SOON, async || ada_in.get("/").await.status != 200).await;
+    assert_eq!(site.login("ada", "ada-secret").await.0, 401);
+    assert_eq!(vic_in.get("/").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_console_runs_without_a_worker() {
     let desk = Desk::start("console_alone").await;
     let port = ports::free();

@@ -33,5 +33,7 @@ mod replicas;
 mod roles;
 mod runbook;
 mod scene;
+mod secrets;
 mod shop;
+mod tls;
 mod traces;

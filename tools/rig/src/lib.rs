@@ -13,6 +13,7 @@
 // This crate only runs inside tests, benches and the demo, where a panic with a clear message is the right answer.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod authority;
 pub mod behaviour;
 pub mod books;
 pub mod browser;

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -11,6 +12,7 @@ use rustix::process::Signal;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, postgres::PgConnectOptions};
 use tokio::sync::{Mutex, OnceCell};
 
+use crate::authority::Authority;
 use crate::process::{Process, Spec};
 use crate::run_dir::RunDir;
 use crate::{ports, wait};
@@ -30,6 +32,25 @@ pub struct Postgres {
 impl Postgres {
     /// Makes a cluster and starts it (about a second). For a test that stops or restarts it; others take [`shared`](Postgres::shared).
     pub async fn start() -> Postgres {
+        Postgres::start_with(&[], &[]).await
+    }
+
+    /// One that speaks TLS, with a certificate that `authority` has signed for `names`. Who comes as a user other than `postgres`
+    /// has to show a certificate of `authority` with the user's name.
+    pub async fn start_tls(authority: &Authority, names: &[&str]) -> Postgres {
+        let identity = authority.sign(names);
+        let access = "host all postgres 127.0.0.1/32 trust\nhostssl all all 127.0.0.1/32 cert\n";
+        let files = [
+            ("server.crt", identity.cert.as_str()),
+            ("server.key", &identity.key),
+            ("ca.crt", authority.pem()),
+            ("pg_hba.conf", access),
+        ];
+        let settings = ["ssl=on", "ssl_cert_file=server.crt", "ssl_key_file=server.key", "ssl_ca_file=ca.crt"];
+        Postgres::start_with(&settings, &files).await
+    }
+
+    async fn start_with(settings: &[&str], files: &[(&str, &str)]) -> Postgres {
         let bin = bin_dir();
         let user = rustix::process::geteuid().is_root().then(|| "postgres".to_owned());
         let dir = reachable_dir(user.as_deref());
@@ -44,6 +65,15 @@ impl Postgres {
             );
         }
         initdb(&bin, &data, dir.path(), user.clone());
+        for (name, text) in files {
+            let path = data.join(name);
+            fs::write(&path, text).unwrap();
+            // The server refuses a key that others may read.
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+            if let Some(user) = &user {
+                assert!(Command::new("chown").arg(format!("{user}:{user}")).arg(&path).status().unwrap().success());
+            }
+        }
 
         let port = ports::free();
         let mut args = vec!["-D".to_owned(), data.to_string_lossy().into_owned(), "-p".to_owned(), port.to_string()];
@@ -56,8 +86,11 @@ impl Postgres {
             "synchronous_commit=on",
             "timezone=UTC",
             "log_line_prefix=%m [%p] %d ",
-        ] {
-            args.extend(["-c".to_owned(), setting.to_owned()]);
+        ]
+        .iter()
+        .chain(settings)
+        {
+            args.extend(["-c".to_owned(), (*setting).to_owned()]);
         }
         let mut spec = Spec::new("postgres", &bin.join("postgres"), dir.path(), args);
         spec.user = user;
@@ -215,8 +248,11 @@ fn name_of(database: &str) -> &str {
     path.split('?').next().unwrap_or(path)
 }
 
-// Debian keeps the server's programs out of PATH.
+// Debian keeps the server's programs out of PATH. POSTGRES_BIN names those of another version.
 fn bin_dir() -> PathBuf {
+    if let Some(dir) = std::env::var_os("POSTGRES_BIN").filter(|dir| !dir.is_empty()) {
+        return dir.into();
+    }
     let versions =
         fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|entry| entry.path().join("bin"));
     let on_path =

@@ -8,6 +8,7 @@ use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
 use serde_json::Value;
 
+use crate::authority::Authority;
 use crate::process::{Process, Spec};
 use crate::run_dir::RunDir;
 use crate::{ports, process, wait};
@@ -48,6 +49,38 @@ impl Entry {
 impl Redis {
     /// Starts it and waits until it answers.
     pub async fn start() -> Redis {
+        Redis::start_with(&[]).await
+    }
+
+    /// The same, and on the port returned it speaks TLS, with a certificate that `authority` has signed for `names`; there is a
+    /// user `watcher` besides with the password `secret`.
+    pub async fn start_tls(authority: &Authority, names: &[&str]) -> (Redis, u16) {
+        let (cert, key) = authority.sign_to_files(names);
+        let port = ports::free();
+        let more = [
+            "--tls-port",
+            &port.to_string(),
+            "--tls-cert-file",
+            &cert.to_string_lossy(),
+            "--tls-key-file",
+            &key.to_string_lossy(),
+            "--tls-ca-cert-file",
+            &authority.file().to_string_lossy(),
+            "--tls-auth-clients",
+            "no",
+            "--user",
+            "watcher",
+            "on",
+            ">secret",
+            "~*",
+            "&*",
+            "+@all",
+        ]
+        .map(str::to_owned);
+        (Redis::start_with(&more).await, port)
+    }
+
+    async fn start_with(more: &[String]) -> Redis {
         let dir = RunDir::new("redis");
         let data = dir.path().join("data");
         std::fs::create_dir(&data).unwrap();
@@ -69,6 +102,7 @@ impl Redis {
             "no",
         ]
         .map(str::to_owned);
+        let args = args.into_iter().chain(more.iter().cloned());
         let process = Process::spawn(Spec::new("redis", &binary(), dir.path(), args));
         let redis = Redis { process, port, _dir: dir };
         redis.wait_ready().await;
