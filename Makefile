@@ -1,9 +1,9 @@
 # The project's commands; `make` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-consul check bench bench-purge bench-replay pictures
+.PHONY: help setup demo test test-consul test-production check bench bench-purge bench-replay pictures
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## install what is missing (Postgres, Redis) and build the real sidecar
 	@tools/setup.sh
@@ -21,9 +21,13 @@ test-consul: ## discovery against a real Consul agent, which is built the first 
 	CONSUL=$(CURDIR)/target/consul/consul cargo test --locked --workspace --features failpoints --test consul --test it \
 	  -- --ignored real_agent
 
+test-production: setup ## what production is made of, on real servers: the chart on a Kubernetes API server, the dashboard on Prometheus (builds them first: minutes, then cached)
+	@tools/kube/setup.sh
+	cargo test --locked --features failpoints,production --test production
+
 check: ## formatting and lints, in seconds after an edit
 	@cargo fmt --all --check
-	@cargo clippy --locked --workspace --all-targets --features failpoints -- -D warnings
+	@cargo clippy --locked --workspace --all-targets --features failpoints,production -- -D warnings
 
 bench: setup ## events per second and latency, against a stand-in sidecar and through real daprd
 	cargo bench --locked

@@ -16,7 +16,7 @@ version=$(cargo --version) || fail "cargo does not run: the toolchain $toolchain
 [[ $version == "cargo $toolchain"* ]] ||
   fail "the project is pinned to Rust $toolchain (rust-toolchain.toml), but $(command -v cargo) is $version. Install rustup (https://rustup.rs), or that version."
 
-# --- Postgres, Redis, a clock that can be off, a browser ------------------------------------------------------------------------------------------------
+# --- Postgres, Redis, a clock that can be off, a browser, promtool ------------------------------------------------------------------------------------------------
 postgres_is_here() {
   local dir
   for dir in /usr/lib/postgresql/*/bin; do
@@ -31,9 +31,11 @@ have redis-server || packages+=(redis-server)
 have setpriv || packages+=(util-linux)
 have faketime || packages+=(faketime)
 have chromedriver || packages+=(chromium chromium-driver)
+# promtool, which checks the alerts. prometheus itself is run by `make test-production`.
+have promtool || packages+=(prometheus)
 
 if ((${#packages[@]})); then
-  have apt-get || fail "missing: ${packages[*]}, and there is no apt-get here. Install them, so that initdb, postgres, redis-server, setpriv, faketime and chromedriver are found."
+  have apt-get || fail "missing: ${packages[*]}, and there is no apt-get here. Install them, so that initdb, postgres, redis-server, setpriv, faketime, chromedriver and promtool are found."
   as_root=()
   if ((EUID != 0)); then
     have sudo || fail "missing: ${packages[*]}. Installing them needs root or sudo."
@@ -71,6 +73,19 @@ if ((${#packages[@]})); then
   rm -f "$log"
 fi
 
+# --- helm --------------------------------------------------------------------------------------------------------------
+go=$(command -v go || true)
+[[ -z $go && -x /usr/local/go/bin/go ]] && go=/usr/local/go/bin/go
+
+helm=v3.22.0
+# The same places in the same order as the rig (tools/rig/src/helm.rs).
+if [[ -z ${HELM:-} && $(target/helm/helm version --template '{{.Version}}' 2>/dev/null) != "$helm" ]]; then
+  [[ -n $go ]] || fail "Go is missing; it builds helm $helm, which checks the chart. Install Go (https://go.dev/dl), or set HELM to a helm 3.16 or later."
+  say "building helm $helm (a minute or two the first time, then cached in target/helm)"
+  GOBIN=$PWD/target/helm CGO_ENABLED=0 "$go" install -trimpath -ldflags "-s -w -X helm.sh/helm/v3/internal/version.version=$helm" "helm.sh/helm/v3/cmd/helm@$helm" ||
+    fail "helm could not be built with $("$go" version)."
+fi
+
 # --- the real sidecar --------------------------------------------------------------------------------------------------
 # The same places in the same order as the rig (tools/rig/src/daprd.rs).
 if [[ -n ${DAPRD:-} ]]; then
@@ -86,8 +101,6 @@ sources=$(cat tools/daprd/{main.go,go.mod,go.sum} | sha256sum | cut -d' ' -f1)
 if [[ -x $binary && $(cat "$binary.sources" 2>/dev/null) == "$sources" ]]; then exit 0; fi
 
 go_version=$(sed -n 's/^go //p' tools/daprd/go.mod)
-go=$(command -v go || true)
-[[ -z $go && -x /usr/local/go/bin/go ]] && go=/usr/local/go/bin/go
 [[ -n $go ]] ||
   fail "Go is missing; it builds the real Dapr sidecar. Install Go $go_version or later (https://go.dev/dl), or set DAPRD to a daprd of Dapr 1.17 or later."
 say "building daprd $version (minutes the first time, then cached in $binary)"
