@@ -1,7 +1,7 @@
 #!/bin/sh
 # What goes into the image: the worker and its default configuration, below the directory given. The Dockerfile runs this; so does
-# the test of the image, in a clean copy of the sources. Two builds of the same sources by the same toolchain are the same bytes,
-# wherever they are built: no path of the machine is left in the binary.
+# the test of the image, in a clean copy of the sources. No path of the machine is left in the binary, so that two
+# builds of the same sources by the same toolchain can be the same bytes: tests/production/image.rs compares them.
 set -eu
 cd "$(dirname "$0")/../.."
 out=${1:?the directory to fill}
