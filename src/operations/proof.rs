@@ -112,3 +112,18 @@ pub async fn check(
     }
     Ok(())
 }
+
+/// Writes down what a proof of so many days from `since` on has found, for the gauges.
+///
+/// # Errors
+///
+/// The database's, also when the role may not write it.
+pub async fn record(pool: &PgPool, since: Option<NaiveDate>, days: usize, violations: u64) -> Result<(), sqlx::Error> {
+    sqlx::query("insert into order_worker.proofs (since, days, violations) values ($1, $2, $3)")
+        .bind(since)
+        .bind(i32::try_from(days).unwrap_or(i32::MAX))
+        .bind(i64::try_from(violations).unwrap_or(i64::MAX))
+        .execute(pool)
+        .await?;
+    Ok(())
+}

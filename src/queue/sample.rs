@@ -1,6 +1,6 @@
 //! Counts what the queues hold and when jobs last succeeded, for the gauges.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::PgPool;
 
@@ -14,8 +14,9 @@ const EVERY: Duration = Duration::from_secs(5);
 
 /// Samples for as long as it is polled. `paces` are those of this process's queues.
 pub async fn sample(pool: &PgPool, metrics: &Metrics, paces: &[&Pace]) {
+    let mut snapshot = Oldest::default();
     loop {
-        match once(pool).await {
+        match once(pool, &mut snapshot).await {
             Ok(mut sample) => {
                 sample.paused.extend(paces.iter().filter(|pace| pace.paused()).map(|pace| pace.queue()));
                 metrics.observe(&sample);
@@ -27,12 +28,38 @@ pub async fn sample(pool: &PgPool, metrics: &Metrics, paces: &[&Pace]) {
     }
 }
 
-async fn once(pool: &PgPool) -> Result<Sample, sqlx::Error> {
+#[derive(sqlx::FromRow)]
+struct Server {
+    oldest_snapshot: Option<String>,
+    partitions_ready: i64,
+    quarantined: i64,
+    violations: Option<i64>,
+    proof_age: Option<f64>,
+}
+
+/// The oldest snapshot that somebody holds, and since when it is seen here: its true age is that or more.
+#[derive(Debug, Default)]
+struct Oldest(Option<(String, Instant)>);
+
+impl Oldest {
+    fn age(&mut self, snapshot: Option<String>) -> Duration {
+        match (&self.0, snapshot) {
+            (Some((known, since)), Some(snapshot)) if *known == snapshot => since.elapsed(),
+            (_, snapshot) => {
+                self.0 = snapshot.map(|snapshot| (snapshot, Instant::now()));
+                Duration::ZERO
+            }
+        }
+    }
+}
+
+async fn once(pool: &PgPool, snapshot: &mut Oldest) -> Result<Sample, sqlx::Error> {
     let queues = contents(pool).await?;
     let incidents = incidents::open(pool).await?;
     let jobs: Vec<(String, f64)> = sqlx::query_as(include_str!("sql/sample_jobs.sql")).fetch_all(pool).await?;
     let (watermark_age, stream_alerts): (Option<f64>, i64) =
         sqlx::query_as(include_str!("../reconcile/sql/sample.sql")).fetch_one(pool).await?;
+    let server: Server = sqlx::query_as(include_str!("sql/sample_server.sql")).fetch_one(pool).await?;
     let kind = |name: &str| IncidentKind::ALL.iter().copied().find(|kind| kind.as_str() == name);
     let seconds = |seconds: f64| Duration::try_from_secs_f64(seconds).unwrap_or_default();
     let paused = queues.iter().filter(|queue| queue.paused_at.is_some());
@@ -49,9 +76,32 @@ async fn once(pool: &PgPool) -> Result<Sample, sqlx::Error> {
         paused: paused.filter_map(|queue| Queue::named(&queue.queue)).collect(),
         watermark_age: watermark_age.map(seconds),
         stream_alerts,
+        oldest_snapshot: snapshot.age(server.oldest_snapshot),
+        partitions_ready: server.partitions_ready,
+        quarantined: server.quarantined,
+        proof: server.violations.zip(server.proof_age.map(seconds)),
         since_success: jobs
             .into_iter()
             .filter_map(|(name, since)| Some((Job::named(&name)?, seconds(since))))
             .collect(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_ages_while_it_stays_the_oldest() {
+        let mut oldest = Oldest::default();
+        let mut age = |snapshot: &str| {
+            std::thread::sleep(Duration::from_millis(2));
+            oldest.age(Some(snapshot.to_owned()))
+        };
+        assert_eq!(age("7"), Duration::ZERO);
+        assert!(age("7") > Duration::ZERO);
+        assert_eq!(age("9"), Duration::ZERO);
+        assert_eq!(oldest.age(None), Duration::ZERO);
+        assert_eq!(oldest.age(Some("9".into())), Duration::ZERO);
+    }
 }

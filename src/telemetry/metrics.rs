@@ -53,7 +53,12 @@ struct Instruments {
     oldest_age: Level<Queue>,
     dead: Level<Queue>,
     parked: Level<Queue>,
+    quarantined: Level<()>,
     incidents: Level<IncidentKind>,
+    oldest_transaction: Level<()>,
+    partitions_ready: Level<()>,
+    violations: Level<()>,
+    proof_age: Level<()>,
     sampled_at: Level<()>,
     lanes_owned: Level<Queue>,
     paused: Level<Queue>,
@@ -135,7 +140,16 @@ impl Metrics {
             oldest_age: make.gauge("queue_oldest_age_seconds", "Age of the oldest row to be done."),
             dead: make.gauge("queue_dead", "Rows given up, until an operator acts."),
             parked: make.gauge("queue_parked", "Rows that wait behind a dead row of their key."),
+            quarantined: make.gauge("quarantined", "Events with a known id and another body, until an operator acts."),
             incidents: make.gauge("incidents_open", "Incidents that nobody has resolved."),
+            oldest_transaction: make.gauge(
+                "database_oldest_transaction_seconds",
+                "How long the oldest snapshot in the database is held, as far as it is seen.",
+            ),
+            partitions_ready: make
+                .gauge("partitions_ready_days", "Days from tomorrow on that have their partitions; at most 31."),
+            violations: make.gauge("audit_violations", "What the last conservation proof found."),
+            proof_age: make.gauge("audit_age_seconds", "How long ago the last conservation proof was made; -1: never."),
             sampled_at: make.gauge("sample_timestamp_seconds", "When the sampled gauges were counted, Unix time."),
             lanes_owned: make.gauge("queue_lanes_owned", "Lanes that this process holds."),
             paused: make.gauge("queue_paused", "1 while this process takes nothing from the queue."),
@@ -256,6 +270,11 @@ impl Metrics {
             self.0.watermark_age.set((), age.as_secs_f64());
         }
         self.0.stream_alerts.set_count((), sample.stream_alerts);
+        self.0.quarantined.set_count((), sample.quarantined);
+        self.0.oldest_transaction.set((), sample.oldest_snapshot.as_secs_f64());
+        self.0.partitions_ready.set_count((), sample.partitions_ready);
+        self.0.violations.set_count((), sample.proof.map_or(0, |(violations, _)| violations));
+        self.0.proof_age.set((), sample.proof.map_or(-1.0, |(_, age)| age.as_secs_f64()));
         for queue in Queue::ALL {
             self.0.paused.set_if(queue, sample.paused.contains(&queue));
         }

@@ -18,6 +18,14 @@ pub struct Sample {
     pub watermark_age: Option<Duration>,
     /// Streams with something wrong.
     pub stream_alerts: i64,
+    /// How long the oldest snapshot is seen that a transaction, a slot or a prepared transaction holds; at the least.
+    pub oldest_snapshot: Duration,
+    /// Days from tomorrow on that have all their partitions; at most 31.
+    pub partitions_ready: i64,
+    /// Events that came with a known id and another body, and wait for an operator.
+    pub quarantined: i64,
+    /// What the last conservation proof found, and how long ago it was made.
+    pub proof: Option<(i64, Duration)>,
     /// Since the last success of each registered job.
     pub since_success: Vec<(Job, Duration)>,
 }

@@ -310,6 +310,40 @@ async fn the_proof_finds_each_kind_of_violation_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_hurts_one_day_is_in_the_gauges() {
+    let (desk, worker, callback) = at_work("op_gauges", &[]).await;
+    let gauge = async |name: &str| worker.metric(&format!("order_worker_{name}")).await;
+    let becomes = async |name: &'static str, what: fn(f64) -> bool| {
+        wait::until(name, SOON, async || what(gauge(name).await)).await;
+    };
+    becomes("audit_age_seconds", |age| age == -1.0).await;
+    becomes("partitions_ready_days", |days| days == 7.0).await;
+    assert_eq!((gauge("quarantined").await, gauge("audit_violations").await), (0.0, 0.0));
+
+    // A transaction that somebody has left open, with a snapshot.
+    let mut open = desk.shop.pool.begin().await.unwrap();
+    sqlx::query("set transaction isolation level repeatable read").execute(&mut *open).await.unwrap();
+    sqlx::query("select count(*) from orders").execute(&mut *open).await.unwrap();
+    callback.event(&confirmation("e1", "p1", "o1")).await.unwrap();
+    callback.event(&confirmation("e1", "p2", "o2")).await.unwrap();
+    becomes("database_oldest_transaction_seconds", |age| age >= 4.0).await;
+    open.rollback().await.unwrap();
+    becomes("database_oldest_transaction_seconds", |age| age == 0.0).await;
+    becomes("quarantined", |count| count == 1.0).await;
+
+    desk.shop.execute("update orders set status = 'shipped' where id = 'o1'").await;
+    assert_eq!(desk.run(&["audit"]).await.0, 3);
+    becomes("audit_violations", |count| count == 1.0).await;
+    desk.shop.execute("update orders set status = 'payment_confirmed' where id = 'o1'").await;
+    assert_eq!(desk.run(&["audit"]).await.0, 0);
+    becomes("audit_violations", |count| count == 0.0).await;
+    assert!((0.0..30.0).contains(&gauge("audit_age_seconds").await));
+    let missing = "do $$ begin execute format('drop table order_worker.%I', 'outbox_' || to_char(order_worker.today() + 3, 'YYYYMMDD')); end $$";
+    desk.shop.execute(missing).await;
+    becomes("partitions_ready_days", |days| days == 2.0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_audit_log_shows_where_it_was_changed() {
     let (desk, _worker, _) = at_work("op_log", &[]).await;
     for _ in 0..3 {

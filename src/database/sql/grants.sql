@@ -18,7 +18,7 @@ grant select, insert, update on order_worker.returns to :role;
 grant select on order_worker.legal_moves, order_worker.legal_return_moves, order_worker.schema_support, order_worker._sqlx_migrations to :role;
 grant select, insert, update, delete on order_worker.cron_jobs, order_worker.cron_runs, order_worker.pauses to :role;
 grant select on order_worker.audit_log, order_worker.edits, order_worker.replaced_outcomes to :role;
-grant select, insert on order_worker.replayed to :role;
+grant select, insert on order_worker.replayed, order_worker.selected, order_worker.proofs to :role;
 grant select, insert, update on order_worker.stream_cursors to :role;
 grant select on order_worker.inbox_status, order_worker.outbox_status, order_worker.incidents to :role;
 grant usage on all sequences in schema order_worker to :role;
