@@ -9,8 +9,9 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
 use super::{Answer, Desk, Refusal, Visitor, live};
+use crate::console::history::Rate;
 use crate::console::page::{Action, Cell, Row, Section};
-use crate::cron::ledger;
+use crate::cron::history;
 use crate::operations::incidents;
 use crate::queue::pauses::Pausable;
 use crate::queue::{Contents, Queue, contents};
@@ -25,6 +26,13 @@ pub async fn show(State(desk): State<Arc<Desk>>, Extension(visitor): Extension<V
         picture: desk.history.picture(),
         ..Section::default()
     }];
+    sections.push(Section {
+        title: "Rates".into(),
+        head: vec!["a second", "in the last minute", "in the last hour"],
+        rows: desk.history.rates().into_iter().flatten().map(rate).collect(),
+        none: "Counted from the second look on: in ten seconds.",
+        ..Section::default()
+    });
     let kinds = incidents::open(&desk.pool).await?;
     sections.push(Section {
         title: "Open incidents".into(),
@@ -38,8 +46,13 @@ pub async fn show(State(desk): State<Arc<Desk>>, Extension(visitor): Extension<V
         ..Section::default()
     });
     sections.push(workers(&desk).await?);
-    sections.push(super::cron::section(ledger::list(&desk.pool).await?, false));
+    sections.push(super::cron::section(history::list(&desk.pool).await?, false));
     live(&visitor, &headers, "Overview", "/", &[], &sections)
+}
+
+fn rate(rate: Rate) -> Row {
+    vec![Cell::text(rate.name), Cell::text(format!("{:.1}", rate.minute)), Cell::text(format!("{:.1}", rate.hour))]
+        .into()
 }
 
 fn queue(queue: Contents) -> Row {
