@@ -11,17 +11,14 @@ use sqlx::PgPool;
 use super::args::{Format, Shown};
 use super::exit::{Exit, Stop};
 use super::pausing::{self, Change};
+use super::performing::{self, unpaused, until_ended};
 use super::{output, roles};
 use crate::audit;
 use crate::config::Config;
-use crate::cron::ledger::{self, Past};
-use crate::cron::{Job, Runner, Turned};
-use crate::queue::pauses::{Pausable, in_the_way};
-use crate::queue::{Wake, worker_name};
-use crate::telemetry::Metrics;
-
-/// Between two looks at a run that a worker has in hand.
-const LOOK: Duration = Duration::from_millis(200);
+use crate::cron::history::{self, Past};
+use crate::cron::ledger;
+use crate::cron::{Job, Runner};
+use crate::queue::pauses::Pausable;
 
 /// The commands below `cron`.
 #[derive(Debug, Subcommand)]
@@ -82,6 +79,38 @@ pub enum CronCommand {
         "Exit codes: 0 done or not paused, 1 failed, 2 refused",
     ))]
     Resume(Which),
+
+    /// End a run where it stands: of a job, a replay, or of dead rows that are redriven or skipped
+    #[command(after_long_help = concat!(
+        "Examples:\n",
+        "  order-worker inbox replays\n",
+        "  order-worker cron cancel 4711 --reason 'wrong selection'\n",
+        "\n",
+        "What its batches have done stays. A batch that is under way is waited for.\n",
+        "\n",
+        "Exit codes: 0 done, 1 it has ended already, 2 refused",
+    ))]
+    Cancel(Cancel),
+}
+
+/// Which run, and why.
+#[derive(Debug, Args)]
+pub struct Cancel {
+    /// Its number
+    #[arg(value_name = "RUN")]
+    pub run: i64,
+
+    /// Why: stands beside the run and in the audit log
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+
+    /// Say what would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// How the result is shown.
+    #[command(flatten)]
+    pub shown: Shown,
 }
 
 /// What to run, and how.
@@ -136,21 +165,21 @@ pub(super) async fn run(command: &CronCommand, config: &Config) -> Result<(), St
     match command {
         CronCommand::List(shown) => list(&pool, shown).await,
         CronCommand::History(history) => {
-            let runs = ledger::history(&pool, history.job, history.limit).await.map_err(roles::refuse)?;
+            let runs = history::history(&pool, history.job, history.limit).await.map_err(roles::refuse)?;
             show(&history.shown, &runs, &runs)
         }
         CronCommand::Pause(which) => change(which, Change::Pause).await,
         CronCommand::Resume(which) => change(which, Change::Resume).await,
+        CronCommand::Cancel(cancel) => self::cancel(&pool, cancel).await,
         CronCommand::Run(run) => {
-            let metrics = Metrics::new().map_err(|error| Stop::because(&error, ""))?;
-            let runner = Runner::new(pool.clone(), Wake::default(), metrics, config, worker_name());
+            let runner = performing::runner(&pool, config)?;
             if run.dry_run { rehearse(&runner, run).await } else { perform(&pool, &runner, run).await }
         }
     }
 }
 
 async fn list(pool: &PgPool, shown: &Shown) -> Result<(), Stop> {
-    let jobs = ledger::list(pool).await.map_err(roles::refuse)?;
+    let jobs = history::list(pool).await.map_err(roles::refuse)?;
     match shown.output {
         Format::Json => output::json(&jobs),
         Format::Table => output::table(
@@ -181,10 +210,11 @@ fn show(shown: &Shown, runs: &[Past], json: &impl serde::Serialize) -> Result<()
     match shown.output {
         Format::Json => output::json(json),
         Format::Table => output::table(
-            ["tick", "kind", "missed", "started", "took", "items", "batches", "outcome", "error"],
+            ["run", "tick", "kind", "missed", "started", "took", "items", "batches", "outcome", "error"],
             runs.iter().map(|run| {
                 let took = run.started_at.zip(run.finished_at).map(|(from, to)| to - from);
                 [
+                    run.id.to_string(),
                     output::moment(run.tick),
                     run.kind.clone(),
                     run.missed.to_string(),
@@ -238,34 +268,31 @@ async fn rehearse(runner: &Runner, run: &Run) -> Result<(), Stop> {
 
 async fn perform(pool: &PgPool, runner: &Runner, run: &Run) -> Result<(), Stop> {
     let job = run.job;
-    if let Some((what, pause)) = in_the_way(pool, job).await.map_err(roles::refuse)? {
-        let of = what.name();
-        let command = match what {
-            Pausable::Job(_) => format!("order-worker cron resume {of}"),
-            Pausable::Queue(_) => format!("order-worker queue resume {of}"),
-        };
-        let (at, by) = (output::moment(pause.paused_at), pause.paused_by);
-        return Err(Stop::failed(Exit::Failed, format!("{of} is paused, since {at} by {by}"), command));
-    }
+    unpaused(pool, Some(job)).await?;
     let id = ask(pool, runner, job).await.map_err(roles::refuse)?;
-    let bar = counting(job);
-    loop {
-        let turned = runner.turn(&[job.as_str()]).await.map_err(roles::refuse)?;
-        let past = ledger::past(pool, job, id).await.map_err(roles::refuse)?;
-        bar.set_position(past.items.unsigned_abs());
-        if past.finished_at.is_some() {
-            bar.finish_and_clear();
-            show(&run.shown, std::slice::from_ref(&past), &past)?;
-            return match past.error {
-                None => Ok(()),
-                Some(error) => {
-                    let hint = format!("order-worker cron history {job}");
-                    Err(Stop::failed(Exit::Failed, format!("{job} failed: {error}"), hint))
-                }
-            };
-        }
-        if turned == Turned::Nothing {
-            tokio::time::sleep(LOOK).await;
+    let failed = until_ended(pool, runner, job.as_str(), id, &counting(job)).await?;
+    let past = history::past(pool, job, id).await.map_err(roles::refuse)?;
+    show(&run.shown, std::slice::from_ref(&past), &past)?;
+    failed.map_or(Ok(()), |error| {
+        let hint = format!("order-worker cron history {job}");
+        Err(Stop::failed(Exit::Failed, format!("{job} failed: {error}"), hint))
+    })
+}
+
+async fn cancel(pool: &PgPool, cancel: &Cancel) -> Result<(), Stop> {
+    let run = cancel.run;
+    let mut tx = pool.begin().await.map_err(roles::refuse)?;
+    let job = ledger::cancel(&mut tx, run, &cancel.reason, &audit::actor()).await.map_err(roles::refuse)?;
+    let Some(job) = job else {
+        let hint = "order-worker cron history JOB, order-worker inbox replays, order-worker dead runs";
+        return Err(Stop::failed(Exit::Failed, format!("run {run} is none, or has ended already"), hint));
+    };
+    if cancel.dry_run { tx.rollback().await } else { tx.commit().await }.map_err(roles::refuse)?;
+    match cancel.shown.output {
+        Format::Json => output::json(&json!({ "run": run, "job": job, "dry_run": cancel.dry_run })),
+        Format::Table => {
+            let would = if cancel.dry_run { "would be" } else { "is" };
+            output::line(&format!("run {run} of {job} {would} ended where it stands; what it has done stays"))
         }
     }
 }
@@ -273,12 +300,12 @@ async fn perform(pool: &PgPool, runner: &Runner, run: &Run) -> Result<(), Stop> 
 /// Writes the run down, and that somebody asked for it.
 async fn ask(pool: &PgPool, runner: &Runner, job: Job) -> Result<i64, sqlx::Error> {
     let mut tx = pool.begin().await?;
-    let (id, tick) = match ledger::ask(&mut tx, job).await? {
+    let (id, tick) = match ledger::ask(&mut tx, job.as_str(), None).await? {
         Some(asked) => asked,
         None => {
             // No worker has run here yet: the job is registered as it is configured.
             ledger::register(pool, runner.jobs()).await?;
-            ledger::ask(&mut tx, job).await?.ok_or(sqlx::Error::RowNotFound)?
+            ledger::ask(&mut tx, job.as_str(), None).await?.ok_or(sqlx::Error::RowNotFound)?
         }
     };
     audit::record(&mut tx, &audit::actor(), "cron run", job.as_str(), &json!({ "run": id, "tick": tick })).await?;

@@ -8,16 +8,13 @@ use serde_json::json;
 use sqlx::PgPool;
 
 use super::args::{Format, Shown};
+use super::bulk::{self, Redrive, Runs, Skip};
 use super::exit::{Exit, Stop};
-use super::selecting::Change;
 use super::{output, roles};
 use crate::audit;
 use crate::config::Config;
 use crate::operations::letters::{self, Letter, Selection};
 use crate::queue::Queue;
-
-/// The most rows that one command changes.
-const MOST: u32 = 100_000;
 
 /// The commands below `dead`.
 #[derive(Debug, Subcommand)]
@@ -40,7 +37,10 @@ pub enum DeadCommand {
         "  order-worker dead redrive --queue dapr --reason 'the broker is mended'\n",
         "  order-worker dead redrive --all --confirm 1234 --reason 'a new version reads them'\n",
         "\n",
-        "Exit codes: 0 done, 1 none is dead or not confirmed, 2 refused",
+        "The rows that are selected now, in batches, as a run that workers help with, and finish when this command is interrupted;\n",
+        "order-worker cron cancel RUN ends it.\n",
+        "\n",
+        "Exit codes: 0 done, 1 none is dead, not confirmed or cancelled, 2 refused",
     ))]
     Redrive(Redrive),
 
@@ -60,9 +60,21 @@ pub enum DeadCommand {
         "Examples:\n",
         "  order-worker dead skip --id 4711 --reason 'the consumer was told by hand'\n",
         "\n",
-        "Exit codes: 0 done, 1 none is dead or not confirmed, 2 refused",
+        "A run, as with redrive.\n",
+        "\n",
+        "Exit codes: 0 done, 1 none is dead, not confirmed or cancelled, 2 refused",
     ))]
     Skip(Skip),
+
+    /// List what was redriven and skipped, the newest first
+    #[command(after_long_help = concat!(
+        "Examples:\n",
+        "  order-worker dead runs\n",
+        "  order-worker dead runs -o json | jq '.[] | select(.finished_at == null)'\n",
+        "\n",
+        "Exit codes: 0 done, 1 failed, 2 refused",
+    ))]
+    Runs(Runs),
 }
 
 /// Which rows.
@@ -86,11 +98,11 @@ pub struct Filter {
 }
 
 impl Filter {
-    fn selection(&self) -> Selection {
+    pub(super) fn selection(&self) -> Selection {
         Selection { queue: self.queue, key: self.key.clone(), reason: self.because.clone(), ids: self.ids.clone() }
     }
 
-    const fn is_empty(&self) -> bool {
+    pub(super) const fn is_empty(&self) -> bool {
         self.queue.is_none() && self.key.is_none() && self.because.is_none() && self.ids.is_empty()
     }
 }
@@ -107,50 +119,6 @@ pub struct List {
     pub limit: u32,
 
     /// How they are shown.
-    #[command(flatten)]
-    pub shown: Shown,
-}
-
-/// Which rows are tried again.
-#[derive(Debug, Args)]
-pub struct Redrive {
-    /// Which.
-    #[command(flatten)]
-    pub filter: Filter,
-
-    /// All of them
-    #[arg(long)]
-    pub all: bool,
-
-    /// Why: stands in the audit log
-    #[arg(long, value_name = "TEXT")]
-    pub reason: Option<String>,
-
-    /// How.
-    #[command(flatten)]
-    pub change: Change,
-
-    /// How the result is shown.
-    #[command(flatten)]
-    pub shown: Shown,
-}
-
-/// Which rows are given up, and why.
-#[derive(Debug, Args)]
-pub struct Skip {
-    /// Which.
-    #[command(flatten)]
-    pub filter: Filter,
-
-    /// Why: stands in the outcome and in the audit log
-    #[arg(long, value_name = "TEXT")]
-    pub reason: String,
-
-    /// How.
-    #[command(flatten)]
-    pub change: Change,
-
-    /// How the result is shown.
     #[command(flatten)]
     pub shown: Shown,
 }
@@ -184,14 +152,13 @@ pub(super) async fn run(command: &DeadCommand, config: &Config) -> Result<(), St
     match command {
         DeadCommand::List(list) if list.filter.is_empty() => groups(&pool, &list.shown).await,
         DeadCommand::List(list) => {
-            let mut connection = pool.acquire().await.map_err(roles::refuse)?;
-            let selection = list.filter.selection();
-            let letters = letters::list(&mut connection, &selection, list.limit).await.map_err(roles::refuse)?;
+            let letters = letters::list(&pool, &list.filter.selection(), list.limit).await.map_err(roles::refuse)?;
             show(&list.shown, &letters)
         }
-        DeadCommand::Redrive(redrive) => self::redrive(&pool, redrive).await,
+        DeadCommand::Redrive(redrive) => bulk::redrive(&pool, redrive, config).await,
         DeadCommand::Edit(edit) => self::edit(&pool, edit).await,
-        DeadCommand::Skip(skip) => self::skip(&pool, skip).await,
+        DeadCommand::Skip(skip) => bulk::skip(&pool, skip, config).await,
+        DeadCommand::Runs(runs) => bulk::list(&pool, runs).await,
     }
 }
 
@@ -215,7 +182,7 @@ async fn groups(pool: &PgPool, shown: &Shown) -> Result<(), Stop> {
     }
 }
 
-fn show(shown: &Shown, letters: &[Letter]) -> Result<(), Stop> {
+pub(super) fn show(shown: &Shown, letters: &[Letter]) -> Result<(), Stop> {
     match shown.output {
         Format::Json => output::json(&letters),
         Format::Table => output::table(
@@ -235,63 +202,6 @@ fn show(shown: &Shown, letters: &[Letter]) -> Result<(), Stop> {
             }),
         ),
     }
-}
-
-/// The selected rows, one more than may be changed at once being too many.
-async fn chosen(tx: &mut sqlx::PgConnection, filter: &Filter) -> Result<Vec<Letter>, Stop> {
-    let letters = letters::list(tx, &filter.selection(), MOST + 1).await.map_err(roles::refuse)?;
-    if letters.is_empty() {
-        return Err(Stop::failed(Exit::Failed, "no dead row is selected", "order-worker dead list"));
-    }
-    if letters.len() > MOST as usize {
-        let message = format!("more than {MOST} rows are selected");
-        return Err(Stop::failed(
-            Exit::Failed,
-            message,
-            "select fewer by --queue, --because or --key, and do it in parts",
-        ));
-    }
-    Ok(letters)
-}
-
-async fn redrive(pool: &PgPool, redrive: &Redrive) -> Result<(), Stop> {
-    if redrive.filter.is_empty() && !redrive.all {
-        return Err(Stop::failed(Exit::Usage, "nothing says which rows", "--queue, --key, --because, --id, or --all"));
-    }
-    let mut tx = pool.begin().await.map_err(roles::refuse)?;
-    let letters = chosen(&mut tx, &redrive.filter).await?;
-    let ids: Vec<i64> = letters.iter().map(|letter| letter.id).collect();
-    if redrive.change.dry_run {
-        return show(&redrive.shown, &letters);
-    }
-    redrive.change.consent(ids.len() as u64, "redrive")?;
-    let rows = letters::redrive(&mut tx, &ids).await.map_err(roles::refuse)?;
-    let detail = json!({ "rows": rows, "ids": first(&ids), "reason": redrive.reason });
-    audit::record(&mut tx, &audit::actor(), "dead redrive", &target(&redrive.filter), &detail)
-        .await
-        .map_err(roles::refuse)?;
-    tx.commit().await.map_err(roles::refuse)?;
-    told(&redrive.shown, "redriven", rows)
-}
-
-async fn skip(pool: &PgPool, skip: &Skip) -> Result<(), Stop> {
-    if skip.filter.is_empty() {
-        return Err(Stop::failed(Exit::Usage, "nothing says which rows", "--queue, --key, --because, or --id"));
-    }
-    let mut tx = pool.begin().await.map_err(roles::refuse)?;
-    let letters = chosen(&mut tx, &skip.filter).await?;
-    let ids: Vec<i64> = letters.iter().map(|letter| letter.id).collect();
-    if skip.change.dry_run {
-        return show(&skip.shown, &letters);
-    }
-    skip.change.consent(ids.len() as u64, "skip")?;
-    let rows = letters::skip(&mut tx, &ids, &skip.reason).await.map_err(roles::refuse)? as u64;
-    let detail = json!({ "rows": rows, "ids": first(&ids), "reason": skip.reason });
-    audit::record(&mut tx, &audit::actor(), "dead skip", &target(&skip.filter), &detail)
-        .await
-        .map_err(roles::refuse)?;
-    tx.commit().await.map_err(roles::refuse)?;
-    told(&skip.shown, "skipped", rows)
 }
 
 async fn edit(pool: &PgPool, edit: &Edit) -> Result<(), Stop> {
@@ -322,30 +232,5 @@ async fn edit(pool: &PgPool, edit: &Edit) -> Result<(), Stop> {
             let would = if edit.dry_run { "would be" } else { "is" };
             output::write(|out| writeln!(out, "row {} of {queue} {would} tried again with the new body", edit.id))
         }
-    }
-}
-
-/// As many numbers as a record of the audit log has room for.
-fn first(ids: &[i64]) -> &[i64] {
-    &ids[..ids.len().min(1_000)]
-}
-
-/// What was selected, in the words of the command line.
-fn target(filter: &Filter) -> String {
-    let Filter { queue, key, because, ids } = filter;
-    let parts = [
-        queue.map(|queue| format!("--queue {queue}")),
-        key.as_ref().map(|key| format!("--key {key}")),
-        because.as_ref().map(|words| format!("--because '{words}'")),
-        (!ids.is_empty()).then(|| format!("--id ({} of them)", ids.len())),
-    ];
-    let parts: Vec<_> = parts.into_iter().flatten().collect();
-    if parts.is_empty() { "--all".to_owned() } else { parts.join(" ") }
-}
-
-fn told(shown: &Shown, done: &str, rows: u64) -> Result<(), Stop> {
-    match shown.output {
-        Format::Json => output::json(&json!({ done: rows })),
-        Format::Table => output::write(|out| writeln!(out, "{rows} rows {done}")),
     }
 }

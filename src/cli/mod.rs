@@ -6,6 +6,7 @@
 
 mod args;
 mod audit;
+mod bulk;
 mod configuration;
 mod console;
 mod cron;
@@ -19,6 +20,7 @@ mod order;
 mod outbox;
 mod output;
 mod pausing;
+mod performing;
 mod quarantine;
 mod queue;
 mod reconcile;

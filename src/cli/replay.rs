@@ -1,10 +1,7 @@
 //! `order-worker inbox replay`.
 
-use std::time::Duration;
-
 use chrono::{DateTime, TimeDelta};
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use sqlx::PgPool;
 use sqlx::types::Json;
@@ -12,18 +9,14 @@ use sqlx::types::Json;
 use super::args::{Format, Shown};
 use super::exit::{Exit, Stop};
 use super::inbox::Filter;
+use super::performing::{self, counting, unpaused, until_ended};
 use super::selecting::Change;
 use super::{output, roles};
 use crate::audit;
 use crate::config::Config;
-use crate::cron::{REPLAY, Runner, Turned, ledger};
+use crate::cron::{REPLAY, ledger};
 use crate::operations::events::Selection;
-use crate::queue::{Wake, worker_name};
 use crate::replay::{self, Phase, Rehearsal, Replay, Request, Share, Tally};
-use crate::telemetry::Metrics;
-
-/// Between two looks at a replay that a worker has in hand.
-const LOOK: Duration = Duration::from_millis(200);
 
 /// Which events, and how.
 #[derive(Debug, Args)]
@@ -89,12 +82,10 @@ pub(super) async fn run(pool: &PgPool, arguments: &Arguments, config: &Config) -
     }
     let count = count(pool, &arguments.filter.resolve(pool).await?).await?;
     arguments.change.consent(count, "replay")?;
+    unpaused(pool, None).await?;
     let mut tx = pool.begin().await.map_err(roles::refuse)?;
-    let id = replay::ask(&mut tx, &request).await.map_err(roles::refuse)?;
-    let detail = json!({ "run": id, "events": count, "request": request, "reason": arguments.reason });
-    audit::record(&mut tx, &audit::actor(), "inbox replay", &format!("replay {id}"), &detail)
-        .await
-        .map_err(roles::refuse)?;
+    let id =
+        replay::ask(&mut tx, &request, arguments.reason.as_deref(), &audit::actor()).await.map_err(roles::refuse)?;
     tx.commit().await.map_err(roles::refuse)?;
     if arguments.detach {
         let runs = replay::runs(pool, Some(id), 1).await.map_err(roles::refuse)?;
@@ -174,30 +165,12 @@ async fn rehearse(pool: &PgPool, arguments: &Arguments, request: &Request, confi
 }
 
 async fn perform(pool: &PgPool, arguments: &Arguments, id: i64, count: u64, config: &Config) -> Result<(), Stop> {
-    let metrics = Metrics::new().map_err(|error| Stop::because(&error, ""))?;
-    let runner = Runner::new(pool.clone(), Wake::default(), metrics, config, worker_name());
     let bar = counting("events replayed", Some(count));
-    loop {
-        let turned = runner.turn(&[REPLAY]).await.map_err(roles::refuse)?;
-        let runs = replay::runs(pool, Some(id), 1).await.map_err(roles::refuse)?;
-        let Some(run) = runs.first() else {
-            return Err(Stop::failed(Exit::Failed, format!("replay {id} is gone"), "order-worker inbox replays"));
-        };
-        bar.set_position(run.result.as_ref().map_or(0, |Json(tally)| tally.seen));
-        if run.finished_at.is_some() {
-            bar.finish_and_clear();
-            show(&arguments.shown, &runs)?;
-            return match &run.error {
-                None => Ok(()),
-                Some(error) => {
-                    Err(Stop::failed(Exit::Failed, format!("replay {id}: {error}"), "order-worker dead list"))
-                }
-            };
-        }
-        if turned == Turned::Nothing {
-            tokio::time::sleep(LOOK).await;
-        }
-    }
+    let failed = until_ended(pool, &performing::runner(pool, config)?, REPLAY, id, &bar).await?;
+    show(&arguments.shown, &replay::runs(pool, Some(id), 1).await.map_err(roles::refuse)?)?;
+    failed.map_or(Ok(()), |error| {
+        Err(Stop::failed(Exit::Failed, format!("replay {id}: {error}"), "order-worker dead list"))
+    })
 }
 
 fn show(shown: &Shown, runs: &[Replay]) -> Result<(), Stop> {
@@ -236,18 +209,4 @@ fn show(shown: &Shown, runs: &[Replay]) -> Result<(), Stop> {
             }),
         ),
     }
-}
-
-/// A line on stderr that counts, where somebody looks at it.
-fn counting(what: &'static str, total: Option<u64>) -> ProgressBar {
-    let (bar, template) = match total {
-        Some(total) => (ProgressBar::new(total), "{bar:40} {human_pos} of {human_len} {msg}, {per_sec}"),
-        None => (ProgressBar::new_spinner(), "{spinner} {human_pos} {msg}, {per_sec}"),
-    };
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
-    }
-    bar.set_message(what);
-    bar.enable_steady_tick(Duration::from_millis(100));
-    bar
 }

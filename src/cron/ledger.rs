@@ -1,11 +1,15 @@
 //! The ledger: what is registered, which runs are to be done, and what became of them.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
-use serde::Serialize;
-use sqlx::types::Json;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 use sqlx::{PgConnection, PgPool};
 
 use super::{Job, Schedule, due};
+use crate::audit;
+use crate::operations::bulk::{self, Bulk};
 use crate::orders::column;
 use crate::replay::{Request, Tally};
 
@@ -25,10 +29,14 @@ pub enum Task {
     Job(Job),
     /// A replay, and what it has come to.
     Replay(Box<Request>, Tally),
+    /// Dead rows that are tried again or given up, and how many were looked at.
+    DeadLetters(Bulk, bulk::Progress),
 }
 
 /// A replay's name among the jobs.
 pub const REPLAY: &str = "inbox_replay";
+/// The name of what is done to many dead rows.
+pub const DEAD_LETTERS: &str = "dead_letters";
 
 impl Task {
     /// Its name in the ledger and in logs.
@@ -37,7 +45,27 @@ impl Task {
         match self {
             Self::Job(job) => job.as_str(),
             Self::Replay(..) => REPLAY,
+            Self::DeadLetters(..) => DEAD_LETTERS,
         }
+    }
+
+    /// As it stands in the ledger. None: the job is not of this version.
+    fn read(job: &str, request: Option<Value>, result: Option<Value>) -> Result<Option<Self>, serde_json::Error> {
+        fn value<T: DeserializeOwned>(value: Value) -> Result<T, serde_json::Error> {
+            serde_json::from_value(value)
+        }
+        let request = request.unwrap_or_default();
+        Ok(match job {
+            REPLAY => {
+                let request: Request = value(request)?;
+                let tally = result.map_or_else(|| Ok(request.begin()), value)?;
+                Some(Self::Replay(Box::new(request), tally))
+            }
+            DEAD_LETTERS => {
+                Some(Self::DeadLetters(value(request)?, result.map(value).transpose()?.unwrap_or_default()))
+            }
+            _ => Job::named(job).map(Self::Job),
+        })
     }
 }
 
@@ -130,13 +158,32 @@ pub(super) async fn schedule(pool: &PgPool, jobs: &[(Job, Schedule, bool)]) -> R
     Ok(())
 }
 
-/// A run that an operator asks for: its id and its tick. None: the job was never registered.
+/// A run that an operator asks for, of the job with this name: its id and its tick; `request` says what of, where there is a choice.
+/// None: the job was never registered.
 ///
 /// # Errors
 ///
 /// The database's.
-pub async fn ask(tx: &mut PgConnection, job: Job) -> Result<Option<(i64, DateTime<Utc>)>, sqlx::Error> {
-    sqlx::query_as(include_str!("sql/ask.sql")).bind(job.as_str()).fetch_optional(tx).await
+pub async fn ask(
+    tx: &mut PgConnection,
+    name: &str,
+    request: Option<Value>,
+) -> Result<Option<(i64, DateTime<Utc>)>, sqlx::Error> {
+    sqlx::query_as(include_str!("sql/ask.sql")).bind(name).bind(request).fetch_optional(tx).await
+}
+
+/// Ends a run where it stands; what its batches have done stays. Returns its job; none: it has ended already, or there is none.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn cancel(tx: &mut PgConnection, run: i64, reason: &str, actor: &str) -> Result<Option<String>, sqlx::Error> {
+    let query = sqlx::query_scalar(include_str!("sql/cancel.sql")).bind(run);
+    let job: Option<String> = query.bind(format!("cancelled by {actor}: {reason}")).fetch_optional(&mut *tx).await?;
+    if let Some(job) = &job {
+        audit::record(tx, actor, "cron cancel", job, &json!({ "run": run, "reason": reason })).await?;
+    }
+    Ok(job)
 }
 
 #[derive(sqlx::FromRow)]
@@ -146,8 +193,8 @@ struct RunRow {
     tick: DateTime<Utc>,
     cursor_at: Option<DateTime<Utc>>,
     cursor_id: Option<String>,
-    request: Option<Json<Request>>,
-    result: Option<Json<Tally>>,
+    request: Option<Value>,
+    result: Option<Value>,
     attempts: i32,
 }
 
@@ -158,17 +205,10 @@ struct RunRow {
 /// The database's.
 pub(super) async fn take(tx: &mut PgConnection, names: &[&str]) -> Result<Option<Run>, sqlx::Error> {
     let row: Option<RunRow> = sqlx::query_as(include_str!("sql/take.sql")).bind(names).fetch_optional(tx).await?;
-    Ok(row.and_then(|row| {
-        let task = match row.request {
-            Some(Json(request)) => {
-                let tally = row.result.map_or_else(|| request.begin(), |Json(tally)| tally);
-                Task::Replay(Box::new(request), tally)
-            }
-            None => Task::Job(Job::named(&row.job)?),
-        };
-        let cursor = Cursor { at: row.cursor_at, id: row.cursor_id };
-        Some(Run { id: row.id, task, tick: row.tick, cursor, attempts: row.attempts })
-    }))
+    let Some(row) = row else { return Ok(None) };
+    let task = Task::read(&row.job, row.request, row.result).map_err(|error| sqlx::Error::Decode(error.into()))?;
+    let cursor = Cursor { at: row.cursor_at, id: row.cursor_id };
+    Ok(task.map(|task| Run { id: row.id, task, tick: row.tick, cursor, attempts: row.attempts }))
 }
 
 /// Where a run is after a batch.
@@ -180,10 +220,19 @@ pub(super) struct Place<'a> {
     pub(super) cursor: &'a Cursor,
     /// Whether it was the last.
     pub(super) finished: bool,
-    /// What a replay has come to.
-    pub(super) tally: Option<&'a Tally>,
+    /// What it has come to, where it counts that.
+    pub(super) result: Option<Value>,
     /// Why the run is ended before it was through.
     pub(super) stopped: Option<&'a str>,
+    /// From the beginning of this batch to that of the next, at the least.
+    pub(super) pause: Duration,
+}
+
+impl<'a> Place<'a> {
+    /// Behind `cursor`, with nothing changed and more to do.
+    pub(super) const fn behind(cursor: &'a Cursor) -> Self {
+        Self { items: 0, cursor, finished: false, result: None, stopped: None, pause: Duration::ZERO }
+    }
 }
 
 /// Writes where a run is after a batch, in its transaction.
@@ -204,8 +253,9 @@ pub(super) async fn progress(
         .bind(place.cursor.at)
         .bind(&place.cursor.id)
         .bind(place.finished)
-        .bind(place.tally.map(Json))
+        .bind(&place.result)
         .bind(place.stopped)
+        .bind(place.pause.as_secs_f64())
         .fetch_one(tx)
         .await
 }
@@ -213,7 +263,7 @@ pub(super) async fn progress(
 /// A batch that failed.
 #[derive(Debug)]
 pub(super) struct Failure<'a> {
-    pub(super) wait: std::time::Duration,
+    pub(super) wait: Duration,
     /// Whether it was the run's own fault: attempts count.
     pub(super) counted: bool,
     pub(super) error: &'a str,
@@ -240,105 +290,12 @@ pub(super) async fn fail(pool: &PgPool, run: &Run, worker: &str, failure: &Failu
     Ok(())
 }
 
-/// A job with its last run, for people.
-#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
-pub struct Listed {
-    /// The job.
-    pub job: String,
-    /// Its expression; none: no worker has registered it yet.
-    pub schedule: Option<String>,
-    /// Its time zone.
-    pub time_zone: Option<String>,
-    /// The first tick without a run; none: disabled.
-    pub next_tick: Option<DateTime<Utc>>,
-    /// The end of the last run that succeeded.
-    pub last_success_at: Option<DateTime<Utc>>,
-    /// Of the last run: its tick,
-    pub last_tick: Option<DateTime<Utc>>,
-    /// its kind,
-    pub last_kind: Option<String>,
-    /// its beginning,
-    pub last_started_at: Option<DateTime<Utc>>,
-    /// its end,
-    pub last_finished_at: Option<DateTime<Utc>>,
-    /// `succeeded`, `failed`, `running` or `waiting`,
-    pub last_outcome: Option<String>,
-    /// what it changed,
-    pub last_items: Option<i64>,
-    /// and why it failed.
-    pub last_error: Option<String>,
-    /// Since when it is paused, itself or with its queue.
-    pub paused_at: Option<DateTime<Utc>>,
-    /// Who paused it.
-    pub paused_by: Option<String>,
-    /// Why.
-    pub pause_reason: Option<String>,
-}
-
-/// Every job.
-///
-/// # Errors
-///
-/// The database's.
-pub async fn list(pool: &PgPool) -> Result<Vec<Listed>, sqlx::Error> {
-    let names = Job::ALL.map(Job::as_str);
-    sqlx::query_as(include_str!("sql/list.sql")).bind(names.as_slice()).fetch_all(pool).await
-}
-
-/// A run, for people.
-#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
-pub struct Past {
-    /// `cron_runs.id`.
-    pub id: i64,
-    /// Its tick.
-    pub tick: DateTime<Utc>,
-    /// `scheduled`, `caught_up` or `manual`.
-    pub kind: String,
-    /// Ticks before it that got no run of their own.
-    pub missed: i32,
-    /// The first of these.
-    pub missed_from: Option<DateTime<Utc>>,
-    /// When its first batch began.
-    pub started_at: Option<DateTime<Utc>>,
-    /// When its last batch was committed.
-    pub finished_at: Option<DateTime<Utc>>,
-    /// Who made its last batch.
-    pub worker: Option<String>,
-    /// What it changed.
-    pub items: i64,
-    /// In how many transactions.
-    pub batches: i32,
-    /// `succeeded`, `failed`, `running` or `waiting`.
-    pub outcome: String,
-    /// Why it failed.
-    pub error: Option<String>,
-}
-
-/// The last `limit` runs of a job, the newest first.
-///
-/// # Errors
-///
-/// The database's.
-pub async fn history(pool: &PgPool, job: Job, limit: u32) -> Result<Vec<Past>, sqlx::Error> {
-    let query = sqlx::query_as(include_str!("sql/history.sql")).bind(job.as_str());
-    query.bind(i64::from(limit)).bind(None::<i64>).fetch_all(pool).await
-}
-
-/// One run of a job.
-///
-/// # Errors
-///
-/// The database's, also when there is no such run.
-pub async fn past(pool: &PgPool, job: Job, run: i64) -> Result<Past, sqlx::Error> {
-    sqlx::query_as(include_str!("sql/history.sql")).bind(job.as_str()).bind(1_i64).bind(run).fetch_one(pool).await
-}
-
 /// Forgets runs that finished longer ago than `keep`.
 ///
 /// # Errors
 ///
 /// The database's.
-pub async fn forget(pool: &PgPool, keep: std::time::Duration) -> Result<u64, sqlx::Error> {
+pub async fn forget(pool: &PgPool, keep: Duration) -> Result<u64, sqlx::Error> {
     let forgotten = sqlx::query(include_str!("sql/forget.sql")).bind(keep.as_secs_f64()).execute(pool).await?;
     Ok(forgotten.rows_affected())
 }

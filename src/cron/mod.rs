@@ -23,14 +23,16 @@
 //! Batches are bounded, rows that somebody else holds are passed over, and after each batch a worker rests three times as long as it
 //! worked.
 
+pub mod history;
 mod jobs;
 pub mod ledger;
 mod runner;
 mod schedule;
 pub mod settings;
 mod wakes;
+mod work;
 
-pub use ledger::{Cursor, REPLAY, Run, Task};
+pub use ledger::{Cursor, DEAD_LETTERS, REPLAY, Run, Task};
 pub use runner::{Runner, Turned};
 pub use schedule::{Due, Expression, Kind, Schedule, TimeZone, due};
 pub use wakes::Wakes;

@@ -1,21 +1,22 @@
 //! The queue `cron`: one turn schedules what is due and makes one batch of one run.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use apalis::prelude::Data;
-use sqlx::{PgPool, PgTransaction};
+use sqlx::PgPool;
+use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::jobs::{Batch, Terms, batch};
-use super::ledger::{self, Cursor, Failure, Place, Progress, REPLAY, Task};
+use super::jobs::{Terms, batch};
+use super::ledger::{self, Cursor, DEAD_LETTERS, Failure, REPLAY, Task};
 use super::settings::Cron;
 use super::{Job, Run, Schedule};
 use crate::config::Config;
 use crate::failpoint;
 use crate::orders::AmountMismatch;
 use crate::queue::{Fault, Pace, Queue, Source, Wake, attempt, delay};
-use crate::replay::{self, Phase, Request, Tally};
+use crate::replay;
 use crate::telemetry::labels::RunOutcome;
 use crate::telemetry::{Metrics, spans};
 
@@ -23,30 +24,26 @@ use crate::telemetry::{Metrics, spans};
 const MAX_ATTEMPTS: i32 = 10;
 /// The longest rest after a batch.
 const LONGEST_REST: Duration = Duration::from_secs(1);
-/// Between two looks at a canary that the inbox has in hand.
-const LOOK_AGAIN: Duration = Duration::from_millis(200);
-/// The most events of one batch of a replay.
-const REPLAYED: u32 = 1_000;
 
 /// Every name that a run can have.
-const ALL: [&str; 6] = {
+const ALL: [&str; 7] = {
     let [first, second, third, fourth, fifth] = Job::ALL;
-    [first.as_str(), second.as_str(), third.as_str(), fourth.as_str(), fifth.as_str(), REPLAY]
+    [first.as_str(), second.as_str(), third.as_str(), fourth.as_str(), fifth.as_str(), REPLAY, DEAD_LETTERS]
 };
 
-/// Runs jobs, and replays.
+/// Runs jobs, replays, and what is done to dead rows.
 #[derive(Debug)]
 pub struct Runner {
-    pool: PgPool,
-    wake: Wake,
+    pub(super) pool: PgPool,
+    pub(super) wake: Wake,
     pace: Pace,
-    metrics: Metrics,
-    settings: Cron,
-    terms: Terms,
-    on_mismatch: AmountMismatch,
+    pub(super) metrics: Metrics,
+    pub(super) settings: Cron,
+    pub(super) terms: Terms,
+    pub(super) on_mismatch: AmountMismatch,
     /// Each job with its schedule, and whether it is enabled.
     jobs: Vec<(Job, Schedule, bool)>,
-    worker: String,
+    pub(super) worker: String,
 }
 
 /// One turn.
@@ -127,10 +124,10 @@ impl Runner {
         let (mut in_hand, began) = (None, Instant::now());
         match attempt(self.work(names, &mut in_hand)).await {
             Ok(None) => Ok(Turned::Nothing),
-            Ok(Some((turned, per_rate))) => {
+            Ok(Some((turned, next))) => {
                 // The event path has the database to itself for three quarters of the time.
                 let rest = (began.elapsed() * 3).min(LONGEST_REST);
-                tokio::time::sleep(rest.max(per_rate.saturating_sub(began.elapsed()))).await;
+                tokio::time::sleep_until(next.max(Instant::now() + rest)).await;
                 Ok(turned)
             }
             Err(fault) => match (in_hand, fault) {
@@ -141,9 +138,10 @@ impl Runner {
         }
     }
 
-    /// One batch; with it, how long it is to take at the least.
-    async fn work(&self, names: &[&str], in_hand: &mut Option<Run>) -> Result<Option<(Turned, Duration)>, sqlx::Error> {
+    /// One batch; with it, when the run's next may begin, not before the database says so.
+    async fn work(&self, names: &[&str], in_hand: &mut Option<Run>) -> Result<Option<(Turned, Instant)>, sqlx::Error> {
         let mut tx = self.pool.begin().await?;
+        let began = Instant::now();
         let Some(run) = ledger::take(&mut tx, names).await? else {
             tx.rollback().await?;
             return Ok(None);
@@ -151,109 +149,14 @@ impl Runner {
         let run = &*in_hand.insert(run);
         failpoint::reach("cron-after-take");
         let span = spans::run(run.task.name());
-        match &run.task {
+        let done = match &run.task {
             Task::Job(job) => self.work_on_job(tx, *job, run).instrument(span).await,
             Task::Replay(request, tally) => self.work_on_replay(tx, request, tally, run).instrument(span).await,
-        }
-        .map(Some)
-    }
-
-    async fn work_on_job(
-        &self,
-        mut tx: PgTransaction<'_>,
-        job: Job,
-        run: &Run,
-    ) -> Result<(Turned, Duration), sqlx::Error> {
-        let limit = self.settings.entry(job).batch;
-        let done = batch(&mut tx, job, run, limit, &self.terms).await?;
-        let place =
-            Place { items: done.items.len(), cursor: &done.cursor, finished: done.last, tally: None, stopped: None };
-        let progress = ledger::progress(&mut tx, run, &self.worker, &place).await?;
-        failpoint::reach("cron-before-commit");
-        tx.commit().await?;
-        failpoint::reach("cron-after-commit");
-        self.tell(job, run, &done, &progress);
-        Ok((Turned::Batch { run: run.id, finished: done.last }, Duration::ZERO))
-    }
-
-    /// A batch that failed before is made again event by event.
-    async fn work_on_replay(
-        &self,
-        mut tx: PgTransaction<'_>,
-        request: &Request,
-        tally: &Tally,
-        run: &Run,
-    ) -> Result<(Turned, Duration), sqlx::Error> {
-        let rate = request.rate.unwrap_or(u32::MAX);
-        let limit = if run.attempts > 0 { 1 } else { REPLAYED.min(rate) };
-        let step = replay::batch(&mut tx, run.id, request, tally, &run.cursor, limit, self.on_mismatch).await?;
-        let mut counted = step.counted(tally);
-        let (mut cursor, mut finished, mut stopped) = (step.cursor.clone(), step.last, None);
-        if step.last && tally.phase == Phase::Canary {
-            let (open, failed) = replay::canary(&mut tx, run.id).await?;
-            let failures = counted.failed + failed;
-            stopped = request
-                .most_failures
-                .filter(|most| failures > *most)
-                .map(|most| format!("{failures} of the first share failed, more than {most}: the rest was not begun"));
-            finished = stopped.is_some();
-            // What the inbox has in hand decides: looked at again until nothing is under way.
-            if open == 0 && !finished {
-                (counted.phase, cursor) = (Phase::Rest, Cursor::default());
+            Task::DeadLetters(asked, progress) => {
+                self.work_on_dead_letters(tx, asked, *progress, run).instrument(span).await
             }
-        }
-        let items = step.again.len() + step.changed.len() + step.announced.len();
-        let place = Place { items, cursor: &cursor, finished, tally: Some(&counted), stopped: stopped.as_deref() };
-        ledger::progress(&mut tx, run, &self.worker, &place).await?;
-        failpoint::reach("cron-before-commit");
-        tx.commit().await?;
-        failpoint::reach("cron-after-commit");
-        for (queue, some) in [
-            (Queue::Inbox, !step.again.is_empty()),
-            (Queue::Dapr, !step.changed.is_empty() || !step.announced.is_empty()),
-            (Queue::Warehouse, step.calls),
-        ] {
-            if some {
-                self.wake.committed(queue);
-            }
-        }
-        if finished {
-            let Tally { seen, unchanged, again, changed, announced, failed, .. } = counted;
-            tracing::info!(
-                run = run.id,
-                seen,
-                unchanged,
-                again,
-                changed,
-                announced,
-                failed,
-                "Replay ended: {}",
-                stopped.as_deref().unwrap_or("all of it is done")
-            );
-        }
-        let seen = u32::try_from(step.seen).unwrap_or(u32::MAX);
-        let per_rate = if seen == 0 { LOOK_AGAIN } else { Duration::from_secs(1) * seen / rate };
-        Ok((Turned::Batch { run: run.id, finished }, per_rate))
-    }
-
-    /// What others learn once it is committed.
-    fn tell(&self, job: Job, run: &Run, done: &Batch, progress: &Progress) {
-        if done.announces {
-            self.wake.committed(Queue::Dapr);
-        }
-        if done.calls {
-            self.wake.committed(Queue::Warehouse);
-        }
-        self.metrics.cron_items(job, done.items.len() as u64);
-        if done.last {
-            let Progress { kind, missed, items, batches, seconds } = progress;
-            tracing::info!(
-                job = %job, tick = %run.tick, kind, missed, batches,
-                "Job finished: {job}, items={items}, seconds={seconds:.3}"
-            );
-            let took = Duration::try_from_secs_f64(*seconds).unwrap_or_default();
-            self.metrics.cron_finished(job, RunOutcome::Succeeded, Some(took));
-        }
+        };
+        done.map(|(turned, pause)| Some((turned, began + pause)))
     }
 
     /// The run waits for its next attempt; after the last it has failed. An event that fails a replay alone is passed over instead.

@@ -64,18 +64,14 @@ pub struct Group {
 /// # Errors
 ///
 /// The database's.
-pub async fn list(
-    connection: &mut PgConnection,
-    selection: &Selection,
-    limit: u32,
-) -> Result<Vec<Letter>, sqlx::Error> {
+pub async fn list(pool: &PgPool, selection: &Selection, limit: u32) -> Result<Vec<Letter>, sqlx::Error> {
     sqlx::query_as(include_str!("sql/letters.sql"))
         .bind(selection.queue.map(Queue::as_str))
         .bind(&selection.key)
         .bind(&selection.reason)
         .bind(&selection.ids)
         .bind(i64::from(limit))
-        .fetch_all(connection)
+        .fetch_all(pool)
         .await
 }
 
@@ -88,23 +84,28 @@ pub async fn groups(pool: &PgPool) -> Result<Vec<Group>, sqlx::Error> {
     sqlx::query_as(include_str!("sql/letter_groups.sql")).fetch_all(pool).await
 }
 
-/// Tries these rows again, from their first attempt on. Returns how many were dead.
+/// Tries these rows again, from their first attempt on. Returns the queues of those that were dead.
 ///
 /// # Errors
 ///
 /// The database's.
-pub async fn redrive(tx: &mut PgConnection, ids: &[i64]) -> Result<u64, sqlx::Error> {
-    sqlx::query(include_str!("sql/redrive.sql")).bind(ids).execute(tx).await.map(|done| done.rows_affected())
+pub(super) async fn redrive(tx: &mut PgConnection, ids: &[i64]) -> Result<Vec<Queue>, sqlx::Error> {
+    let query = sqlx::query_scalar(include_str!("sql/redrive.sql")).bind(ids);
+    query.fetch_all(tx).await.map(queues)
 }
 
-/// Gives these rows up for good: what is parked behind them goes on. Returns how many were dead.
+/// Gives these rows up for good: what is parked behind them goes on. Returns the queues of those that were dead.
 ///
 /// # Errors
 ///
 /// The database's.
-pub async fn skip(tx: &mut PgConnection, ids: &[i64], reason: &str) -> Result<usize, sqlx::Error> {
-    let query = sqlx::query(include_str!("sql/skip.sql")).bind(ids).bind(reason);
-    query.fetch_all(tx).await.map(|gone| gone.len())
+pub(super) async fn skip(tx: &mut PgConnection, ids: &[i64], reason: &str) -> Result<Vec<Queue>, sqlx::Error> {
+    let query = sqlx::query_scalar(include_str!("sql/skip.sql")).bind(ids).bind(reason);
+    query.fetch_all(tx).await.map(queues)
+}
+
+fn queues(names: Vec<String>) -> Vec<Queue> {
+    names.iter().filter_map(|name| Queue::named(name)).collect()
 }
 
 /// Gives a dead row another body, a JSON object, and tries it again; the old body is kept in `order_worker.edits`. Returns its queue.

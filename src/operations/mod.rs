@@ -3,6 +3,7 @@
 //! Reading is by the views that everybody outside may use; changing goes through the caller's transaction, so that a change and its
 //! record in the audit log are one, and a rehearsal is a rollback.
 
+pub mod bulk;
 pub mod events;
 pub mod incidents;
 pub mod letters;

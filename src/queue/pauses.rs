@@ -28,13 +28,14 @@ pub struct Pause {
     pub reason: Option<String>,
 }
 
-/// What keeps a job from running, with its pause: the job's own, or that of the queue of all jobs.
+/// What keeps a run from being made, with its pause: that of its job, or that of the queue of all runs. None for `job`: a run that
+/// only operators ask for.
 ///
 /// # Errors
 ///
 /// The database's.
-pub async fn in_the_way(pool: &PgPool, job: Job) -> Result<Option<(Pausable, Pause)>, sqlx::Error> {
-    for what in [Pausable::Job(job), Pausable::Queue(Queue::Cron)] {
+pub async fn in_the_way(pool: &PgPool, job: Option<Job>) -> Result<Option<(Pausable, Pause)>, sqlx::Error> {
+    for what in job.map(Pausable::Job).into_iter().chain([Pausable::Queue(Queue::Cron)]) {
         if let Some(pause) = what.paused(pool).await? {
             return Ok(Some((what, pause)));
         }

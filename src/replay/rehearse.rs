@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use sqlx::PgPool;
 
-use super::{Difference, Request, Tally, ask, batch};
+use super::request::write;
+use super::{Difference, Request, Tally, batch};
 use crate::cron::Cursor;
 use crate::orders::AmountMismatch;
 
@@ -50,7 +51,7 @@ pub async fn rehearse(
     while !rehearsal.complete && goes_on(&rehearsal.tally) {
         let mut tx = pool.begin().await?;
         // A run that nobody will ever see: it is rolled back with everything else.
-        let run = ask(&mut tx, &request).await?;
+        let run = write(&mut tx, &request).await?;
         let step = batch(&mut tx, run, &request, &rehearsal.tally, &cursor, BATCH, on_mismatch).await?;
         tx.rollback().await?;
         rehearsal.tally = step.counted(&rehearsal.tally);

@@ -5,9 +5,12 @@ use std::str::FromStr;
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use sqlx::types::Json;
 use sqlx::{PgConnection, PgPool};
+
+use crate::audit;
+use crate::cron::{REPLAY, ledger};
 
 /// What is to be replayed, and how.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -130,13 +133,27 @@ pub struct Replay {
     pub error: Option<String>,
 }
 
-/// Writes a replay down; workers make it from then on. Returns its number.
+/// Writes a replay down, and that somebody has asked for it; workers make it from then on. Returns its number.
 ///
 /// # Errors
 ///
 /// The database's.
-pub async fn ask(tx: &mut PgConnection, request: &Request) -> Result<i64, sqlx::Error> {
-    sqlx::query_scalar(include_str!("sql/ask.sql")).bind(Json(request)).fetch_one(tx).await
+pub async fn ask(
+    tx: &mut PgConnection,
+    request: &Request,
+    reason: Option<&str>,
+    actor: &str,
+) -> Result<i64, sqlx::Error> {
+    let run = write(tx, request).await?;
+    let detail = json!({ "run": run, "request": request, "reason": reason });
+    audit::record(tx, actor, "inbox replay", &format!("replay {run}"), &detail).await?;
+    Ok(run)
+}
+
+/// Writes a replay down. Returns its number.
+pub(super) async fn write(tx: &mut PgConnection, request: &Request) -> Result<i64, sqlx::Error> {
+    let (run, _) = ledger::ask(tx, REPLAY, Some(json!(request))).await?.ok_or(sqlx::Error::RowNotFound)?;
+    Ok(run)
 }
 
 /// The last `limit` replays, the newest first; or the one with this number.

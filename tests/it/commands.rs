@@ -97,7 +97,7 @@ async fn a_job_can_be_rehearsed_and_run_by_hand_before_any_worker_ran() {
     assert_eq!(desk.audited().await, ["ada@desk cron run session_cleanup"]);
     let history = desk.says(&["cron", "history", "session_cleanup"]).await;
     let lines: Vec<_> = history.lines().collect();
-    assert!(lines[0].starts_with("TICK") && lines[1].contains("manual") && lines[1].contains("1005"), "{history}");
+    assert!(lines[0].starts_with("RUN") && lines[1].contains("manual") && lines[1].contains("1005"), "{history}");
     let list = desk.says(&["cron", "list"]).await;
     assert!(list.lines().nth(1).unwrap().contains("0 * * * * UTC"), "{list}");
 }

@@ -292,6 +292,79 @@ async fn what_waits_for_a_person_is_decided_on_its_page() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn many_dead_rows_are_chosen_at_once_seen_and_cancelled() {
+    let site = with_users("console_bulk").await;
+    let shop = &site.desk.shop;
+    let orders: Vec<_> = (0..700).map(|n| format!("many-{n}")).collect();
+    for order in &orders {
+        let event = confirmation(&format!("e-{order}"), &format!("p-{order}"), order);
+        site.callback.event(&event).await.unwrap();
+    }
+    let dead = "select count(*) from order_worker.pending where state = 'dead'";
+    wait::until("all to be dead", SOON, async || shop.count(dead).await == 700).await;
+    let (_, ada) = site.login("ada", "ada-secret").await;
+    let csrf = ada.csrf().await;
+    let selection = ada.get("/dead/selection?queue=inbox&because=did+not+appear").await.body;
+    assert!(selection.contains("700 dead rows of inbox, as they are now, the first 200 shown"), "{selection}");
+    let ids = selection.split("name=\"ids\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    assert_eq!(ids.split(' ').count(), 700);
+
+    // Asked for while nothing can run, it would wait for somebody to remember the pause.
+    site.desk.says(&["queue", "pause", "cron", "--reason", "a look"]).await;
+    let form = format!("ids={}&reason=they+are+there&csrf={csrf}", ids.replace(' ', "+"));
+    let refused = ada.post("/dead/redrive", &form).await;
+    assert!(refused.status == 409 && refused.body.contains("cron is paused by ada@desk"), "{}", refused.body);
+    site.desk.says(&["queue", "resume", "cron"]).await;
+
+    shop.place(&orders).await;
+    assert_eq!(ada.post("/dead/redrive", &form).await.status, 303);
+    wait::until("its end on the page", SOON, async || {
+        let page = ada.get("/dead").await.body;
+        page.contains("700 of 700 looked at") && page.contains("succeeded")
+    })
+    .await;
+    shop.settled(SOON).await;
+    assert_eq!(
+        shop.count("select count(*) from orders where status = 'payment_confirmed' and id like 'many-%'").await,
+        700
+    );
+
+    // One that waits for a worker is cancelled on the page.
+    site.desk.says(&["queue", "pause", "cron", "--reason", "a look"]).await;
+    let asked = "with run as (insert into order_worker.cron_runs (job, tick, kind, request) values ('dead_letters', clock_timestamp(), 'manual',
+                     '{\"verb\": \"skip\", \"rows\": 1, \"actor\": \"ada\", \"reason\": \"\"}') returning id)
+                 insert into order_worker.pending (queue, id, day, lane, key) select 'cron', id, order_worker.today(), 0, 'dead_letters' from run";
+    shop.execute(asked).await;
+    let page = ada.get("/dead").await.body;
+    let run: String =
+        page.split("name=\"run\" value=\"").nth(1).unwrap().chars().take_while(char::is_ascii_digit).collect();
+    let cancel = format!("run={run}&reason=the+wrong+ones&csrf={csrf}");
+    assert_eq!(ada.post("/cron/cancel", &cancel).await.status, 303);
+    assert!(ada.get("/dead").await.body.contains("cancelled by ada (console): the wrong ones"));
+    assert_eq!(ada.post("/cron/cancel", &cancel).await.status, 409);
+    assert_eq!(shop.count("select count(*) from order_worker.pending").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_overview_tells_how_much_goes_through() {
+    let site = Site::start("console_rates", &[]).await;
+    let person = site.somebody();
+    let rate = async |name: &str| -> Option<f64> {
+        let page = person.get("/").await.body;
+        let cell = page.split(&format!("<td>{name}")).nth(1)?.split("<td>").nth(1)?;
+        cell.trim_start().chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect::<String>().parse().ok()
+    };
+    wait::until("the second look", SOON, async || rate("events accepted").await.is_some()).await;
+    for n in 0..60 {
+        site.callback.event(&confirmation(&format!("e{n}"), &format!("p{n}"), "o1")).await.unwrap();
+    }
+    for name in ["events accepted", "events settled"] {
+        wait::until(name, SOON, async || rate(name).await.is_some_and(|rate| rate > 0.9)).await;
+    }
+    assert!(rate("messages sent").await.is_some_and(|rate| rate < 0.9), "one order was announced once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_replay_is_rehearsed_and_asked_for_on_its_page() {
     let site = with_users("console_replay").await;
     site.desk.shop.execute("update orders set status = 'cancelled' where id = 'o1'").await;

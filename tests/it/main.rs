@@ -11,6 +11,7 @@ mod console;
 mod crashes;
 mod cron;
 mod cron_chaos;
+mod dead_letters;
 mod discovery;
 mod doctor;
 mod health;

@@ -5,18 +5,20 @@ use std::sync::Arc;
 use axum::extract::{Extension, Form, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Redirect;
+use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Answer, Desk, Refusal, Visitor, live};
+use super::{Answer, Desk, Refusal, Visitor, live, unpaused};
 use crate::audit;
 use crate::console::page::{Action, Cell, Row, Section};
-use crate::cron::Job;
-use crate::cron::ledger::{self, Listed};
-use crate::queue::pauses::{Pausable, in_the_way};
+use crate::cron::history::{self, Listed};
+use crate::cron::ledger;
+use crate::cron::{DEAD_LETTERS, Job, REPLAY};
+use crate::queue::pauses::Pausable;
 
 pub async fn list(State(desk): State<Arc<Desk>>, Extension(visitor): Extension<Visitor>, headers: HeaderMap) -> Answer {
-    let section = section(ledger::list(&desk.pool).await?, true);
+    let section = section(history::list(&desk.pool).await?, true);
     live(&visitor, &headers, "Jobs", "/cron", &[], &[section])
 }
 
@@ -72,15 +74,17 @@ pub async fn history(
     Query(asked): Query<Asked>,
 ) -> Answer {
     let job = named(&asked.job)?;
-    let runs = ledger::history(&desk.pool, job, 100).await?;
+    let runs = history::history(&desk.pool, job, 100).await?;
     let section = Section {
         title: format!("Runs of {job}"),
         command: format!("order-worker cron history {job}"),
-        head: vec!["tick", "kind", "missed", "started", "finished", "items", "batches", "outcome", "error"],
+        head: vec!["run", "tick", "kind", "missed", "started", "finished", "items", "batches", "outcome", "error"],
         rows: runs
             .into_iter()
             .map(|run| {
-                vec![
+                let actions = cancel_button(run.id, run.finished_at);
+                let cells = vec![
+                    Cell::text(run.id),
                     Cell::Time(run.tick),
                     Cell::text(run.kind),
                     Cell::text(run.missed),
@@ -90,8 +94,8 @@ pub async fn history(
                     Cell::text(run.batches),
                     Cell::State(run.outcome),
                     Cell::maybe(run.error),
-                ]
-                .into()
+                ];
+                Row { cells, actions }
             })
             .collect(),
         none: "It has not run yet.",
@@ -138,16 +142,44 @@ pub async fn run(
 ) -> Result<Redirect, Refusal> {
     visitor.may_change(&which.csrf)?;
     let job = named(&which.job)?;
-    // As `order-worker cron run` has it: the run would wait for somebody to remember the pause.
-    if let Some((what, pause)) = in_the_way(&desk.pool, job).await? {
-        let words = format!("{} is paused by {}: resume it first", what.name(), pause.paused_by);
-        return Err(Refusal(StatusCode::CONFLICT, words));
-    }
+    unpaused(&desk, Some(job)).await?;
     let mut tx = desk.pool.begin().await?;
-    let asked = ledger::ask(&mut tx, job).await?;
+    let asked = ledger::ask(&mut tx, job.as_str(), None).await?;
     let (run, tick) = asked
         .ok_or_else(|| Refusal(StatusCode::CONFLICT, format!("{job} is not registered: no worker has run it yet")))?;
     audit::record(&mut tx, &visitor.actor(), "cron run", job.as_str(), &json!({ "run": run, "tick": tick })).await?;
     tx.commit().await?;
     Ok(Redirect::to(&format!("/cron/history?job={job}")))
+}
+
+/// Ends a run that is under way or waits.
+pub fn cancel_button(run: i64, finished_at: Option<DateTime<Utc>>) -> Vec<Action> {
+    let fields = vec![("run", run.to_string())];
+    let button = Action { label: "Cancel", path: "/cron/cancel".into(), fields, reason: true, asks: &[] };
+    if finished_at.is_none() { vec![button] } else { Vec::new() }
+}
+
+/// What the button sends.
+#[derive(Deserialize)]
+pub struct Cancel {
+    run: i64,
+    reason: String,
+    csrf: String,
+}
+
+pub async fn cancel(
+    State(desk): State<Arc<Desk>>,
+    Extension(visitor): Extension<Visitor>,
+    Form(cancel): Form<Cancel>,
+) -> Result<Redirect, Refusal> {
+    visitor.may_change(&cancel.csrf)?;
+    let mut tx = desk.pool.begin().await?;
+    let job = ledger::cancel(&mut tx, cancel.run, &cancel.reason, &visitor.actor()).await?;
+    let job = job.ok_or_else(|| Refusal(StatusCode::CONFLICT, format!("run {} has ended already", cancel.run)))?;
+    tx.commit().await?;
+    Ok(Redirect::to(&match job.as_str() {
+        REPLAY => "/replays".to_owned(),
+        DEAD_LETTERS => "/dead".to_owned(),
+        job => format!("/cron/history?job={job}"),
+    }))
 }

@@ -6,16 +6,18 @@ use axum::extract::{Extension, Form, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Redirect;
 use serde::Deserialize;
-use serde_json::json;
 
-use super::{Answer, Desk, Refusal, Visitor, live, still};
-use crate::audit;
-use crate::console::page::{Action, Cell, Section, encoded};
+use super::cron::cancel_button;
+use super::{Answer, Desk, Refusal, Visitor, live, still, unpaused};
+use crate::console::page::{Action, Cell, Row, Section, encoded};
+use crate::operations::bulk::{self, Bulk, Verb};
 use crate::operations::letters::{self, Letter, Selection};
 use crate::queue::Queue;
 
 /// The most rows of one selection.
-const MOST: u32 = 500;
+const MOST: u32 = 20_000;
+/// Those of them that are shown.
+const SHOWN: usize = 200;
 
 pub async fn groups(
     State(desk): State<Arc<Desk>>,
@@ -55,7 +57,33 @@ pub async fn groups(
         none: "Nothing is dead.",
         ..Section::default()
     };
-    live(&visitor, &headers, "Dead", "/dead", &[], &[section])
+    let runs = bulk::runs(&desk.pool, None, 20).await?;
+    let runs = Section {
+        title: "Redriven and skipped, the newest first".into(),
+        command: "order-worker dead runs".into(),
+        head: vec!["run", "asked", "what", "by", "rows", "done", "outcome", "reason", "error"],
+        rows: runs.into_iter().map(run).collect(),
+        none: "Nothing was redriven or skipped yet.",
+        ..Section::default()
+    };
+    live(&visitor, &headers, "Dead", "/dead", &[], &[section, runs])
+}
+
+fn run(run: bulk::Past) -> Row {
+    let actions = cancel_button(run.id, run.finished_at);
+    let Bulk { verb, rows, actor, reason } = run.request.0;
+    let cells = vec![
+        Cell::text(run.id),
+        Cell::Time(run.asked_at),
+        Cell::text(verb.as_str()),
+        Cell::text(actor),
+        Cell::text(format!("{} of {rows} looked at", run.seen)),
+        Cell::text(run.items),
+        Cell::State(run.outcome),
+        Cell::text(reason),
+        Cell::maybe(run.error),
+    ];
+    Row { cells, actions }
 }
 
 /// Which rows.
@@ -75,13 +103,14 @@ pub async fn selection(
         .ok_or_else(|| Refusal(StatusCode::NOT_FOUND, format!("there is no queue {}", asked.queue)))?;
     let selection =
         Selection { queue: Some(queue), reason: super::given(asked.because.clone()), ..Selection::default() };
-    let letters = letters::list(&mut *desk.pool.acquire().await?, &selection, MOST).await?;
+    let letters = letters::list(&desk.pool, &selection, MOST).await?;
     let ids: Vec<String> = letters.iter().map(|letter| letter.id.to_string()).collect();
     let fields = || vec![("ids", ids.join(" "))];
     let button = |label, path: &str| Action { label, path: path.into(), fields: fields(), reason: true, asks: &[] };
+    let shown = if letters.len() > SHOWN { format!(", the first {SHOWN} shown") } else { String::new() };
     let because = if asked.because.is_empty() { String::new() } else { format!(" --because '{}'", asked.because) };
     let section = Section {
-        title: format!("{} dead rows of {queue}, as they are now", letters.len()),
+        title: format!("{} dead rows of {queue}, as they are now{shown}", letters.len()),
         command: format!("order-worker dead redrive --queue {queue}{because}"),
         head: vec!["row", "since", "topic", "event", "order", "attempts", "parked", "reason"],
         actions: if letters.is_empty() {
@@ -89,14 +118,14 @@ pub async fn selection(
         } else {
             vec![button("Try these again", "/dead/redrive"), button("Skip these", "/dead/skip")]
         },
-        rows: letters.into_iter().map(row).collect(),
+        rows: letters.into_iter().take(SHOWN).map(row).collect(),
         none: "None of them is dead any more.",
         ..Section::default()
     };
     still(&visitor, "Dead", &[section])
 }
 
-fn row(letter: Letter) -> crate::console::page::Row {
+fn row(letter: Letter) -> Row {
     vec![
         Cell::text(letter.id),
         Cell::Time(letter.created_at),
@@ -130,14 +159,7 @@ pub async fn redrive(
     Extension(visitor): Extension<Visitor>,
     Form(chosen): Form<Chosen>,
 ) -> Result<Redirect, Refusal> {
-    visitor.may_change(&chosen.csrf)?;
-    let ids = chosen.ids()?;
-    let mut tx = desk.pool.begin().await?;
-    let rows = letters::redrive(&mut tx, &ids).await?;
-    let detail = json!({ "rows": rows, "ids": ids, "reason": chosen.reason });
-    audit::record(&mut tx, &visitor.actor(), "dead redrive", &format!("{rows} rows"), &detail).await?;
-    tx.commit().await?;
-    Ok(Redirect::to("/dead"))
+    ask(&desk, &visitor, chosen, Verb::Redrive).await
 }
 
 pub async fn skip(
@@ -145,12 +167,16 @@ pub async fn skip(
     Extension(visitor): Extension<Visitor>,
     Form(chosen): Form<Chosen>,
 ) -> Result<Redirect, Refusal> {
+    ask(&desk, &visitor, chosen, Verb::Skip).await
+}
+
+async fn ask(desk: &Desk, visitor: &Visitor, chosen: Chosen, verb: Verb) -> Result<Redirect, Refusal> {
     visitor.may_change(&chosen.csrf)?;
     let ids = chosen.ids()?;
+    unpaused(desk, None).await?;
+    let bulk = Bulk { verb, rows: ids.len() as u64, actor: visitor.actor(), reason: chosen.reason };
     let mut tx = desk.pool.begin().await?;
-    let rows = letters::skip(&mut tx, &ids, &chosen.reason).await?;
-    let detail = json!({ "rows": rows, "ids": ids, "reason": chosen.reason });
-    audit::record(&mut tx, &visitor.actor(), "dead skip", &format!("{rows} rows"), &detail).await?;
+    bulk::ask(&mut tx, &ids, &bulk, &format!("{} rows", ids.len())).await?;
     tx.commit().await?;
     Ok(Redirect::to("/dead"))
 }

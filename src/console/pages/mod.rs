@@ -49,6 +49,7 @@ pub fn router() -> Router<Arc<Desk>> {
         .route("/cron/pause", post(cron::pause))
         .route("/cron/resume", post(cron::resume))
         .route("/cron/run", post(cron::run))
+        .route("/cron/cancel", post(cron::cancel))
         .route("/replays", get(replays::list))
         .route("/replays/rehearse", get(replays::rehearse))
         .route("/replays/ask", post(replays::ask))
@@ -92,4 +93,15 @@ async fn since(desk: &Desk, text: &str) -> Result<Option<chrono::DateTime<chrono
 /// A text that was given, or none.
 fn given(text: String) -> Option<String> {
     Some(text).filter(|text| !text.is_empty())
+}
+
+/// Refuses, as the commands do, what would wait for somebody to remember a pause.
+async fn unpaused(desk: &Desk, job: Option<crate::cron::Job>) -> Result<(), Refusal> {
+    match crate::queue::pauses::in_the_way(&desk.pool, job).await? {
+        None => Ok(()),
+        Some((what, pause)) => {
+            let words = format!("{} is paused by {}: resume it first", what.name(), pause.paused_by);
+            Err(Refusal(axum::http::StatusCode::CONFLICT, words))
+        }
+    }
 }

@@ -8,11 +8,10 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Redirect;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
-use serde_json::json;
 use sqlx::types::Json;
 
-use super::{Answer, Desk, Refusal, Visitor, given, live, since, still};
-use crate::audit;
+use super::cron::cancel_button;
+use super::{Answer, Desk, Refusal, Visitor, given, live, since, still, unpaused};
 use crate::console::page::{Action, Cell, Field, Row, Section};
 use crate::cron::ledger;
 use crate::replay::{self, Phase, Request};
@@ -78,7 +77,7 @@ pub async fn list(State(desk): State<Arc<Desk>>, Extension(visitor): Extension<V
         let mut cells = vec![Cell::text(run.id), Cell::Time(run.asked_at), Cell::State(run.outcome), Cell::text(phase)];
         cells.extend(numbers.map(Cell::text));
         cells.push(Cell::maybe(run.error));
-        cells.into()
+        Row { cells, actions: cancel_button(run.id, run.finished_at) }
     };
     let ways = [
         ("of the last two hours", "since=2h"),
@@ -212,10 +211,9 @@ pub async fn ask(
         rate: number::<u32>("rate", &asked.rate)?.map(|rate| rate.max(1)),
         ..filter.request(&desk, Some(asked.until)).await?
     };
+    unpaused(&desk, None).await?;
     let mut tx = desk.pool.begin().await?;
-    let run = replay::ask(&mut tx, &request).await?;
-    let detail = json!({ "run": run, "request": request, "reason": asked.reason });
-    audit::record(&mut tx, &visitor.actor(), "inbox replay", &format!("replay {run}"), &detail).await?;
+    replay::ask(&mut tx, &request, Some(&asked.reason), &visitor.actor()).await?;
     tx.commit().await?;
     Ok(Redirect::to("/replays"))
 }

@@ -4,7 +4,7 @@ select r.id, r.job, r.tick, r.cursor_at, r.cursor_id, r.request, r.result, p.att
 from order_worker.cron_runs r
 join order_worker.pending p on p.id = r.id
 join order_worker.cron_jobs j on j.job = r.job
-where r.finished_at is null and p.state = 'ready' and r.job = any($1) and not order_worker.is_paused('cron', r.job)
+where r.finished_at is null and p.state = 'ready' and p.due <= clock_timestamp() and r.job = any($1) and not order_worker.is_paused('cron', r.job)
   and not exists (
       select from order_worker.cron_runs older where older.job = r.job and older.finished_at is null and older.id < r.id)
 order by r.batches, r.id

@@ -2,4 +2,4 @@
 update order_worker.pending
 set state = 'ready', attempts = 0, due = clock_timestamp()
 where id = any($1) and state = 'dead'
-returning queue, id
+returning queue

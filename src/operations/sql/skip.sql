@@ -9,4 +9,4 @@ with gone as (
     insert into order_worker.outbox_outcomes (day, id, outcome, attempts, reason)
     select day, id, 'skipped', attempts, $2 from gone where queue in ('dapr', 'warehouse') on conflict do nothing
 )
-select queue, id from gone
+select queue from gone

@@ -1,0 +1,191 @@
+//! `order-worker dead redrive`, `skip` and `runs`: what is done to many dead rows.
+
+use clap::Args;
+use sqlx::PgPool;
+
+use super::args::{Format, Shown};
+use super::dead::{self, Filter};
+use super::exit::{Exit, Stop};
+use super::performing::{self, counting, unpaused, until_ended};
+use super::selecting::Change;
+use super::{output, roles};
+use crate::audit;
+use crate::config::Config;
+use crate::cron::DEAD_LETTERS;
+use crate::operations::bulk::{self, Bulk, Past, Verb};
+use crate::operations::letters;
+
+/// The most rows that one command changes.
+const MOST: u32 = 100_000;
+
+/// Which rows are tried again.
+#[derive(Debug, Args)]
+pub struct Redrive {
+    /// Which.
+    #[command(flatten)]
+    pub filter: Filter,
+
+    /// All of them
+    #[arg(long)]
+    pub all: bool,
+
+    /// Why: stands in the audit log
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub reason: String,
+
+    /// How.
+    #[command(flatten)]
+    pub way: Way,
+}
+
+/// Which rows are given up, and why.
+#[derive(Debug, Args)]
+pub struct Skip {
+    /// Which.
+    #[command(flatten)]
+    pub filter: Filter,
+
+    /// Why: stands in the outcome and in the audit log
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+
+    /// How.
+    #[command(flatten)]
+    pub way: Way,
+}
+
+/// How rows are changed.
+#[derive(Debug, Args)]
+pub struct Way {
+    /// Do not wait for the end: workers make it
+    #[arg(long)]
+    pub detach: bool,
+
+    /// With what consent.
+    #[command(flatten)]
+    pub change: Change,
+
+    /// How the result is shown.
+    #[command(flatten)]
+    pub shown: Shown,
+}
+
+/// How many runs.
+#[derive(Debug, Args)]
+pub struct Runs {
+    /// The most runs shown: 1 to 10000
+    #[arg(long, value_name = "RUNS", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub limit: u32,
+
+    /// How they are shown.
+    #[command(flatten)]
+    pub shown: Shown,
+}
+
+pub(super) async fn redrive(pool: &PgPool, redrive: &Redrive, config: &Config) -> Result<(), Stop> {
+    if redrive.filter.is_empty() && !redrive.all {
+        return Err(Stop::failed(Exit::Usage, "nothing says which rows", "--queue, --key, --because, --id, or --all"));
+    }
+    run(pool, Verb::Redrive, &redrive.filter, &redrive.reason, &redrive.way, config).await
+}
+
+pub(super) async fn skip(pool: &PgPool, skip: &Skip, config: &Config) -> Result<(), Stop> {
+    if skip.filter.is_empty() {
+        return Err(Stop::failed(Exit::Usage, "nothing says which rows", "--queue, --key, --because, or --id"));
+    }
+    run(pool, Verb::Skip, &skip.filter, &skip.reason, &skip.way, config).await
+}
+
+pub(super) async fn list(pool: &PgPool, runs: &Runs) -> Result<(), Stop> {
+    show(&runs.shown, &bulk::runs(pool, None, runs.limit).await.map_err(roles::refuse)?)
+}
+
+async fn run(pool: &PgPool, verb: Verb, filter: &Filter, reason: &str, way: &Way, config: &Config) -> Result<(), Stop> {
+    // One more than may be changed at once is too many.
+    let letters = letters::list(pool, &filter.selection(), MOST + 1).await.map_err(roles::refuse)?;
+    if letters.is_empty() {
+        return Err(Stop::failed(Exit::Failed, "no dead row is selected", "order-worker dead list"));
+    }
+    if letters.len() > MOST as usize {
+        let hint = "select fewer by --queue, --because or --key, and do it in parts";
+        return Err(Stop::failed(Exit::Failed, format!("more than {MOST} rows are selected"), hint));
+    }
+    if way.change.dry_run {
+        return dead::show(&way.shown, &letters);
+    }
+    let rows = letters.len() as u64;
+    way.change.consent(rows, verb.as_str())?;
+    unpaused(pool, None).await?;
+    let ids: Vec<i64> = letters.iter().map(|letter| letter.id).collect();
+    let bulk = Bulk { verb, rows, actor: audit::actor(), reason: reason.to_owned() };
+    let mut tx = pool.begin().await.map_err(roles::refuse)?;
+    let id = bulk::ask(&mut tx, &ids, &bulk, &target(filter)).await.map_err(roles::refuse)?;
+    tx.commit().await.map_err(roles::refuse)?;
+    if way.detach {
+        return told(pool, id, &way.shown).await;
+    }
+    let bar = counting("rows", Some(rows));
+    let failed = until_ended(pool, &performing::runner(pool, config)?, DEAD_LETTERS, id, &bar).await?;
+    told(pool, id, &way.shown).await?;
+    failed
+        .map_or(Ok(()), |error| Err(Stop::failed(Exit::Failed, format!("run {id}: {error}"), "order-worker dead list")))
+}
+
+/// What has become of one run.
+async fn told(pool: &PgPool, id: i64, shown: &Shown) -> Result<(), Stop> {
+    let runs = bulk::runs(pool, Some(id), 1).await.map_err(roles::refuse)?;
+    match (shown.output, runs.as_slice()) {
+        (Format::Table, [run]) if run.finished_at.is_some() => {
+            let (Bulk { verb, rows, .. }, done) = (&run.request.0, run.items);
+            let word = match verb {
+                Verb::Redrive => "redriven",
+                Verb::Skip => "skipped",
+            };
+            let left = i64::try_from(*rows).unwrap_or(i64::MAX) - done;
+            let rest = if left > 0 {
+                format!("; {left} more were selected, but dead no longer or not reached")
+            } else {
+                String::new()
+            };
+            output::line(&format!("{done} rows {word}{rest}"))
+        }
+        (_, runs) => show(shown, runs),
+    }
+}
+
+/// What was selected, in the words of the command line.
+fn target(filter: &Filter) -> String {
+    let Filter { queue, key, because, ids } = filter;
+    let parts = [
+        queue.map(|queue| format!("--queue {queue}")),
+        key.as_ref().map(|key| format!("--key {key}")),
+        because.as_ref().map(|words| format!("--because '{words}'")),
+        (!ids.is_empty()).then(|| format!("--id ({} of them)", ids.len())),
+    ];
+    let parts: Vec<_> = parts.into_iter().flatten().collect();
+    if parts.is_empty() { "--all".to_owned() } else { parts.join(" ") }
+}
+
+fn show(shown: &Shown, runs: &[Past]) -> Result<(), Stop> {
+    match shown.output {
+        Format::Json => output::json(&runs),
+        Format::Table => output::table(
+            ["run", "asked", "what", "by", "rows", "seen", "done", "outcome", "reason", "error"],
+            runs.iter().map(|run| {
+                let Bulk { verb, rows, actor, reason } = &run.request.0;
+                [
+                    run.id.to_string(),
+                    output::moment(run.asked_at),
+                    verb.as_str().to_owned(),
+                    actor.clone(),
+                    rows.to_string(),
+                    run.seen.to_string(),
+                    run.items.to_string(),
+                    run.outcome.clone(),
+                    output::dash((!reason.is_empty()).then_some(reason)),
+                    output::dash(run.error.as_deref()),
+                ]
+            }),
+        ),
+    }
+}

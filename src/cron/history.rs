@@ -1,0 +1,120 @@
+//! Jobs and their runs, for people.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use sqlx::PgPool;
+
+use super::Job;
+
+/// A job with its last run, for people.
+#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+pub struct Listed {
+    /// The job.
+    pub job: String,
+    /// Its expression; none: no worker has registered it yet.
+    pub schedule: Option<String>,
+    /// Its time zone.
+    pub time_zone: Option<String>,
+    /// The first tick without a run; none: disabled.
+    pub next_tick: Option<DateTime<Utc>>,
+    /// The end of the last run that succeeded.
+    pub last_success_at: Option<DateTime<Utc>>,
+    /// Of the last run: its tick,
+    pub last_tick: Option<DateTime<Utc>>,
+    /// its kind,
+    pub last_kind: Option<String>,
+    /// its beginning,
+    pub last_started_at: Option<DateTime<Utc>>,
+    /// its end,
+    pub last_finished_at: Option<DateTime<Utc>>,
+    /// `succeeded`, `failed`, `running` or `waiting`,
+    pub last_outcome: Option<String>,
+    /// what it changed,
+    pub last_items: Option<i64>,
+    /// and why it failed.
+    pub last_error: Option<String>,
+    /// Since when it is paused, itself or with its queue.
+    pub paused_at: Option<DateTime<Utc>>,
+    /// Who paused it.
+    pub paused_by: Option<String>,
+    /// Why.
+    pub pause_reason: Option<String>,
+}
+
+/// Every job.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn list(pool: &PgPool) -> Result<Vec<Listed>, sqlx::Error> {
+    let names = Job::ALL.map(Job::as_str);
+    sqlx::query_as(include_str!("sql/list.sql")).bind(names.as_slice()).fetch_all(pool).await
+}
+
+/// A run, for people.
+#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+pub struct Past {
+    /// `cron_runs.id`.
+    pub id: i64,
+    /// Its tick.
+    pub tick: DateTime<Utc>,
+    /// `scheduled`, `caught_up` or `manual`.
+    pub kind: String,
+    /// Ticks before it that got no run of their own.
+    pub missed: i32,
+    /// The first of these.
+    pub missed_from: Option<DateTime<Utc>>,
+    /// When its first batch began.
+    pub started_at: Option<DateTime<Utc>>,
+    /// When its last batch was committed.
+    pub finished_at: Option<DateTime<Utc>>,
+    /// Who made its last batch.
+    pub worker: Option<String>,
+    /// What it changed.
+    pub items: i64,
+    /// In how many transactions.
+    pub batches: i32,
+    /// `succeeded`, `failed`, `running` or `waiting`.
+    pub outcome: String,
+    /// Why it failed.
+    pub error: Option<String>,
+}
+
+/// The last `limit` runs of a job, the newest first.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn history(pool: &PgPool, job: Job, limit: u32) -> Result<Vec<Past>, sqlx::Error> {
+    let query = sqlx::query_as(include_str!("sql/history.sql")).bind(job.as_str());
+    query.bind(i64::from(limit)).bind(None::<i64>).fetch_all(pool).await
+}
+
+/// One run of a job.
+///
+/// # Errors
+///
+/// The database's, also when there is no such run.
+pub async fn past(pool: &PgPool, job: Job, run: i64) -> Result<Past, sqlx::Error> {
+    sqlx::query_as(include_str!("sql/history.sql")).bind(job.as_str()).bind(1_i64).bind(run).fetch_one(pool).await
+}
+
+/// How far a run has come.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct Standing {
+    /// What it has looked at or changed.
+    pub seen: i64,
+    /// Whether it has ended.
+    pub finished: bool,
+    /// Why it failed.
+    pub error: Option<String>,
+}
+
+/// How far a run has come; none: it is forgotten.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn standing(pool: &PgPool, run: i64) -> Result<Option<Standing>, sqlx::Error> {
+    sqlx::query_as(include_str!("sql/standing.sql")).bind(run).fetch_optional(pool).await
+}
