@@ -12,9 +12,9 @@ use super::selecting::Moment;
 use super::{output, roles};
 use crate::audit;
 use crate::config::Config;
-use crate::inbox::Acceptor;
+use crate::inbox::{Accept, Acceptor};
 use crate::queue::Wake;
-use crate::reconcile::{From, Look, LookError, Reconciler, save};
+use crate::reconcile::{Alert, From, Look, LookError, Reconciler, Taker};
 use crate::telemetry::Metrics;
 
 /// How far back, and whether what is missing is taken.
@@ -55,17 +55,20 @@ pub(super) async fn run(pool: &PgPool, arguments: &Arguments, config: &Config) -
     };
     let topics = reconciler.topics();
     let bar = ProgressBar::new(topics.len() as u64).with_message("streams");
-    let mut looks = Vec::new();
+    let (mut looks, actor) = (Vec::new(), audit::actor());
+    let accept = if arguments.accept { Some(acceptor(pool, config)?) } else { None };
+    let taker = accept.as_ref().map(|accept| Taker { accept, actor: &actor });
+    let another = reconciler.is_another().await.map_err(failed)?;
     for topic in topics {
         let known = reconciler.known(&topic).await.map_err(failed)?;
-        let look = reconciler.look(&topic, &known, since).await.map_err(failed)?;
+        let look = reconciler.look(&topic, &known, since, another, taker).await.map_err(failed)?;
+        if arguments.accept {
+            reconciler.taken_note_of(&topic, &look).await.map_err(failed)?;
+        }
         looks.push((topic, look));
         bar.inc(1);
     }
     bar.finish_and_clear();
-    if arguments.accept {
-        accept(pool, &reconciler, &looks, config).await?;
-    }
     show(arguments, &looks)?;
     let broken = looks.iter().filter(|(_, look)| look.alert.is_some()).count();
     if broken == 0 || arguments.accept {
@@ -75,15 +78,19 @@ pub(super) async fn run(pool: &PgPool, arguments: &Arguments, config: &Config) -
     Err(Stop::failed(Exit::Violation, format!("{broken} streams have lost what no look can find"), hint))
 }
 
-async fn accept(pool: &PgPool, reconciler: &Reconciler, looks: &[(String, Look)], config: &Config) -> Result<(), Stop> {
+fn acceptor(pool: &PgPool, config: &Config) -> Result<Accept, Stop> {
     let metrics = Metrics::new().map_err(|error| Stop::because(&error, ""))?;
     let eventbus = &config.worker.eventbus;
-    let accept = Acceptor::start(pool.clone(), eventbus.batch, eventbus.accept_timeout, Wake::default(), metrics);
-    for (topic, look) in looks {
-        let saved = save(pool, &accept, topic, look, &audit::actor()).await.map_err(failed)?;
-        reconciler.taken_note_of(topic, look, saved).await.map_err(failed)?;
+    Ok(Acceptor::start(pool.clone(), eventbus.batch, eventbus.accept_timeout, Wake::default(), metrics))
+}
+
+/// How many are missing. Of a stream that has lost something nobody knows all of them, and of one that is not ours none.
+fn missing(look: &Look) -> String {
+    match look.alert {
+        None => look.missing.to_string(),
+        Some(alert) if alert.forbids_taking() => "unknown".to_owned(),
+        Some(_) => format!("{} and more", look.missing),
     }
-    Ok(())
 }
 
 fn show(arguments: &Arguments, looks: &[(String, Look)]) -> Result<(), Stop> {
@@ -92,10 +99,11 @@ fn show(arguments: &Arguments, looks: &[(String, Look)]) -> Result<(), Stop> {
             let streams: Vec<_> = looks
                 .iter()
                 .map(|(topic, look)| {
-                    let missing: Vec<_> = look.missing.iter().map(|event| json!({ "source": event.source, "event": event.id })).collect();
+                    let known = !look.alert.is_some_and(Alert::forbids_taking);
                     json!({
-                        "stream": topic, "read": look.read, "with_dapr": look.with_dapr, "missing": missing, "alert": look.alert,
-                        "accepted": arguments.accept,
+                        "stream": topic, "read": look.read, "with_dapr": look.with_dapr, "missing": known.then_some(&look.named),
+                        "missing_count": known.then_some(look.missing), "accepted": look.saved,
+                        "alert": look.alert.map(|alert| alert.to_string()),
                     })
                 })
                 .collect();
@@ -105,25 +113,19 @@ fn show(arguments: &Arguments, looks: &[(String, Look)]) -> Result<(), Stop> {
             output::table(
                 ["stream", "read", "with dapr", "missing", "alert"],
                 looks.iter().map(|(topic, look)| {
-                    // Of a stream that has lost something nobody knows how much.
-                    let missing = if look.alert.is_some() {
-                        format!("{} and more", look.missing.len())
-                    } else {
-                        look.missing.len().to_string()
-                    };
                     [
                         topic.clone(),
                         look.read.to_string(),
                         look.with_dapr.to_string(),
-                        missing,
-                        output::dash(look.alert.as_deref()),
+                        missing(look),
+                        output::dash(look.alert),
                     ]
                 }),
             )?;
             for (topic, look) in looks {
-                for event in look.missing.iter().take(50) {
+                for event in look.named.iter().take(50) {
                     let done = if arguments.accept { "accepted" } else { "missing" };
-                    output::line(&format!("{done}: {topic} {} of {}", event.id, event.source))?;
+                    output::line(&format!("{done}: {topic} {} of {}", event.event, event.source))?;
                 }
             }
             Ok(())

@@ -12,8 +12,6 @@ use crate::tls;
 use crate::worker::redis_client;
 
 const LIMIT: Duration = Duration::from_secs(3);
-/// The app id of the worker, which is its consumer group.
-const GROUP: &str = "order-worker";
 
 pub(super) async fn examine(config: &Config, findings: &mut Findings) {
     let Some(addr) = &config.data.redis.addr else {
@@ -43,7 +41,7 @@ pub(super) async fn examine(config: &Config, findings: &mut Findings) {
     findings.ok("Redis", addr.to_string());
     keeps(&mut connection, findings).await;
     for topic in [CONFIRMED_TOPIC, FAILED_TOPIC] {
-        subscribed(&mut connection, topic, findings).await;
+        subscribed(&mut connection, topic, &config.worker.reconcile.group, findings).await;
     }
 }
 
@@ -89,7 +87,7 @@ async fn keeps(connection: &mut MultiplexedConnection, findings: &mut Findings) 
 }
 
 /// Whether the worker's group reads the topic: it is the component's Redis then.
-async fn subscribed(connection: &mut MultiplexedConnection, topic: &'static str, findings: &mut Findings) {
+async fn subscribed(connection: &mut MultiplexedConnection, topic: &'static str, group: &str, findings: &mut Findings) {
     let about = if topic == CONFIRMED_TOPIC { "stream payment.confirmed" } else { "stream payment.failed" };
     let groups: Result<Vec<HashMap<String, redis::Value>>, _> =
         redis::cmd("XINFO").arg("GROUPS").arg(topic).query_async(connection).await;
@@ -101,10 +99,10 @@ async fn subscribed(connection: &mut MultiplexedConnection, topic: &'static str,
         Ok(groups) => {
             let text = |value: &redis::Value| redis::from_redis_value_ref::<String>(value).unwrap_or_default();
             let known: Vec<String> = groups.iter().filter_map(|group| group.get("name").map(text)).collect();
-            if known.iter().any(|name| name == GROUP) {
-                findings.ok(about, format!("the group {GROUP} reads it"));
+            if known.iter().any(|name| name == group) {
+                findings.ok(about, format!("the group {group} reads it"));
             } else {
-                findings.broken(about, format!("no group {GROUP}, only: {}", known.join(", ")), next);
+                findings.broken(about, format!("no group {group}, only: {}", known.join(", ")), next);
             }
         }
     }

@@ -1,29 +1,30 @@
 //! A look at a stream, and what comes of it.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use redis::aio::MultiplexedConnection;
+use serde::Serialize;
 use serde_json::json;
 use sqlx::PgPool;
 
 use super::stream::{self, Stream};
-use super::{Id, Known, alert};
+use super::{Alert, Id, Known, alert, is_another};
 use crate::audit;
 use crate::config::Config;
 use crate::inbox::{Accept, CONFIRMED_TOPIC, Event, FAILED_TOPIC};
 use crate::ingress::published;
-use crate::telemetry::Metrics;
-use crate::telemetry::labels::Topic;
 use crate::worker::redis_client;
 
 /// How long a look may take before another replica takes the stream.
-const CLAIM: Duration = Duration::from_secs(20);
+pub(super) const CLAIM: Duration = Duration::from_secs(20);
 /// How long Redis may take to answer.
 const LIMIT: Duration = Duration::from_secs(5);
 /// What was published so shortly before a look may not be in the stream that it sees.
 const MARGIN: Duration = Duration::from_secs(1);
+/// The most missing events that are named.
+const NAMED: usize = 10_000;
 
 /// Why a look came to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +60,15 @@ pub enum From {
     Moment(u64),
 }
 
+/// An event that is in a stream, was given up by Dapr, and is not in the inbox.
+#[derive(Clone, Debug, Serialize)]
+pub struct Missing {
+    /// Its source.
+    pub source: String,
+    /// Its CloudEvent id.
+    pub event: String,
+}
+
 /// What a look has found.
 #[derive(Clone, Debug, Default)]
 pub struct Look {
@@ -66,16 +76,29 @@ pub struct Look {
     pub read: u64,
     /// Entries that Dapr has still to deliver, or to deliver again.
     pub with_dapr: u64,
-    /// What is in the stream, was given up by Dapr, and is not in the inbox.
-    pub missing: Vec<Event>,
+    /// Events that are missing.
+    pub missing: u64,
+    /// The first 10,000 of them.
+    pub named: Vec<Missing>,
+    /// Those that were accepted.
+    pub saved: u64,
     /// What is wrong with the stream.
-    pub alert: Option<String>,
+    pub alert: Option<Alert>,
     /// Another Redis process answers than at the last look.
     pub restarted: bool,
+    pub(super) run_id: Option<String>,
     state: Stream,
-    run_id: Option<String>,
     /// How long ago everything was published that is in the inbox, seconds.
     behind: f64,
+}
+
+/// Who takes what is missing.
+#[derive(Clone, Copy, Debug)]
+pub struct Taker<'a> {
+    /// The way into the inbox.
+    pub accept: &'a Accept,
+    /// Whose name stands in the audit log.
+    pub actor: &'a str,
 }
 
 /// Looks at streams.
@@ -84,6 +107,7 @@ pub struct Reconciler {
     pool: PgPool,
     connection: MultiplexedConnection,
     dead_letter_topic: String,
+    group: String,
     overlap: Duration,
     /// Other replicas look when this one does not.
     pause: Duration,
@@ -103,8 +127,8 @@ impl Reconciler {
         connection.set_response_timeout(LIMIT);
         let dead_letter_topic = config.worker.eventbus.dead_letter_topic.clone();
         let settings = &config.worker.reconcile;
-        let (overlap, pause) = (settings.overlap, settings.every.mul_f64(0.8));
-        Ok(Self { pool, connection, dead_letter_topic, overlap, pause })
+        let (group, overlap, pause) = (settings.group.clone(), settings.overlap, settings.every.mul_f64(0.8));
+        Ok(Self { pool, connection, dead_letter_topic, group, overlap, pause })
     }
 
     /// The streams that events come from.
@@ -123,19 +147,57 @@ impl Reconciler {
         Ok(row.map(known).unwrap_or_default())
     }
 
-    /// Looks at a stream from a place on.
+    /// Whether another Redis answers than the one that was read, by any of its streams: nothing of it is ours.
     ///
     /// # Errors
     ///
     /// [`LookError`].
-    pub async fn look(&mut self, topic: &str, known: &Known, from: From) -> Result<Look, LookError> {
+    pub async fn is_another(&mut self) -> Result<bool, LookError> {
+        let (run_id, _) = stream::server(&mut self.connection).await?;
+        for topic in self.topics() {
+            let known = self.known(&topic).await?;
+            let state = self.state(&topic, &known).await?;
+            if is_another(&state, &known, run_id.as_deref()) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether something was published to the stream that the worker's group does not read.
+    ///
+    /// # Errors
+    ///
+    /// [`LookError`].
+    pub async fn is_unread(&mut self, topic: &str) -> Result<bool, LookError> {
+        Ok(alert(&self.state(topic, &Known::default()).await?, &Known::default()) == Some(Alert::Unread))
+    }
+
+    async fn state(&mut self, topic: &str, known: &Known) -> Result<Stream, LookError> {
+        Ok(stream::state(&mut self.connection, topic, &self.group, known.last_id).await?)
+    }
+
+    /// Looks at a stream from a place on. What is missing is taken page by page, where there is somebody to take it.
+    ///
+    /// # Errors
+    ///
+    /// [`LookError`]: what was taken until then stays, and the rest is found by the next look.
+    pub async fn look(
+        &mut self,
+        topic: &str,
+        known: &Known,
+        from: From,
+        another: bool,
+        taker: Option<Taker<'_>>,
+    ) -> Result<Look, LookError> {
         let (run_id, now) = stream::server(&mut self.connection).await?;
-        let state = stream::state(&mut self.connection, topic).await?;
+        let state = self.state(topic, known).await?;
         let restarted = known.run_id.is_some() && known.run_id != run_id;
-        let mut look = Look { alert: alert(&state, known), restarted, run_id, ..Look::default() };
-        if let Some(group) = &state.group {
+        let alert = if another { Some(Alert::Another) } else { alert(&state, known) };
+        let mut look = Look { alert, restarted, run_id, behind: MARGIN.as_secs_f64(), ..Look::default() };
+        if let Some(group) = state.group.as_ref().filter(|_| !alert.is_some_and(Alert::forbids_taking)) {
             // Before the entries and before the inbox: what is acknowledged after this was delivered or given up, and will be seen.
-            let (pending, end) = stream::all_pending(&mut self.connection, topic).await?;
+            let (pending, end) = stream::all_pending(&mut self.connection, topic, &self.group).await?;
             let pending: HashSet<Id> = pending.into_iter().collect();
             let until = end.unwrap_or(group.last_delivered);
             let start = if known.last_id > Id::default() {
@@ -157,7 +219,13 @@ impl Reconciler {
                 }
                 let given = entries.into_iter().filter(|entry| !pending.contains(&entry.id));
                 let events = given.filter_map(|entry| published(topic, entry.data, &self.dead_letter_topic)).collect();
-                look.missing.extend(self.not_in_the_inbox(events).await?);
+                let missing = self.not_in_the_inbox(events).await?;
+                look.missing += missing.len() as u64;
+                let room = NAMED.saturating_sub(look.named.len());
+                look.named.extend(missing.iter().take(room).map(named));
+                if let Some(taker) = taker.filter(|_| !missing.is_empty()) {
+                    look.saved += self.take(topic, missing, taker).await?;
+                }
                 if last {
                     break;
                 }
@@ -167,12 +235,35 @@ impl Reconciler {
             let open = group.oldest_pending.map(|id| id.ms).into_iter().chain(undelivered).min();
             look.with_dapr += u64::from(undelivered.is_some());
             let reached = open.unwrap_or(now).min(now);
-            look.behind = Duration::from_millis(now - reached).as_secs_f64() + MARGIN.as_secs_f64();
-        } else {
-            look.behind = MARGIN.as_secs_f64();
+            look.behind += Duration::from_millis(now - reached).as_secs_f64();
         }
         look.state = state;
         Ok(look)
+    }
+
+    /// Accepts what is missing, and records it. Who looks at the same time waits, and finds it in the inbox. Returns how many.
+    async fn take(&self, topic: &str, missing: Vec<Event>, taker: Taker<'_>) -> Result<u64, LookError> {
+        let mut tx = self.pool.begin().await?;
+        sqlx::query(include_str!("sql/turn.sql")).execute(&mut *tx).await?;
+        let missing = self.not_in_the_inbox(missing).await?;
+        let events: Vec<String> = missing.iter().map(|event| event.id.clone()).collect();
+        taker.accept.accept(missing).await?;
+        if !events.is_empty() {
+            let detail = json!({ "saved": events.len(), "events": events });
+            audit::record(&mut tx, taker.actor, "inbox reconcile", topic, &detail).await?;
+        }
+        tx.commit().await?;
+        Ok(events.len() as u64)
+    }
+
+    /// The same after an operator has looked: what was lost is lost, another Redis is the one from now on, and the next look begins here.
+    ///
+    /// # Errors
+    ///
+    /// The database's.
+    pub async fn taken_note_of(&self, topic: &str, look: &Look) -> Result<(), LookError> {
+        sqlx::query(include_str!("sql/claim.sql")).bind(topic).bind(CLAIM.as_secs_f64()).execute(&self.pool).await?;
+        self.looked(topic, &Look { alert: None, ..look.clone() }).await
     }
 
     async fn not_in_the_inbox(&self, events: Vec<Event>) -> Result<Vec<Event>, LookError> {
@@ -190,7 +281,7 @@ impl Reconciler {
     /// # Errors
     ///
     /// The database's.
-    pub async fn looked(&self, topic: &str, look: &Look, saved: usize) -> Result<(), LookError> {
+    pub async fn looked(&self, topic: &str, look: &Look) -> Result<(), LookError> {
         // What is pending may be given up later: the next look begins with the oldest of it.
         let last = look.state.group.as_ref().map_or(look.state.last_id, |group| {
             group.oldest_pending.map_or(group.last_delivered, |oldest| oldest.min(group.last_delivered))
@@ -201,8 +292,8 @@ impl Reconciler {
             .bind(look.state.entries_added.and_then(|added| i64::try_from(added).ok()))
             .bind(&look.run_id)
             .bind(look.behind)
-            .bind(&look.alert)
-            .bind(i64::try_from(saved).unwrap_or(i64::MAX))
+            .bind(look.alert.map(|alert| alert.to_string()))
+            .bind(i64::try_from(look.saved).unwrap_or(i64::MAX))
             .bind(self.pause.as_secs_f64())
             .execute(&self.pool)
             .await?;
@@ -210,21 +301,9 @@ impl Reconciler {
     }
 }
 
-impl Reconciler {
-    /// The same after an operator has looked: what was lost is lost, and the next look begins here.
-    ///
-    /// # Errors
-    ///
-    /// The database's.
-    pub async fn taken_note_of(&self, topic: &str, look: &Look, saved: usize) -> Result<(), LookError> {
-        sqlx::query(include_str!("sql/claim.sql")).bind(topic).bind(CLAIM.as_secs_f64()).execute(&self.pool).await?;
-        self.looked(topic, &Look { alert: None, ..look.clone() }, saved).await
-    }
-}
+pub(super) type KnownRow = (String, Option<i64>, Option<String>, Option<DateTime<Utc>>);
 
-type KnownRow = (String, Option<i64>, Option<String>, Option<DateTime<Utc>>);
-
-fn known((last_id, entries_added, run_id, _): KnownRow) -> Known {
+pub(super) fn known((last_id, entries_added, run_id, _): KnownRow) -> Known {
     Known {
         last_id: last_id.parse().unwrap_or_default(),
         entries_added: entries_added.and_then(|added| u64::try_from(added).ok()),
@@ -232,98 +311,6 @@ fn known((last_id, entries_added, run_id, _): KnownRow) -> Known {
     }
 }
 
-/// Accepts what a look has found missing, and records it. Returns how many.
-///
-/// # Errors
-///
-/// [`LookError`]: it is found again by the next look.
-pub(crate) async fn save(
-    pool: &PgPool,
-    accept: &Accept,
-    topic: &str,
-    look: &Look,
-    actor: &str,
-) -> Result<usize, LookError> {
-    for events in look.missing.chunks(100) {
-        accept.accept(events.to_vec()).await?;
-    }
-    let saved = look.missing.len();
-    if saved > 0 {
-        let ids: Vec<&str> = look.missing.iter().take(100).map(|event| event.id.as_str()).collect();
-        let mut tx = pool.begin().await?;
-        audit::record(&mut tx, actor, "inbox reconcile", topic, &json!({ "saved": saved, "events": ids })).await?;
-        tx.commit().await?;
-    }
-    Ok(saved)
-}
-
-/// Looks at all streams now and then, for as long as it is polled.
-pub async fn keep(config: &Config, pool: &PgPool, accept: &Accept, metrics: &Metrics) {
-    if !config.worker.reconcile.enabled || config.data.redis.addr.is_none() {
-        return std::future::pending().await;
-    }
-    let settings = &config.worker.reconcile;
-    let (every, mut overlapped) = (settings.every, None::<Instant>);
-    let (mut said, mut alerts) = (String::new(), BTreeMap::new());
-    loop {
-        let due = overlapped.is_none_or(|at| at.elapsed() >= settings.overlap);
-        let from = if due { From::Overlap } else { From::Known };
-        match once(config, pool, accept, metrics, from, &mut alerts).await {
-            Ok(()) => {
-                if due {
-                    overlapped = Some(Instant::now());
-                }
-                said.clear();
-            }
-            Err(error) => {
-                // Said once, not at each look.
-                let error = error.to_string();
-                if error != said {
-                    tracing::warn!("Streams not reconciled, trying again every {every:?}: error={error}");
-                    said = error;
-                }
-            }
-        }
-        tokio::time::sleep(every.mul_f64(0.9 + fastrand::f64() / 5.0)).await;
-    }
-}
-
-/// One look at each stream. `alerts` is what was said of them before.
-async fn once(
-    config: &Config,
-    pool: &PgPool,
-    accept: &Accept,
-    metrics: &Metrics,
-    from: From,
-    alerts: &mut BTreeMap<String, Option<String>>,
-) -> Result<(), LookError> {
-    let mut reconciler = Reconciler::connect(config, pool.clone()).await?;
-    for topic in reconciler.topics() {
-        let claim = sqlx::query_as(include_str!("sql/claim.sql")).bind(&topic).bind(CLAIM.as_secs_f64());
-        let Some(row) = claim.fetch_optional(pool).await? else { continue };
-        let known = known(row);
-        let look = reconciler.look(&topic, &known, from).await?;
-        let before = alerts.insert(topic.clone(), look.alert.clone()).flatten();
-        if let Some(alert) = look.alert.as_ref().filter(|alert| before.as_ref() != Some(alert)) {
-            tracing::error!(stream = %topic, "Stream cannot be reconciled: {alert}; announcements that it lost: order-worker outbox resend --since 2h --dry-run");
-        } else if look.alert.is_none() && look.restarted {
-            tracing::warn!(stream = %topic, "Redis was restarted, and the stream has its data; what other streams lost is sent again by order-worker outbox resend --since 2h: run_id={}", look.run_id.as_deref().unwrap_or_default());
-        }
-        let saved = save(pool, accept, &topic, &look, "order-worker").await?;
-        if saved > 0 {
-            tracing::error!(stream = %topic, saved, "Events saved that Dapr had dropped: is dapr/resiliency.yaml in force?");
-            metrics.reconcile_saved(Topic::of(&topic), saved as u64);
-        }
-        reconciler.looked(&topic, &look, saved).await?;
-    }
-    Ok(())
-}
-
-/// Everything published before it is in the inbox; none: nobody has looked yet.
-///
-/// # Errors
-///
-/// The database's.
-pub async fn watermark(connection: &mut sqlx::PgConnection) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
-    sqlx::query_scalar(include_str!("sql/watermark.sql")).fetch_one(connection).await
+fn named(event: &Event) -> Missing {
+    Missing { source: event.source.clone(), event: event.id.clone() }
 }

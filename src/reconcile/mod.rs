@@ -8,14 +8,16 @@
 //! A look also gives the *watermark*: everything published before it is in the inbox. Jobs that give orders up go by it, so that a
 //! payment that waits in the stream does not lose to a clock.
 //!
-//! A stream that shrank, was trimmed beyond what was read, or has no group is an alert, never "0 missing" (see [`alert`]).
+//! A stream that shrank, was trimmed beyond what was read, or has no group is an alert, never "0 missing" (see [`alert`]). Of another
+//! Redis ([`is_another`]) nothing is taken: its payments may be somebody else's.
 
+mod keep;
 mod look;
 mod plan;
 pub mod settings;
 mod stream;
 
-pub(crate) use look::save;
-pub use look::{From, Look, LookError, Reconciler, keep, watermark};
-pub use plan::{Id, Known, alert};
+pub use keep::{keep, watermark};
+pub use look::{From, Look, LookError, Missing, Reconciler, Taker};
+pub use plan::{Alert, Id, Known, alert, is_another};
 pub use stream::Stream;

@@ -49,39 +49,83 @@ pub struct Known {
     pub run_id: Option<String>,
 }
 
-/// What is wrong with a stream: something may be lost that no look can find. None: all that was published can be found.
+/// What is wrong with a stream: something may be lost that no look can find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Alert {
+    /// Another Redis process answers, and what was read is not there.
+    Another,
+    /// It was read before, and is no more.
+    Gone,
+    /// Its counters fell.
+    Anew,
+    /// It begins behind what was read, and more was added than is there.
+    Trimmed {
+        /// Where it begins.
+        first: Id,
+        /// Up to where it was read.
+        read: Id,
+    },
+    /// The worker's group is none of its groups.
+    Unread,
+}
+
+impl Alert {
+    /// Whether what is in the stream is somebody else's, or nobody knows what of it was delivered.
+    #[must_use]
+    pub const fn forbids_taking(self) -> bool {
+        matches!(self, Self::Another | Self::Unread)
+    }
+}
+
+impl fmt::Display for Alert {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Another => f.write_str(
+                "Redis lost its data, or this is another Redis: another process answers, and what was read is not there; nothing is taken from it",
+            ),
+            Self::Gone => f.write_str("the stream is gone: Redis lost its data, or this is another Redis"),
+            Self::Anew => f.write_str("the stream begins anew: Redis lost its data, or this is another Redis"),
+            Self::Trimmed { first, read } => {
+                write!(f, "the stream was trimmed before it was read: it begins at {first}, and was read up to {read}")
+            }
+            Self::Unread => f.write_str(
+                "the worker's group does not read the stream: not the component's Redis, or the sidecar has not subscribed, or worker.reconcile.group is not its consumerID",
+            ),
+        }
+    }
+}
+
+/// Whether another Redis answers than the one that was read: another process, and what was read is not there. One that was restarted
+/// with its data, or took over from its master, has it.
+#[must_use]
+pub fn is_another(stream: &Stream, known: &Known, run_id: Option<&str>) -> bool {
+    let was_read = known.last_id > Id::default();
+    was_read && known.run_id.is_some() && known.run_id.as_deref() != run_id && !stream.has_known
+}
+
+/// What is wrong with a stream of a Redis that is the one that was read. None: all that was published can be found.
 ///
 /// | stream | known | |
 /// |---|---|---|
-/// | absent, or its counters fell | it was read before | emptied: its Redis lost its data, or this is another one |
-/// | begins behind what was read, and more was added than is there | it was read before | trimmed before it was read |
-/// | there, without the worker's group | | nobody delivers it: not the component's Redis, or never subscribed |
+/// | absent, or its counters fell | it was read before | [`Alert::Gone`], [`Alert::Anew`] |
+/// | begins behind what was read, and more was added than is there | it was read before | [`Alert::Trimmed`] |
+/// | there, without the worker's group | | [`Alert::Unread`]: nobody delivers it |
 #[must_use]
-pub fn alert(stream: &Stream, known: &Known) -> Option<String> {
+pub fn alert(stream: &Stream, known: &Known) -> Option<Alert> {
     let was_read = known.last_id > Id::default();
     if was_read && !stream.exists {
-        return Some("the stream is gone: Redis lost its data, or this is another Redis".into());
+        return Some(Alert::Gone);
     }
     let fell = stream.entries_added.zip(known.entries_added).is_some_and(|(now, then)| now < then);
     if was_read && (fell || stream.last_id < known.last_id) {
-        return Some("the stream begins anew: Redis lost its data, or this is another Redis".into());
+        return Some(Alert::Anew);
     }
     if stream.exists && stream.group.is_none() && stream.length > 0 {
-        return Some(
-            "the worker's group does not read the stream: not the component's Redis, or the sidecar has not subscribed"
-                .into(),
-        );
+        return Some(Alert::Unread);
     }
-    if let Some(first) = stream.first.filter(|first| was_read && *first > known.last_id) {
-        let added = stream.entries_added.zip(known.entries_added).map(|(now, then)| now - then);
-        if added.is_none_or(|added| added > stream.length) {
-            return Some(format!(
-                "the stream was trimmed before it was read: it begins at {first}, and was read up to {}",
-                known.last_id
-            ));
-        }
-    }
-    None
+    let first = stream.first.filter(|first| was_read && *first > known.last_id)?;
+    let added = stream.entries_added.zip(known.entries_added).map(|(now, then)| now - then);
+    added.is_none_or(|added| added > stream.length).then_some(Alert::Trimmed { first, read: known.last_id })
 }
 
 #[cfg(test)]
@@ -95,7 +139,15 @@ mod tests {
 
     fn stream(first: u64, last: u64, length: u64, added: u64) -> Stream {
         let group = Some(Group { last_delivered: id(last), oldest_pending: None });
-        Stream { exists: true, length, first: Some(id(first)), last_id: id(last), entries_added: Some(added), group }
+        Stream {
+            exists: true,
+            has_known: true,
+            length,
+            first: Some(id(first)),
+            last_id: id(last),
+            entries_added: Some(added),
+            group,
+        }
     }
 
     fn known(last: u64, added: u64) -> Known {
@@ -114,8 +166,8 @@ mod tests {
     #[test]
     fn what_was_lost_is_told_apart() {
         let says = |stream: &Stream, known: &Known, words: &str| {
-            let told = alert(stream, known).unwrap_or_default();
-            assert!(told.contains(words), "{told}");
+            let told = alert(stream, known).map(|alert| alert.to_string());
+            assert!(told.as_ref().is_some_and(|told| told.contains(words)), "{told:?}");
         };
         says(&Stream::default(), &known(5, 5), "is gone");
         says(&stream(7, 9, 3, 3), &known(5, 5), "begins anew");
@@ -123,6 +175,16 @@ mod tests {
         says(&stream(8, 9, 2, 9), &known(5, 5), "trimmed before it was read");
         says(&Stream { entries_added: None, ..stream(8, 9, 2, 9) }, &known(5, 5), "trimmed before it was read");
         says(&Stream { group: None, ..stream(1, 9, 9, 9) }, &Known::default(), "group does not read");
+    }
+
+    #[test]
+    fn another_redis_is_another_process_without_what_was_read() {
+        let known = Known { run_id: Some("a".into()), ..known(5, 5) };
+        let lost = Stream { has_known: false, ..stream(7, 20, 14, 20) };
+        assert!(is_another(&lost, &known, Some("b")) && is_another(&Stream::default(), &known, Some("b")));
+        assert!(!is_another(&stream(1, 9, 9, 9), &known, Some("b")), "restarted with its data");
+        assert!(!is_another(&lost, &known, Some("a")), "the same process");
+        assert!(!is_another(&lost, &Known { last_id: Id::default(), ..known }, Some("b")), "it was never read");
     }
 
     #[test]

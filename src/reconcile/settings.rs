@@ -13,6 +13,8 @@ use crate::config::schema::Key;
 pub struct Reconcile {
     /// Whether it is done by itself.
     pub enabled: bool,
+    /// The consumer group by which Dapr reads: the component's consumerID, or else the app id.
+    pub group: String,
     /// From one look to the next.
     #[serde(with = "humantime_serde")]
     pub every: Duration,
@@ -25,6 +27,7 @@ impl Reconcile {
     /// The keys of this section.
     pub const KEYS: &[Key] = &[
         Key::value("enabled", Rule::YesNo),
+        Key::value("group", Rule::name()),
         Key::value("every", Rule::time(Duration::from_secs(1), Duration::from_secs(86_400))),
         Key::value("overlap", Rule::time(Duration::from_secs(1), Duration::from_secs(7 * 86_400))),
     ];

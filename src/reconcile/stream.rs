@@ -7,10 +7,8 @@ use redis::{RedisError, Value, from_redis_value_ref};
 
 use super::Id;
 
-/// The worker's consumer group: its app id.
-const GROUP: &str = "order-worker";
-/// Entries of one XRANGE.
-const PAGE: usize = 500;
+/// Entries of one XRANGE: what is in memory at once, and an entry can be as large as a message.
+const PAGE: usize = 32;
 /// Pending entries of one XPENDING.
 const PENDING: usize = 10_000;
 
@@ -19,6 +17,8 @@ const PENDING: usize = 10_000;
 pub struct Stream {
     /// Whether there is one.
     pub exists: bool,
+    /// Whether the last entry that was read is there.
+    pub has_known: bool,
     /// Entries in it.
     pub length: u64,
     /// The oldest of them.
@@ -61,26 +61,33 @@ fn id(fields: &Fields, name: &str) -> Option<Id> {
     text(fields, name)?.parse().ok()
 }
 
-/// The state of a stream.
-pub(super) async fn state(connection: &mut MultiplexedConnection, topic: &str) -> Result<Stream, RedisError> {
+/// The state of a stream, of which `known` was read last.
+pub(super) async fn state(
+    connection: &mut MultiplexedConnection,
+    topic: &str,
+    group: &str,
+    known: Id,
+) -> Result<Stream, RedisError> {
     let exists: bool = redis::cmd("EXISTS").arg(topic).query_async(connection).await?;
     if !exists {
         return Ok(Stream::default());
     }
     let fields: Fields = redis::cmd("XINFO").arg("STREAM").arg(topic).query_async(connection).await?;
     let groups: Vec<Fields> = redis::cmd("XINFO").arg("GROUPS").arg(topic).query_async(connection).await?;
-    let group = groups.iter().find(|group| text(group, "name").as_deref() == Some(GROUP));
-    let group = match group {
-        Some(group) => Some(Group {
-            last_delivered: id(group, "last-delivered-id").unwrap_or_default(),
-            oldest_pending: pending(connection, topic, 1).await?.first().copied(),
+    let ours = groups.iter().find(|one| text(one, "name").as_deref() == Some(group));
+    let group = match ours {
+        Some(ours) => Some(Group {
+            last_delivered: id(ours, "last-delivered-id").unwrap_or_default(),
+            oldest_pending: pending(connection, topic, group, 1).await?.first().copied(),
         }),
         None => None,
     };
     // [id, [field, value, …]], or nil of an empty stream.
     let first = fields.get("first-entry").and_then(|entry| from_redis_value_ref::<(String, Value)>(entry).ok());
+    let (at_known, _) = page(connection, topic, known, known).await?;
     Ok(Stream {
         exists,
+        has_known: !at_known.is_empty(),
         length: number(&fields, "length").unwrap_or(0),
         first: first.and_then(|(id, _)| id.parse().ok()),
         last_id: id(&fields, "last-generated-id").unwrap_or_default(),
@@ -90,10 +97,15 @@ pub(super) async fn state(connection: &mut MultiplexedConnection, topic: &str) -
 }
 
 /// The oldest entries that the group was given and has not acknowledged.
-async fn pending(connection: &mut MultiplexedConnection, topic: &str, count: usize) -> Result<Vec<Id>, RedisError> {
+async fn pending(
+    connection: &mut MultiplexedConnection,
+    topic: &str,
+    group: &str,
+    count: usize,
+) -> Result<Vec<Id>, RedisError> {
     let mut command = redis::cmd("XPENDING");
     let rows: Vec<(String, String, u64, u64)> =
-        command.arg(topic).arg(GROUP).arg("-").arg("+").arg(count).query_async(connection).await?;
+        command.arg(topic).arg(group).arg("-").arg("+").arg(count).query_async(connection).await?;
     Ok(rows.iter().filter_map(|(id, ..)| id.parse().ok()).collect())
 }
 
@@ -101,8 +113,9 @@ async fn pending(connection: &mut MultiplexedConnection, topic: &str, count: usi
 pub(super) async fn all_pending(
     connection: &mut MultiplexedConnection,
     topic: &str,
+    group: &str,
 ) -> Result<(Vec<Id>, Option<Id>), RedisError> {
-    let ids = pending(connection, topic, PENDING).await?;
+    let ids = pending(connection, topic, group, PENDING).await?;
     let end = if ids.len() < PENDING { None } else { ids.last().copied() };
     Ok((ids, end))
 }

@@ -36,5 +36,6 @@ mod runbook;
 mod scene;
 mod secrets;
 mod shop;
+mod streams;
 mod tls;
 mod traces;

@@ -164,7 +164,7 @@ async fn after(name: &str, happens: impl AsyncFnOnce(&Scene), words: &str) {
     wait::until_or("a look", SOON, || worker.log_tail(), async || scene.shop.count(looked).await == 1).await;
     happens(&scene).await;
     let alert = async || worker.logs().contains("Stream cannot be reconciled: ") && worker.logs().contains(words);
-    wait::until_or("the alert", SOON, || worker.log_tail(), alert).await;
+    wait::until_or("the alert", Duration::from_secs(60), || worker.log_tail(), alert).await;
     let gauge = async || worker.metric("order_worker_reconcile_stream_alerts").await >= 1.0;
     wait::until("the gauge", SOON, gauge).await;
     let (code, streams, stderr) = scene.command(&["inbox", "reconcile"]).await;
