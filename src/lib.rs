@@ -22,6 +22,7 @@ pub mod outbox;
 pub mod queue;
 pub mod reconcile;
 pub mod replay;
+pub mod sidecar;
 pub mod telemetry;
 pub mod tls;
 pub mod worker;

@@ -7,8 +7,6 @@
 use std::future::Future;
 use std::time::Duration;
 
-use dapr::dapr::proto::runtime::v1::GetMetadataRequest;
-use dapr::dapr::proto::runtime::v1::dapr_client::DaprClient;
 use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
 use sqlx::postgres::{PgConnection, PgPool};
@@ -17,6 +15,7 @@ use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::Channel;
 
 use super::Condition;
+use crate::sidecar;
 use crate::telemetry::chain;
 
 /// How long a part may take to answer.
@@ -68,18 +67,16 @@ impl Database {
 pub(super) struct Sidecar {
     pub(super) channel: Channel,
     pub(super) api_token: Option<AsciiMetadataValue>,
+    /// How many resiliency resources it has loaded, where it tells.
+    pub(super) resiliencies: Option<usize>,
 }
 
 impl Sidecar {
     pub(super) async fn look(&mut self) -> Result<String, String> {
-        let mut request = tonic::Request::new(GetMetadataRequest {});
-        if let Some(token) = &self.api_token {
-            request.metadata_mut().insert("dapr-api-token", token.clone());
-        }
-        match DaprClient::new(self.channel.clone()).get_metadata(request).await {
+        match sidecar::metadata(self.channel.clone(), self.api_token.as_ref()).await {
             Ok(answer) => {
-                let answer = answer.into_inner();
-                Ok(format!("reachable, app id {}, version {}", answer.id, answer.runtime_version))
+                self.resiliencies = answer.resiliencies().map(|names| names.len());
+                Ok(format!("reachable, app id {}, version {}", answer.id, answer.version))
             }
             Err(status) => Err(format!("{:?}: {}", status.code(), status.message())),
         }

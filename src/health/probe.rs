@@ -115,7 +115,7 @@ where
                 None
             }
         };
-        let sidecar = Sidecar { channel: probe.sidecar, api_token: probe.api_token };
+        let sidecar = Sidecar { channel: probe.sidecar, api_token: probe.api_token, resiliencies: None };
         Self {
             pool: probe.pool,
             metrics: probe.metrics,
@@ -149,6 +149,9 @@ where
         let database_up = self.database.1.saw(database);
         self.metrics.database_up(database_up);
         self.metrics.sidecar_up(self.sidecar.1.saw(sidecar));
+        if let Some(resiliencies) = self.sidecar.0.resiliencies {
+            self.metrics.sidecar_resiliencies(resiliencies);
+        }
         if let Some(redis_up) = redis {
             self.metrics.redis_up(redis_up);
         }

@@ -68,6 +68,7 @@ struct Instruments {
     pool_max: Level<()>,
     database_up: Level<()>,
     sidecar_up: Level<()>,
+    sidecar_resiliencies: Level<()>,
     redis_up: Level<()>,
     consul_up: Level<()>,
     warehouse_instances: Level<()>,
@@ -159,6 +160,8 @@ impl Metrics {
             pool_max: make.gauge("database_pool_max", "Most connections that the pool may have."),
             database_up: make.gauge("database_up", "1 when Postgres answered the last probe."),
             sidecar_up: make.gauge("sidecar_up", "1 when the Dapr sidecar answered the last probe."),
+            sidecar_resiliencies: make
+                .gauge("sidecar_resiliencies", "Resiliency resources that the Dapr sidecar has loaded."),
             redis_up: make.gauge("redis_up", "1 when Redis answered the last probe."),
             consul_up: make.gauge("consul_up", "1 when Consul answered the last call."),
             warehouse_instances: make.gauge("warehouse_instances", "Instances of the warehouse that Consul names."),
@@ -298,6 +301,11 @@ impl Metrics {
         self.0.sidecar_up.set_if((), up);
     }
 
+    /// The sidecar has loaded so many resiliency resources.
+    pub fn sidecar_resiliencies(&self, count: usize) {
+        self.0.sidecar_resiliencies.set_count((), i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
     /// Redis answered, or not.
     pub fn redis_up(&self, up: bool) {
         self.0.redis_up.set_if((), up);
@@ -349,6 +357,7 @@ mod tests {
         metrics.pool(1, 2, 10);
         metrics.database_up(true);
         metrics.sidecar_up(true);
+        metrics.sidecar_resiliencies(1);
         metrics.redis_up(false);
         metrics.consul_up(true);
         metrics.warehouse_instances(2);

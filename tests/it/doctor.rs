@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use rig::stack::{Direct, Stack};
+use rig::wait;
 use rig::worker::{Worker, run};
 use serde_json::Value;
 
 use crate::main_path::WORKER;
+use crate::scene::SOON;
 use crate::shop::Shop;
 
 /// State, what was seen and what to do, by what it is about; and the exit code.
@@ -41,13 +43,18 @@ async fn where_all_is_well_nothing_is_broken_and_what_is_missing_is_named() {
         found.iter().filter(|(_, [is, ..])| is == state).map(|(about, _)| about.clone()).collect()
     };
     assert_eq!((code, states(&found, "broken")), (0, vec![]), "{found:#?}");
-    // Tests run as the superuser; the policy cannot be seen from here.
-    assert_eq!(states(&found, "warning"), ["resiliency policy", "role"], "{found:#?}");
+    // Tests run as the superuser.
+    assert_eq!(states(&found, "warning"), ["role"], "{found:#?}");
+    assert_eq!(found["resiliency policy"][1], "loaded: order-worker");
+    assert_eq!(worker.metric("order_worker_sidecar_resiliencies").await, 1.0);
     assert!(
         found["sidecar"][1].contains("app id order-worker") && found["app health check"][1].contains("switched on")
     );
 
     // Each cause that operators know, planted one by one.
+    stack.daprd.restart_with(|spec| spec.with_resiliency = false).await;
+    let missing = async || worker.metric("order_worker_sidecar_resiliencies").await == 0.0;
+    wait::until("the gauge", SOON, missing).await;
     worker.kill9();
     shop.execute(
         "update order_worker.workers set lease_until = now() - interval '1 hour';
@@ -69,6 +76,7 @@ async fn where_all_is_well_nothing_is_broken_and_what_is_missing_is_named() {
         ("workers", "broken", "none is alive"),
         ("jobs", "broken", "order_cleanup"),
         ("component", "broken", "pubsub-redis"),
+        ("resiliency policy", "broken", "none is loaded"),
         ("subscriptions", "broken", "missing: another"),
         ("warehouse", "broken", "127.0.0.1:1"),
         ("dead rows", "warning", "1"),
