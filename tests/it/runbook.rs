@@ -36,11 +36,24 @@ fn words(line: &str) -> Vec<String> {
     words
 }
 
+/// From here on worker and commands have the least rights: no command of an operator needs more.
+async fn as_runtime_role(desk: &mut Desk) {
+    desk.shop.execute("create role runbook_worker login").await;
+    let owner = desk.direct.worker.database_url.clone();
+    let worker = owner.replace("//postgres@", "//runbook_worker@");
+    assert_ne!(owner, worker);
+    let env = [("MIGRATE_DATABASE_URL", owner.as_str()), ("DATABASE_URL", worker.as_str())];
+    let migrated = rig::worker::run(crate::main_path::WORKER, &["migrate"], &env).await;
+    assert!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
+    desk.direct.worker.database_url = worker;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_command_does_what_the_page_says() {
     let mut desk = Desk::start("runbook").await;
     let redis = rig::redis::Redis::start().await;
     desk.redis_addr = redis.addr();
+    as_runtime_role(&mut desk).await;
     desk.shop.place(&["o1", "o2", "o3"].map(str::to_owned)).await;
     desk.direct.worker = desk
         .direct
