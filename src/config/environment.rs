@@ -43,7 +43,7 @@ const FILE: &str = "_FILE";
 /// More is no secret, but the wrong file.
 const LARGEST: u64 = 64 << 10;
 
-/// The secret in the file that `name` and [`FILE`] together name; `None` when there is no such variable, or it is empty. Line breaks
+/// The secret in the file that `name` and `FILE` together name; `None` when there is no such variable, or it is empty. Line breaks
 /// at the end are not part of it.
 ///
 /// # Errors
@@ -133,7 +133,7 @@ fn unknown<'a>(name: &str, known: impl Iterator<Item = &'a String>) -> ConfigErr
 
 /// Whether Kubernetes set this variable for a Service named `order` or `order-…`: it gives every
 /// container the address of every Service of the namespace, in its own form and in that of Docker's
-/// links (https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables).
+/// links (<https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables>).
 /// The value is looked at too, so that `ORDER_WORKER_EVENTBUS_PORT=5005` is still a mistake.
 fn is_service_variable(name: &str, value: &str) -> bool {
     let is_address = || value.parse::<IpAddr>().is_ok();

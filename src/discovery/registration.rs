@@ -32,7 +32,7 @@ impl Registration {
     }
 
     /// Registers and sends heartbeats until `stop`, then takes the registration back. Whatever Consul does is tried again; it
-    /// ends within [`FAREWELL`] of `stop`.
+    /// ends within `FAREWELL` of `stop`.
     pub async fn keep(self, stop: CancellationToken) {
         let mut id = None;
         stop.run_until_cancelled(self.heartbeats(&mut id)).await;

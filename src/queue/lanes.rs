@@ -40,7 +40,7 @@ struct Held {
 }
 
 impl Lanes {
-    /// No lanes yet: [`beat`](Self::beat) takes them.
+    /// No lanes yet: `beat` takes them.
     #[must_use]
     pub fn new(pool: PgPool, queue: Queue, lease: Duration, metrics: Metrics) -> Self {
         Self {

@@ -23,7 +23,7 @@
 //!
 //! # Failure has two classes
 //!
-//! See [`react`]: what fails while others succeed is the message's fault, is retried with back-off and given up in the end; what
+//! See `react.rs`: what fails while others succeed is the message's fault, is retried with back-off and given up in the end; what
 //! fails with all others is the environment's, pauses the queue and counts nothing.
 //!
 //! The mechanism runs on apalis: a [`Backend`] turns a [`Source`] of batches into an apalis backend, one task a batch, run by
