@@ -1,4 +1,4 @@
-# The image of order-worker: the binary and its default configuration, no shell, not root.
+# The image of order-worker: the binary, its default configuration and its bill of materials, no shell, not root.
 #   docker build -t order-worker:1.0.0 --build-arg SOURCE_DATE_EPOCH="$(git log -1 --format=%ct)" .
 # It starts as /app/bin/worker -conf /app/configs/config.yaml -mode all; a subcommand in its place runs that: migrate, doctor.
 
@@ -9,6 +9,8 @@ ARG RUNTIME=gcr.io/distroless/cc-debian12:nonroot
 
 FROM rust:${RUST_VERSION}-slim-bookworm AS build
 WORKDIR /src
+# It lists what the binary is made of, as /app/sbom.cdx.json.
+RUN cargo install --locked cargo-cyclonedx@0.5.9
 COPY . .
 # The time of all files of the image, for builders that keep to it.
 ARG SOURCE_DATE_EPOCH=0

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use rig::payment::{CONFIRMED, confirmed, json};
@@ -15,7 +16,7 @@ use rig::worker::Worker;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-fn ran(command: &mut Command) -> Output {
+pub fn ran(command: &mut Command) -> Output {
     let output =
         command.output().unwrap_or_else(|error| panic!("{command:?}: {error}: make test-production installs it"));
     let [stdout, stderr] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
@@ -23,7 +24,7 @@ fn ran(command: &mut Command) -> Output {
     output
 }
 
-fn lines(output: &Output) -> Vec<String> {
+pub fn lines(output: &Output) -> Vec<String> {
     String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
 }
 
@@ -51,12 +52,20 @@ fn build(dir: &Path) -> PathBuf {
     sources(&src);
     let mut command = Command::new(build_step());
     command.current_dir(&src).arg(&root).env("CARGO_TARGET_DIR", dir.join("target")).env_remove("RUSTFLAGS");
+    command.env("PATH", format!("{}:{}", tools().display(), std::env::var("PATH").unwrap()));
     ran(&mut command);
     root
 }
 
-fn here() -> PathBuf {
-    checkout().canonicalize().unwrap().join("target/image")
+/// Where `make test-production` puts cargo's own tools.
+pub fn tools() -> PathBuf {
+    checkout().canonicalize().unwrap().join("target/tools/bin")
+}
+
+/// The files of the image, built once for all tests.
+pub fn image() -> PathBuf {
+    static ROOT: OnceLock<PathBuf> = OnceLock::new();
+    ROOT.get_or_init(|| build(&checkout().canonicalize().unwrap().join("target/image"))).clone()
 }
 
 /// The script that the Dockerfile runs, as it names it there.
@@ -96,7 +105,7 @@ fn sandboxed(root: &Path, dir: &RunDir) -> PathBuf {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_image_takes_an_event_to_its_announcement_read_only_and_as_nobody() {
     let dir = RunDir::new("image");
-    let root = build(&here());
+    let root = image();
     complete(&root);
     let worker = sandboxed(&root, &dir);
     let version = lines(&ran(Command::new(&worker).arg("--version")));
@@ -140,7 +149,7 @@ async fn the_image_takes_an_event_to_its_announcement_read_only_and_as_nobody() 
 #[test]
 fn the_same_sources_make_the_same_bytes_in_another_place() {
     let elsewhere = std::env::temp_dir().join("order-worker-image/elsewhere/deeper");
-    let [one, other] = [here(), elsewhere].map(|dir| fs::read(build(&dir).join("app/bin/worker")).unwrap());
+    let [one, other] = [image(), build(&elsewhere)].map(|root| fs::read(root.join("app/bin/worker")).unwrap());
     assert!(one == other, "two builds differ: {} and {} bytes", one.len(), other.len());
     let text = String::from_utf8_lossy(&one);
     let here = checkout().canonicalize().unwrap();

@@ -4,3 +4,4 @@
 
 mod compatibility;
 mod image;
+mod supply;

@@ -1,5 +1,5 @@
 #!/bin/sh
-# What goes into the image: the worker and its default configuration, below the directory given. The Dockerfile runs this; so does
+# What goes into the image: the worker, its default configuration, and what it is made of, below the directory given. The Dockerfile runs this; so does
 # the test of the image, in a clean copy of the sources. No path of the machine is left in the binary, so that two
 # builds of the same sources by the same toolchain can be the same bytes: tests/production/image.rs compares them.
 set -eu
@@ -20,3 +20,9 @@ strip --strip-debug -o "$out/app/bin/worker" "$target/release/order-worker"
 chmod 0755 "$out/app/bin/worker"
 cp configs/config.yaml "$out/app/configs/config.yaml"
 chmod 0644 "$out/app/configs/config.yaml"
+
+# The bill of materials (CycloneDX): each crate that is linked, with its version, checksum and license. Needs cargo-cyclonedx.
+SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-0} cargo cyclonedx --quiet --format json --spec-version 1.5 --no-build-deps --describe binaries
+sed "s#path+file://$PWD#path+file:///src#g" order-worker_bin.cdx.json >"$out/app/sbom.cdx.json"
+rm order-worker_bin.cdx.json
+chmod 0644 "$out/app/sbom.cdx.json"

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# What `make test-production` needs beside `make setup`: another Dapr, another Postgres, a linter of Dockerfiles, bubblewrap. Cached
+# What `make test-production` needs beside `make setup`: another Dapr, another Postgres, a linter of Dockerfiles, bubblewrap, cargo-deny,
+# cargo-cyclonedx. Cached
 # under target/; may run any number of times.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -49,3 +50,11 @@ if ! have bwrap; then
   install=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends bubblewrap)
   "${install[@]}" >/dev/null 2>&1 || { "${as_root[@]}" apt-get update -qq && "${install[@]}" >/dev/null; }
 fi
+
+# --- cargo-deny, cargo-cyclonedx ---------------------------------------------------------------------------------------
+for tool in cargo-cyclonedx@0.5.9 cargo-deny@0.20.2; do # as in the Dockerfile
+  if ! grep -q "\"${tool/@/ } " target/tools/.crates.toml 2>/dev/null; then
+    say "building ${tool/@/ } (minutes the first time)"
+    cargo install --locked --quiet --root target/tools "$tool"
+  fi
+done
