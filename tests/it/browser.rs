@@ -55,6 +55,10 @@ async fn every_page_looks_right_in_both_roles_and_widths_and_nothing_is_refused(
     let browser = Browser::open(1280, 900).await;
     login(&browser, &site, "vic").await;
     let pictures = std::env::var("PICTURES").ok();
+    if pictures.is_some() {
+        // Of a console that has looked more than once.
+        wait::until("the rates", SOON, async || browser.text().await.contains("events accepted")).await;
+    }
     for (width, height, scheme) in [(1280, 900, "light"), (390, 844, "dark")] {
         browser.resize(width, height).await;
         browser.scheme(scheme).await;
