@@ -15,15 +15,15 @@ use crate::telemetry::trace;
 const LONG: TimeDelta = TimeDelta::hours(1);
 
 /// After how long what is given up.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Terms {
     session: TimeDelta,
     cart: TimeDelta,
     order: TimeDelta,
     reservation: TimeDelta,
     cod_too: bool,
-    /// Whether what gives orders up waits for the streams to be reconciled.
-    reconciled: bool,
+    /// The streams that are reconciled, for which what gives orders up waits.
+    streams: Option<[String; 3]>,
 }
 
 impl Terms {
@@ -38,7 +38,8 @@ impl Terms {
             order: minutes(business.order.auto_cancel_minutes),
             reservation: minutes(business.inventory.reservation_timeout_minutes),
             cod_too: business.order.auto_cancel_cod,
-            reconciled: config.worker.reconcile.enabled && config.data.redis.addr.is_some(),
+            streams: (config.worker.reconcile.enabled && config.data.redis.addr.is_some())
+                .then(|| reconcile::topics(&config.worker.eventbus.dead_letter_topic)),
         }
     }
 }
@@ -115,7 +116,10 @@ pub(super) async fn batch(
 /// The moment up to which a clock may speak against a payment: the tick, or before it, up to where everything that was published is
 /// in the inbox. What was paid before its time was up and waits in a stream does not lose.
 async fn known_until(tx: &mut PgConnection, run: &Run, terms: &Terms) -> Result<DateTime<Utc>, sqlx::Error> {
-    let watermark = if terms.reconciled { reconcile::watermark(tx).await? } else { None };
+    let watermark = match &terms.streams {
+        Some(streams) => reconcile::watermark(tx, streams).await?,
+        None => None,
+    };
     let Some(watermark) = watermark.filter(|watermark| *watermark < run.tick) else { return Ok(run.tick) };
     if run.cursor == Cursor::default() && run.tick - watermark > LONG {
         tracing::warn!(

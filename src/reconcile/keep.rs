@@ -84,11 +84,14 @@ async fn once(
     Ok(())
 }
 
-/// Everything published before it is in the inbox; none: nobody has looked yet.
+/// Everything published to these streams before it is in the inbox; none: nobody has looked at any yet.
 ///
 /// # Errors
 ///
 /// The database's.
-pub async fn watermark(connection: &mut sqlx::PgConnection) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
-    sqlx::query_scalar(include_str!("sql/watermark.sql")).fetch_one(connection).await
+pub async fn watermark(
+    connection: &mut sqlx::PgConnection,
+    streams: &[String; 3],
+) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
+    sqlx::query_scalar(include_str!("sql/watermark.sql")).bind(streams.as_slice()).fetch_one(connection).await
 }

@@ -134,7 +134,7 @@ impl Reconciler {
     /// The streams that events come from.
     #[must_use]
     pub fn topics(&self) -> [String; 3] {
-        [CONFIRMED_TOPIC.to_owned(), FAILED_TOPIC.to_owned(), self.dead_letter_topic.clone()]
+        topics(&self.dead_letter_topic)
     }
 
     /// What is known of a stream from the last look.
@@ -309,6 +309,12 @@ pub(super) fn known((last_id, entries_added, run_id, _): KnownRow) -> Known {
         entries_added: entries_added.and_then(|added| u64::try_from(added).ok()),
         run_id,
     }
+}
+
+/// The streams that events come from.
+#[must_use]
+pub fn topics(dead_letter_topic: &str) -> [String; 3] {
+    [CONFIRMED_TOPIC, FAILED_TOPIC, dead_letter_topic].map(str::to_owned)
 }
 
 fn named(event: &Event) -> Missing {

@@ -18,6 +18,6 @@ pub mod settings;
 mod stream;
 
 pub use keep::{keep, watermark};
-pub use look::{From, Look, LookError, Missing, Reconciler, Taker};
+pub use look::{From, Look, LookError, Missing, Reconciler, Taker, topics};
 pub use plan::{Alert, Id, Known, alert, is_another};
 pub use stream::Stream;

@@ -208,3 +208,28 @@ async fn a_component_with_a_consumer_id_of_its_own_is_read_by_that_group() {
     let (code, streams, _) = broker.reconcile(&["--since", "1h"], &group).await;
     assert_eq!((code, &streams[0]["missing"][0]["event"]), (0, &"e-o1".into()), "{streams}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_one_stream_was_never_looked_at_no_order_is_given_up() {
+    let broker = Broker::start("streams_unknown").await;
+    broker.shop.place_one("unpaid").await;
+    broker.shop.execute("update orders set created_at = now() - interval '2 days'").await;
+    broker
+        .shop
+        .execute(
+            "insert into order_worker.stream_cursors (stream, claimed_until) values ('payment.confirmed', 'infinity')",
+        )
+        .await;
+    let worker = Worker::start(crate::cron::only(broker.spec.clone(), &[], "* * * * * *")).await;
+    let others = "select count(*) from order_worker.stream_cursors where watermark is not null";
+    wait::until_or("the others", SOON, || worker.log_tail(), async || broker.shop.count(others).await == 2).await;
+    let redis = broker.redis.addr();
+    let env = [("DATABASE_URL", broker.spec.database_url.as_str()), ("REDIS_ADDR", &redis)];
+    let cleanup = async || run(WORKER, &["cron", "run", "order_cleanup"], &env).await.status.success();
+    assert!(cleanup().await);
+    assert_eq!(broker.shop.status("unpaid").await, "pending");
+    broker.shop.execute("update order_worker.stream_cursors set claimed_until = '-infinity'").await;
+    wait::until_or("all three", SOON, || worker.log_tail(), async || broker.shop.count(others).await == 3).await;
+    assert!(cleanup().await);
+    assert_eq!(broker.shop.status("unpaid").await, "cancelled");
+}

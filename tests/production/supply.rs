@@ -32,16 +32,7 @@ fn the_image_names_each_crate_that_is_linked_with_version_and_checksum() {
     let told: BTreeSet<String> =
         components.iter().map(|one| format!("{} v{}", text(one, "name"), text(one, "version"))).collect();
     let mut tree = Command::new("cargo");
-    tree.current_dir(checkout()).args([
-        "tree",
-        "--locked",
-        "-e",
-        "normal",
-        "--prefix",
-        "none",
-        "-f",
-        "{p}",
-    ]);
+    tree.current_dir(checkout()).args(["tree", "--locked", "-e", "normal", "--prefix", "none", "-f", "{p}"]);
     let linked: BTreeSet<String> = lines(&ran(&mut tree))
         .iter()
         .filter(|line| !line.is_empty() && !line.starts_with("order-worker "))
