@@ -1,6 +1,6 @@
 # The project's commands; `make` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-consul test-production check bench bench-purge bench-replay pictures
+.PHONY: help setup demo test test-consul test-production check bench bench-purge bench-replay pictures snapshots
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,3 +41,6 @@ bench-replay: setup ## how fast a replay's rehearsal and the proof go through th
 
 pictures: setup ## docs/pictures anew, from the console's pages in a real browser
 	PICTURES=docs/pictures cargo test --locked --features failpoints --test it -- browser::every_page
+
+snapshots: setup ## what the chart renders for each of its ci values, anew, and the configuration it carries; `git diff` shows what changes in a cluster
+	UPDATE_SNAPSHOTS=1 cargo test --locked --features failpoints --test it -- chart::what_is_rendered chart::the_chart_carries

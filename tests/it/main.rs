@@ -5,6 +5,7 @@
 mod adoption;
 mod awaited;
 mod browser;
+mod chart;
 mod cli;
 mod commands;
 mod console;

@@ -3,24 +3,25 @@
 use rig::callback::Event;
 use rig::payment::{CONFIRMED, amount, confirmed, json};
 use rig::wait;
+use sqlx::Row;
 
 use crate::commands::Desk;
 use crate::scene::{SOON, confirmation};
 
 const RUNBOOK: &str = include_str!("../../docs/runbook.md");
 
-/// The commands in the order of the page.
-fn commands() -> Vec<&'static str> {
+/// The lines of the page's blocks of a language, in its order.
+fn lines_of(language: &str) -> Vec<&'static str> {
     let mut inside = false;
-    let mut commands = Vec::new();
+    let mut lines = Vec::new();
     for line in RUNBOOK.lines() {
-        if line.starts_with("```") {
-            inside = line == "```sh";
+        if let Some(of) = line.strip_prefix("```") {
+            inside = of == language;
         } else if inside {
-            commands.push(line);
+            lines.push(line);
         }
     }
-    commands
+    lines
 }
 
 /// As a shell would: words, and what stands in single quotes.
@@ -86,7 +87,7 @@ async fn every_command_does_what_the_page_says() {
     std::fs::write(body.path(), json(&confirmed("p-edit", "o3", "10.10"))).unwrap();
     let body = body.path().to_str().unwrap().to_owned();
     let mut run = 0;
-    for command in commands() {
+    for command in lines_of("sh") {
         let mut args = words(command);
         assert_eq!(args.remove(0), "order-worker", "{command}");
         // What waited for an order is tried again once that is there.
@@ -126,11 +127,32 @@ async fn every_command_does_what_the_page_says() {
         run += 1;
         desk.shop.settled(SOON).await;
     }
-    assert!(run > 50, "{run} commands");
+    assert!(run > 65, "{run} commands");
     assert_eq!(desk.shop.count(waits).await, 0, "whatever waited is decided");
     assert_eq!(desk.shop.status("late").await, "payment_confirmed");
     assert_eq!(
         desk.shop.count("select count(*) from order_worker.incident_journal where resolved_at is null").await,
         0
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_keeps_a_transaction_open_is_found_and_ended_as_the_page_says() {
+    let desk = Desk::start("runbook_sql").await;
+    let mut other = desk.shop.pool.acquire().await.unwrap();
+    let begin = "begin isolation level repeatable read; select count(*) from orders";
+    sqlx::raw_sql(begin).execute(&mut *other).await.unwrap();
+    let pid: i32 = sqlx::query_scalar("select pg_backend_pid()").fetch_one(&mut *other).await.unwrap();
+
+    let statements = lines_of("sql").join("\n");
+    let mut found = Vec::new();
+    for statement in statements.split_inclusive(';') {
+        let sql = statement.replace("PID", &pid.to_string());
+        let rows = sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).fetch_all(&desk.shop.pool).await;
+        found.push(rows.expect(statement));
+    }
+    assert_eq!(found.len(), 4, "{statements}");
+    assert!(found[0].iter().any(|row| row.get::<i32, _>("pid") == pid), "the first names it");
+    let gone = async || sqlx::raw_sql("select 1").execute(&mut *other).await.is_err();
+    wait::until("its session to end", SOON, gone).await;
 }

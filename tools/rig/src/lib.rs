@@ -18,6 +18,7 @@ pub mod behaviour;
 pub mod books;
 pub mod browser;
 pub mod callback;
+pub mod chart;
 pub mod clock;
 pub mod consul;
 pub mod daprd;
