@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test that panics has said what is wrong")]
 
+mod chart;
 mod compatibility;
+mod deploy;
 mod image;
+mod stopping;
 mod supply;

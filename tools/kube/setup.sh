@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds a Kubernetes control plane for `make test-production` from the Go module proxy: etcd, the API server, the controller
-# manager, the scheduler, kubectl, and kwok, which plays the kubelet. Puts the custom resource definitions of Dapr, KEDA and the
-# Prometheus operator, and kwok's stages, beside them. About six minutes and 3 GB of memory the first time, then cached in target/kube.
+# manager, the scheduler, kubectl, and kwok, which plays the kubelet; and Dapr's injector as a program (tools/daprd/injector). Puts the
+# custom resource definitions of Dapr, KEDA, the Prometheus operator and Argo CD, and kwok's stages, beside them. About six minutes and 3 GB of memory the first time, then cached in target/kube.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -9,7 +9,7 @@ say() { printf 'setup: %s\n' "$*" >&2; }
 fail() { say "$*"; exit 1; }
 
 out=$(cd ../.. && pwd)/target/kube
-sources=$(cat setup.sh go.{mod,sum} crds/go.{mod,sum} | sha256sum | cut -d' ' -f1)
+sources=$(cat setup.sh go.{mod,sum} crds/go.{mod,sum} ../daprd/{injector/main.go,go.mod,go.sum} | sha256sum | cut -d' ' -f1)
 if [[ $(cat "$out/.sources" 2>/dev/null) == "$sources" ]]; then exit 0; fi
 
 go=$(command -v go || true)
@@ -24,16 +24,17 @@ mkdir -p "$out"
 stamp="-X k8s.io/component-base/version.gitVersion=$version -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=${minor%.*}"
 CGO_ENABLED=0 "$go" build -mod=readonly -p 2 -trimpath -ldflags "-s -w $stamp" -o "$out/" tool ||
   fail "Kubernetes could not be built with $("$go" version)."
+(cd ../daprd && CGO_ENABLED=0 "$go" build -mod=readonly -trimpath -ldflags "-s -w" -o "$out/" ./injector) ||
+  fail "Dapr's injector could not be built with $("$go" version)."
 
-# `server` is etcd. The definitions come from the modules that declare the types; KEDA's ScaledJob, which the chart does not use, is too
-# large for kubectl apply, and so are most of the Prometheus operator's.
+# `server` is etcd. The definitions come from the modules that declare the types: those of what the chart and its examples make.
 folder() { (cd "$1" && "$go" mod download -json "$2") | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p'; }
 rm -rf "$out/crds" "$out/stages"
 mkdir -p "$out/crds" "$out/stages"
 install -m 644 "$(folder crds github.com/dapr/dapr)"/charts/dapr/crds/{components,configuration,resiliency,subscription}.yaml "$out/crds/"
 install -m 644 "$(folder crds github.com/kedacore/keda/v2)"/config/crd/bases/keda.sh_{scaledobjects,triggerauthentications}.yaml "$out/crds/"
 install -m 644 "$(folder crds github.com/prometheus-operator/prometheus-operator)"/example/prometheus-operator-crd/monitoring.coreos.com_{podmonitors,prometheusrules}.yaml "$out/crds/"
+install -m 644 "$(folder crds github.com/argoproj/argo-cd/v3)"/manifests/crds/application-crd.yaml "$out/crds/"
 stages=$(folder . sigs.k8s.io/kwok)/kustomize/stage
-install -m 644 "$stages"/{node/fast,node/heartbeat-with-lease,pod/fast}/*.yaml "$out/stages/"
-rm -f "$out/stages/kustomization.yaml"
+install -m 644 "$stages"/{node/fast/node-*,node/heartbeat-with-lease/node-*,pod/fast/pod-*}.yaml "$out/stages/"
 printf '%s\n' "$sources" >"$out/.sources"

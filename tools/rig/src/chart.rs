@@ -86,6 +86,15 @@ pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// Where the program `helm` is.
+pub(crate) fn helm_directory() -> PathBuf {
+    binary()
+        .parent()
+        .unwrap_or(Path::new(""))
+        .canonicalize()
+        .unwrap_or_else(|e| panic!("no helm: {e}; run `make setup`"))
+}
+
 // The same places in the same order as tools/setup.sh.
 fn binary() -> PathBuf {
     match std::env::var_os("HELM").filter(|path| !path.is_empty()) {

@@ -154,6 +154,16 @@ impl Daprd {
         self.process.kill9();
     }
 
+    /// SIGTERM.
+    pub fn terminate(&self) {
+        self.process.terminate();
+    }
+
+    /// Waits for its end, after [`terminate`](Daprd::terminate).
+    pub async fn wait_exit(&self, limit: Duration) {
+        self.process.wait_exit(limit).await;
+    }
+
     /// SIGSTOP.
     pub fn stop(&self) {
         self.process.stop();

@@ -23,6 +23,7 @@ pub mod clock;
 pub mod consul;
 pub mod daprd;
 pub mod http;
+pub mod kube;
 pub mod order_service;
 pub mod orders;
 pub mod payment;
