@@ -4,6 +4,7 @@
 
 mod chart;
 mod compatibility;
+mod dashboard;
 mod deploy;
 mod image;
 mod stopping;

@@ -31,6 +31,7 @@ pub mod plan;
 pub mod ports;
 pub mod postgres;
 pub mod process;
+pub mod prometheus;
 pub mod publisher;
 pub mod redis;
 pub mod run_dir;
