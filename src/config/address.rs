@@ -165,6 +165,12 @@ impl GrpcEndpoint {
     pub fn host(&self) -> &str {
         self.0.host()
     }
+
+    /// Host and port.
+    #[must_use]
+    pub const fn addr(&self) -> &RemoteAddr {
+        &self.0
+    }
 }
 
 impl TryFrom<String> for GrpcEndpoint {

@@ -15,8 +15,8 @@ use super::schema;
 /// Begins the name of every variable that is this program's own.
 const PREFIX: &str = "ORDER_";
 
-/// The names that Kubernetes manifests and Dapr give to some keys, the weaker before the stronger.
-const GIVEN_NAMES: [(&str, &str); 9] = [
+/// The names that Kubernetes manifests, Dapr and OpenTelemetry give to some keys, the weaker before the stronger.
+const GIVEN_NAMES: [(&str, &str); 13] = [
     ("DATABASE_URL", "data.database.source"),
     ("REDIS_ADDR", "data.redis.addr"),
     ("CONSUL_ADDR", "worker.consul.addr"),
@@ -26,6 +26,10 @@ const GIVEN_NAMES: [(&str, &str); 9] = [
     ("DAPR_GRPC_ENDPOINT", "worker.dapr.grpc_endpoint"),
     ("DAPR_API_TOKEN", "worker.dapr.api_token"),
     ("APP_API_TOKEN", "worker.eventbus.app_token"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "worker.telemetry.otlp_endpoint"),
+    ("OTEL_EXPORTER_OTLP_PROTOCOL", "worker.telemetry.otlp_protocol"),
+    ("OTEL_EXPORTER_OTLP_CERTIFICATE", "worker.telemetry.otlp_ca_file"),
+    ("OTEL_SERVICE_NAME", "worker.telemetry.service_name"),
 ];
 
 /// Holds only the port of an endpoint whose host is this one.

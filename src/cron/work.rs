@@ -9,6 +9,7 @@ use super::jobs::{Batch, batch};
 use super::ledger::{self, Place, Progress};
 use super::runner::{Runner, Turned};
 use super::{Cursor, Job, Run};
+use crate::database::traced;
 use crate::failpoint;
 use crate::operations::bulk::{self, Bulk};
 use crate::queue::Queue;
@@ -30,7 +31,12 @@ impl Runner {
         run: &Run,
     ) -> Result<(Turned, Duration), sqlx::Error> {
         let limit = self.settings.entry(job).batch;
-        let done = batch(&mut tx, job, run, limit, &self.terms).await?;
+        let summary = match job {
+            Job::SessionCleanup => "DELETE sessions",
+            Job::CartCleanup => "DELETE carts",
+            Job::OrderCleanup | Job::ReservationCleanup | Job::CodAutoConfirm => "UPDATE orders",
+        };
+        let done = traced(&self.pool, summary, batch(&mut tx, job, run, limit, &self.terms)).await?;
         let (items, finished) = (done.items.len(), done.last);
         let place = Place { items, finished, ..Place::behind(&done.cursor) };
         let progress = self.commit(tx, run, &place).await?;

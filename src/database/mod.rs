@@ -5,6 +5,7 @@ mod migrate;
 mod partitions;
 mod schema;
 pub mod settings;
+mod traced;
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use sqlx::{ConnectOptions, PgPool};
 pub use migrate::{MigrateError, Report, migrate};
 pub use partitions::maintain;
 pub use schema::{SchemaState, schema_state, schema_state_directly};
+pub use traced::traced;
 
 use crate::telemetry::chain;
 use crate::tls;

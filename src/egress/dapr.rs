@@ -75,7 +75,7 @@ impl Dapr {
 
 impl Channel for Dapr {
     async fn send(&self, row: &Row) -> Verdict {
-        let span = spans::send(&row.topic, &row.event_id, row.traceparent.as_deref());
+        let span = spans::publish(&row.topic, &row.event_id, row.traceparent.as_deref());
         let traceparent = span.in_scope(|| trace::continue_trace(row.traceparent.as_deref()));
         let request = self.request(row, traceparent.as_deref());
         let started = std::time::Instant::now();
@@ -88,7 +88,7 @@ impl Channel for Dapr {
                 Verdict::Sent
             }
             Ok(Err(status)) => {
-                spans::failed(&span, &format!("{:?}", status.code()));
+                spans::failed(&span, spans::code_name(status.code()));
                 verdict(&status)
             }
             Err(_) => {

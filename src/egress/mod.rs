@@ -19,12 +19,14 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use futures::{FutureExt, future};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
+use tracing::Instrument;
 
 pub use dapr::Dapr;
 pub use warehouse::Warehouse;
 
 use crate::failpoint;
-use crate::queue::{Batch, Others, Outgoing, Reaction, Row, Settled, Verdict, react};
+use crate::queue::{Batch, Others, Outgoing, Queue, Reaction, Row, Settled, Verdict, react};
+use crate::telemetry::spans;
 
 /// What arrived is settled after this time even if others of the batch still hang.
 const SETTLE_AFTER: Duration = Duration::from_millis(100);
@@ -71,7 +73,10 @@ impl<C: Channel> Egress<C> {
     ///
     /// Never: what fails is noted by row.
     pub async fn handle(batch: Batch, egress: Data<Arc<Self>>) -> Result<(), Infallible> {
-        egress.send(&batch.rows).await;
+        let queue = egress.outgoing.queue();
+        let name = if queue == Queue::Dapr { "send dapr" } else { "send warehouse" };
+        let span = spans::batch(name, batch.rows.iter().map(|row| row.traceparent.as_deref()));
+        egress.send(&batch.rows).instrument(span).await;
         drop(batch);
         Ok(())
     }

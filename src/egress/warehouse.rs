@@ -7,6 +7,7 @@ use tonic::transport::Channel as Connection;
 use tonic::{Code, Request, Status};
 
 use super::Channel;
+use crate::config::RemoteAddr;
 use crate::orders::Action;
 use crate::queue::{Queue, Reaction, Row, Verdict};
 use crate::telemetry::labels::{WarehouseMethod, WarehouseResult};
@@ -18,6 +19,8 @@ use crate::warehouse::v1::{ConfirmReservationRequest, ReleaseReservationRequest}
 #[derive(Clone, Debug)]
 pub struct Warehouse {
     client: WarehouseServiceClient<Connection>,
+    /// As it is configured; behind the connection may be others, of that name.
+    server: RemoteAddr,
     timeout: Duration,
     metrics: Metrics,
 }
@@ -30,10 +33,10 @@ struct Call {
 }
 
 impl Warehouse {
-    /// A channel over a connection that is made when it is needed; `timeout` is the deadline of one call.
+    /// A channel over a connection to `server` that is made when it is needed; `timeout` is the deadline of one call.
     #[must_use]
-    pub fn new(connection: Connection, timeout: Duration, metrics: Metrics) -> Self {
-        Self { client: WarehouseServiceClient::new(connection), timeout, metrics }
+    pub fn new(connection: Connection, server: RemoteAddr, timeout: Duration, metrics: Metrics) -> Self {
+        Self { client: WarehouseServiceClient::new(connection), server, timeout, metrics }
     }
 
     async fn call(&self, row: &Row, call: Call, traceparent: Option<&str>) -> Result<(), Status> {
@@ -69,7 +72,7 @@ impl Channel for Warehouse {
         };
         let confirms = row.topic == Action::Confirm.method();
         let method = if confirms { WarehouseMethod::Confirm } else { WarehouseMethod::Release };
-        let span = spans::warehouse_call(method, row.traceparent.as_deref());
+        let span = spans::warehouse_call(method, &self.server, row.traceparent.as_deref());
         let traceparent = span.in_scope(|| trace::continue_trace(row.traceparent.as_deref()));
         let answer = tokio::time::timeout(self.timeout, self.call(row, call, traceparent.as_deref()));
         let verdict = match tracing::Instrument::instrument(answer, span.clone()).await {

@@ -12,13 +12,14 @@ use serde_json::Value;
 use sqlx::PgPool;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use super::{Event, Key, decode};
 use crate::database::{self, Class};
 use crate::failpoint;
 use crate::queue::{Queue, Wake};
-use crate::telemetry::Metrics;
 use crate::telemetry::labels::{FailReason, Outcome, Topic};
+use crate::telemetry::{Metrics, spans};
 
 /// Commits side by side: one waits for the disk while the next is gathered.
 const COMMITS: usize = 2;
@@ -162,7 +163,11 @@ impl Acceptor {
         let deadline = requests.first().map_or_else(Instant::now, |request| request.deadline);
         let (events, answers): (Vec<_>, Vec<_>) = requests.into_iter().map(|r| (r.events, r.done)).unzip();
         let events: Vec<Prepared> = events.into_iter().flatten().collect();
-        let result = self.store(&events, deadline).await;
+        let batch = spans::batch("store inbox", events.iter().map(|event| event.event.traceparent.as_deref()));
+        let result = self.store(&events, deadline).instrument(batch.clone()).await;
+        if result.is_err() {
+            spans::failed(&batch, "UNAVAILABLE");
+        }
         if result.is_ok() {
             self.wake.committed(Queue::Inbox);
             for event in &events {
@@ -320,7 +325,7 @@ async fn insert<'a>(
             events.clone().map(|$event| $value).collect::<Vec<_>>()
         };
     }
-    let fresh: Vec<(Vec<u8>,)> = sqlx::query_as(include_str!("sql/accept.sql"))
+    let storing = sqlx::query_as(include_str!("sql/accept.sql"))
         .bind(column!(e => e.key.0.as_slice()))
         .bind(column!(e => e.fingerprint.as_slice()))
         .bind(column!(e => text(&e.event.topic)))
@@ -334,8 +339,8 @@ async fn insert<'a>(
         .bind(column!(e => e.event.body.as_slice()))
         .bind(column!(e => e.state))
         .bind(column!(e => e.refusal.as_ref().map(|(_, reason)| text(reason))))
-        .fetch_all(pool)
-        .await?;
+        .fetch_all(pool);
+    let fresh: Vec<(Vec<u8>,)> = database::traced(pool, "INSERT inbox", storing).await?;
     Ok(fresh.into_iter().filter_map(|(key,)| Some(Key(key.try_into().ok()?))).collect())
 }
 

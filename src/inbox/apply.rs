@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use apalis::prelude::Data;
-use sqlx::PgPool;
 use sqlx::types::chrono::{DateTime, NaiveDate, Utc};
-use tracing::Span;
+use sqlx::{PgPool, PgTransaction};
+use tracing::{Instrument, Span};
 
 use super::effects::{Effects, Judged, Postponed, postpone};
 use super::payment::{Undecodable, decode};
+use crate::database::traced;
 use crate::failpoint;
 use crate::orders::{self, AmountMismatch, Fact, Payment, decide};
 use crate::queue::{Fault, Pace, Queue, Source, Wake, attempt, delay, look_again};
@@ -157,11 +158,23 @@ impl Applier {
         }
         let taken_at = Instant::now();
         failpoint::reach("apply-after-take");
-        let mut processing = Processing { spans: in_hand.iter_mut().map(continue_trace).collect(), committed: false };
+        let spans = in_hand.iter_mut().map(continue_trace).collect();
+        let batch = spans::batch("apply inbox", in_hand.iter().map(|event| event.traceparent.as_deref()));
+        let processing = Processing { spans, batch: batch.clone(), committed: false };
+        self.apply_taken(tx, in_hand, processing, taken_at).instrument(batch).await
+    }
+
+    async fn apply_taken(
+        &self,
+        mut tx: PgTransaction<'_>,
+        in_hand: &[Taken],
+        mut processing: Processing,
+        taken_at: Instant,
+    ) -> Result<(), sqlx::Error> {
         let payments: Vec<Result<Payment, Undecodable>> =
             in_hand.iter().map(|event| decode(&event.topic, &event.body)).collect();
         let ids: BTreeSet<&str> = payments.iter().flatten().map(|payment| payment.order_id.as_str()).collect();
-        let mut locked = orders::lock(&mut tx, &ids).await?;
+        let mut locked = traced(&self.pool, "SELECT orders", orders::lock(&mut tx, &ids)).await?;
 
         let (mut effects, mut unreadable) = (Effects::default(), Vec::new());
         for ((event, payment), span) in in_hand.iter().zip(&payments).zip(&processing.spans) {
@@ -198,9 +211,9 @@ impl Applier {
                 }
             }
         }
-        effects.write(&mut tx).await?;
+        traced(&self.pool, "UPDATE orders", effects.write(&mut tx)).await?;
         failpoint::reach("apply-before-commit");
-        tx.commit().await?;
+        traced(&self.pool, "COMMIT", tx.commit()).await?;
         processing.committed = true;
         failpoint::reach("apply-after-commit");
         unreadable.into_iter().for_each(|(topic, reason)| self.metrics.event_failed(topic, reason));
@@ -237,19 +250,20 @@ impl Applier {
 /// The spans of the events in hand, open until these are committed, or marked when they are not.
 struct Processing {
     spans: Vec<Span>,
+    batch: Span,
     committed: bool,
 }
 
 impl Drop for Processing {
     fn drop(&mut self) {
         if !self.committed {
-            self.spans.iter().for_each(|span| spans::failed(span, "rolled_back"));
+            self.spans.iter().chain([&self.batch]).for_each(|span| spans::failed(span, "rolled_back"));
         }
     }
 }
 
 fn continue_trace(event: &mut Taken) -> Span {
-    let span = spans::process(&event.topic, &event.event_id, event.traceparent.as_deref());
+    let span = spans::apply(&event.topic, &event.event_id, event.traceparent.as_deref());
     event.traceparent = span.in_scope(|| trace::continue_trace(event.traceparent.as_deref()));
     span
 }

@@ -77,14 +77,14 @@ impl Callback {
 
     /// The trace goes on from here through the rows.
     async fn accept(&self, mut events: Vec<Event>) -> Result<(), Status> {
-        let mut receiving = Vec::with_capacity(events.len());
+        let mut accepting = Vec::with_capacity(events.len());
         for event in &mut events {
-            let span = spans::receive(&event.topic, &event.id, event.traceparent.as_deref());
+            let span = spans::accept(&event.topic, &event.id, event.traceparent.as_deref());
             event.traceparent = span.in_scope(|| trace::continue_trace(event.traceparent.as_deref()));
-            receiving.push(span);
+            accepting.push(span);
         }
         self.accept.accept(events).await.map_err(|error| {
-            receiving.iter().for_each(|span| spans::failed(span, "Unavailable"));
+            accepting.iter().for_each(|span| spans::failed(span, "UNAVAILABLE"));
             Status::unavailable(error.to_string())
         })
     }

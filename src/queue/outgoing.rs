@@ -252,25 +252,25 @@ impl Outgoing {
         }
         if !done.is_empty() {
             failpoint::reach("settle-before-commit");
-            sqlx::query(include_str!("sql/settle.sql"))
+            let settling = sqlx::query(include_str!("sql/settle.sql"))
                 .bind(self.queue.as_str())
                 .bind(done.iter().map(|(id, ..)| *id).collect::<Vec<_>>())
                 .bind(done.iter().map(|(_, outcome, _)| *outcome).collect::<Vec<_>>())
                 .bind(done.iter().map(|(.., reason)| reason.as_deref()).collect::<Vec<_>>())
-                .execute(&self.pool)
-                .await?;
+                .execute(&self.pool);
+            database::traced(&self.pool, "DELETE pending", settling).await?;
             failpoint::reach("settle-after-commit");
         }
         if !failed.is_empty() {
-            sqlx::query(include_str!("sql/fail.sql"))
+            let noting = sqlx::query(include_str!("sql/fail.sql"))
                 .bind(failed.iter().map(|(row, ..)| row.id).collect::<Vec<_>>())
                 .bind(failed.iter().map(|(row, ..)| row.attempts).collect::<Vec<_>>())
                 .bind(failed.iter().map(|(_, state, ..)| *state).collect::<Vec<_>>())
                 .bind(failed.iter().map(|(_, _, wait, ..)| wait.as_secs_f64()).collect::<Vec<_>>())
                 .bind(failed.iter().map(|(_, _, _, counted, _)| *counted).collect::<Vec<i32>>())
                 .bind(failed.iter().map(|(.., error)| shortened(error)).collect::<Vec<_>>())
-                .execute(&self.pool)
-                .await?;
+                .execute(&self.pool);
+            database::traced(&self.pool, "UPDATE pending", noting).await?;
         }
         Ok(())
     }

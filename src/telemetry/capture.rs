@@ -7,7 +7,7 @@ use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter};
 use tracing::Dispatch;
 
-use super::settings::{LogFormat, Telemetry};
+use super::settings::{LogFormat, OtlpProtocol, OtlpSignals, Telemetry};
 use super::subscriber::dispatch;
 
 /// Logs and spans of the code run [`within`](Captured::within).
@@ -36,6 +36,9 @@ pub(crate) fn settings() -> Telemetry {
         log_format: LogFormat::Text,
         log_level: "info".to_owned(),
         otlp_endpoint: None,
+        otlp_protocol: OtlpProtocol::Grpc,
+        otlp_ca_file: String::new(),
+        otlp_signals: OtlpSignals::Both,
         service_name: "order-worker".to_owned(),
     }
 }

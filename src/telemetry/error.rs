@@ -10,12 +10,12 @@ pub enum TelemetryError {
         "worker.telemetry.log_level: {0}; write a level (info), or targets with levels (info,order_worker::inbox=debug)"
     )]
     LogLevel(#[from] Malformed),
-    /// Spans leave by a task of the runtime, and there is none.
-    #[error("traces need a tokio runtime: set telemetry up within it")]
+    /// What goes to a collector leaves by tasks of the runtime, and there is none.
+    #[error("OTLP needs a tokio runtime: set telemetry up within it")]
     NoRuntime,
     /// `otlp_endpoint` is no address that gRPC can use.
     #[error(
-        "worker.telemetry.otlp_endpoint: {endpoint} cannot be used; write host:port of the collector's gRPC port, or leave it empty for no traces"
+        "worker.telemetry.otlp_endpoint: {endpoint} cannot be used; write host:port of the collector, or leave it empty for no traces"
     )]
     Endpoint {
         /// The endpoint.
@@ -23,8 +23,22 @@ pub enum TelemetryError {
         /// What is wrong with it.
         source: tonic::transport::Error,
     },
-    /// The exporter of spans could not be built.
-    #[error("worker.telemetry.otlp_endpoint: the exporter of traces could not be built")]
+    /// `otlp_endpoint` has a path, and gRPC knows none.
+    #[error(
+        "worker.telemetry.otlp_endpoint: {endpoint} has a path, which the protocol grpc does not know: leave it out, or set worker.telemetry.otlp_protocol to http/protobuf"
+    )]
+    Path {
+        /// The endpoint.
+        endpoint: String,
+    },
+    /// There is nobody who may have signed the collector's certificate.
+    #[error("worker.telemetry.otlp_ca_file: {reason}; name a readable file of the CA's certificates (PEM)")]
+    Cas {
+        /// What is wrong.
+        reason: String,
+    },
+    /// An exporter could not be built.
+    #[error("worker.telemetry.otlp_endpoint: the exporter could not be built")]
     Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
     /// There is already a subscriber in this process: `init` belongs to main, once.
     #[error("logs are already set up in this process")]

@@ -8,7 +8,7 @@ use crate::config::rule::Malformed;
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
 /// OpenTelemetry's own log lines: one a failed export, for as long as a collector is away. The
-/// exporter here says it once instead (`otlp::Watched`).
+/// exporters here say it once instead (`otlp::watched`).
 const SILENT: [&str; 2] = ["opentelemetry_sdk=off", "opentelemetry-otlp=off"];
 
 /// Reads `log_level`, refusing what would silently log nothing.

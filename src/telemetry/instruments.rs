@@ -24,7 +24,7 @@ impl Maker {
     /// A counter; every one of its series is there from the start, so that the first event shows
     /// as an increase.
     pub(super) fn counter<L: LabelSet>(&self, name: &'static str, help: &'static str) -> Counts<L> {
-        let counter = self.0.u64_counter(prefixed(name)).with_description(help).build();
+        let counter = self.0.u64_counter(prefixed(name)).with_description(help).with_unit(unit(name)).build();
         let counts = Counts { counter, sets: Sets::new() };
         for labels in L::all() {
             counts.add(labels, 0);
@@ -43,18 +43,24 @@ impl Maker {
     }
 
     fn gauge_named<L: LabelSet>(&self, name: Cow<'static, str>, help: &'static str) -> Level<L> {
-        Level { gauge: self.0.f64_gauge(name).with_description(help).build(), sets: Sets::new() }
+        let unit = unit(&name);
+        Level { gauge: self.0.f64_gauge(name).with_description(help).with_unit(unit).build(), sets: Sets::new() }
     }
 
     /// A histogram of seconds.
     pub(super) fn seconds<L: LabelSet>(&self, name: &'static str, help: &'static str) -> Seconds<L> {
-        let builder = self.0.f64_histogram(prefixed(name)).with_description(help);
+        let builder = self.0.f64_histogram(prefixed(name)).with_description(help).with_unit(unit(name));
         Seconds { histogram: builder.with_boundaries(BUCKETS.to_vec()).build(), sets: Sets::new() }
     }
 }
 
 fn prefixed(name: &str) -> Cow<'static, str> {
     Cow::Owned(format!("{PREFIX}{name}"))
+}
+
+/// As UCUM writes it, for OTLP; Prometheus reads it in the name.
+fn unit(name: &str) -> &'static str {
+    if name.contains("seconds") { "s" } else { "1" }
 }
 
 /// The attributes of each set of labels, at its index.

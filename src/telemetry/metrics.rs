@@ -1,9 +1,9 @@
 //! The numbers that the worker gives: made once, handed to every part, rendered by the admin
 //! listener.
 //!
-//! OpenTelemetry's API, read by Prometheus. Every instrument is a field here, so that nothing is
-//! looked up by name while events flow. docs/metrics.md explains each and is compared with this
-//! file by a test.
+//! OpenTelemetry's API, read by Prometheus, and by the collector's reader where there is one. Every
+//! instrument is a field here, so that nothing is looked up by name while events flow.
+//! docs/metrics.md explains each and is compared with this file by a test.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,13 +11,15 @@ use std::time::{Duration, SystemTime};
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::MeterProvider;
-use opentelemetry_sdk::metrics::SdkMeterProvider;
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::metrics::{MeterProviderBuilder, SdkMeterProvider};
 use prometheus::{Registry, TextEncoder};
 
 use super::instruments::{Counts, Level, Maker, Seconds};
 use super::labels::{
     ConnectionState, FailReason, IncidentKind, Job, Outcome, Queue, RunOutcome, Topic, WarehouseMethod, WarehouseResult,
 };
+use super::otlp::MetricsReader;
 use super::{Sample, TelemetryError};
 
 /// The metrics of one process. Clones share everything.
@@ -27,7 +29,7 @@ pub struct Metrics(Arc<Instruments>);
 struct Instruments {
     registry: Registry,
     /// Instruments are dead without it.
-    _provider: SdkMeterProvider,
+    provider: SdkMeterProvider,
 
     consumed: Counts<Topic>,
     failed: Counts<(Topic, FailReason)>,
@@ -80,6 +82,20 @@ impl Metrics {
     /// # Errors
     /// When the exporter cannot be registered, which a fresh registry does not refuse.
     pub fn new() -> Result<Self, TelemetryError> {
+        Self::build(SdkMeterProvider::builder())
+    }
+
+    /// As [`new`](Metrics::new), and the same goes by OTLP.
+    pub(super) fn pushed(reader: MetricsReader, resource: Resource) -> Result<Self, TelemetryError> {
+        Self::build(SdkMeterProvider::builder().with_reader(reader).with_resource(resource))
+    }
+
+    /// To send what is in hand at the end.
+    pub(super) fn provider(&self) -> SdkMeterProvider {
+        self.0.provider.clone()
+    }
+
+    fn build(provider: MeterProviderBuilder) -> Result<Self, TelemetryError> {
         let registry = Registry::new();
         // Names are written out in full, with their units, so that a search for one finds it.
         let exporter = opentelemetry_prometheus::exporter()
@@ -90,7 +106,7 @@ impl Metrics {
             .scope_info_enabled(false)
             .build()
             .map_err(|error| TelemetryError::Metrics(error.to_string()))?;
-        let provider = SdkMeterProvider::builder().with_reader(exporter).build();
+        let provider = provider.with_reader(exporter).build();
         let meter = provider.meter("order-worker");
 
         let start = SystemTime::now();
@@ -105,7 +121,7 @@ impl Metrics {
 
         let instruments = Instruments {
             registry,
-            _provider: provider,
+            provider,
 
             consumed: make.counter("payment_events_consumed_total", "Events accepted into the inbox, committed."),
             failed: make.counter("payment_events_failed_total", "Events that could not be handled."),

@@ -3,11 +3,11 @@
 use serde::Deserialize;
 
 use super::filter;
-use crate::config::GrpcEndpoint;
+use super::otlp::OtlpEndpoint;
 use crate::config::rule::{Malformed, Rule, optional};
 use crate::config::schema::Key;
 
-/// What is logged and how, and where traces go.
+/// What is logged and how, and where traces and metrics go.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Telemetry {
@@ -15,10 +15,16 @@ pub struct Telemetry {
     pub log_format: LogFormat,
     /// What is logged: directives of `EnvFilter`.
     pub log_level: String,
-    /// Where traces go by OTLP over gRPC; `None`: nowhere.
+    /// Where traces and metrics go by OTLP; `None`: nowhere.
     #[serde(deserialize_with = "optional")]
-    pub otlp_endpoint: Option<GrpcEndpoint>,
-    /// The name under which this worker shows in traces.
+    pub otlp_endpoint: Option<OtlpEndpoint>,
+    /// How they get there.
+    pub otlp_protocol: OtlpProtocol,
+    /// File of the CAs that may have signed an `https://` endpoint's certificate; empty: the system's.
+    pub otlp_ca_file: String,
+    /// What goes there.
+    pub otlp_signals: OtlpSignals,
+    /// The name under which this worker shows in traces and metrics.
     pub service_name: String,
 }
 
@@ -34,7 +40,10 @@ impl Telemetry {
                 optional: false,
             },
         ),
-        Key::value("otlp_endpoint", Rule::optional_text::<GrpcEndpoint>(GrpcEndpoint::ALLOWED)),
+        Key::value("otlp_endpoint", Rule::optional_text::<OtlpEndpoint>(OtlpEndpoint::ALLOWED)),
+        Key::value("otlp_protocol", Rule::Choice(&["grpc", "http/protobuf"])),
+        Key::value("otlp_ca_file", Rule::Text { allowed: "the path of a file", check: |_| Ok(()), optional: true }),
+        Key::value("otlp_signals", Rule::Choice(&["both", "traces", "metrics"])),
         Key::value("service_name", Rule::name()),
     ];
 }
@@ -47,6 +56,29 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+/// How spans and metrics reach the collector, by OpenTelemetry's own names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum OtlpProtocol {
+    /// gRPC, port 4317 by custom.
+    #[serde(rename = "grpc")]
+    Grpc,
+    /// Protobuf over HTTP, port 4318 by custom.
+    #[serde(rename = "http/protobuf")]
+    Http,
+}
+
+/// What is sent to the collector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OtlpSignals {
+    /// Traces and metrics.
+    Both,
+    /// Traces alone.
+    Traces,
+    /// Metrics alone.
+    Metrics,
 }
 
 fn log_level(text: &str) -> Result<(), Malformed> {

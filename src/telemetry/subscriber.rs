@@ -1,9 +1,12 @@
 //! Puts logs and traces together and installs them for the process.
 
 use std::io::{self, IsTerminal};
+use std::sync::mpsc::{Sender, channel};
+use std::thread;
 use std::time::Duration;
 
 use opentelemetry::trace::TracerProvider;
+use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing::{Dispatch, Level};
 use tracing_subscriber::filter::{FilterExt, filter_fn};
@@ -12,11 +15,12 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{Layer, Registry, fmt};
 
 use super::json::JsonLine;
-use super::settings::{LogFormat, Telemetry};
+use super::otlp::Collector;
+use super::settings::{LogFormat, OtlpSignals, Telemetry};
 use super::text::TextFields;
-use super::{TelemetryError, filter, otlp};
+use super::{Metrics, TelemetryError, filter};
 
-/// How long the spans in hand may take to leave when the process ends.
+/// How long the spans and metrics in hand may take to leave when the process ends.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Installs logs (and, with an endpoint, traces) for the whole process. Call it once, in main,
@@ -25,37 +29,70 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 /// # Errors
 /// Names the setting at fault; see [`TelemetryError`].
 pub fn init(settings: &Telemetry) -> Result<Guard, TelemetryError> {
-    let endpoint = settings.otlp_endpoint.as_ref();
-    let provider = endpoint.map(|endpoint| otlp::provider(&settings.service_name, endpoint)).transpose()?;
+    let guard = Guard::new(settings)?;
     let ansi = io::stdout().is_terminal();
-    let dispatch = dispatch(settings, io::stdout, ansi, provider.as_ref())?;
+    let dispatch = dispatch(settings, io::stdout, ansi, guard.traces.as_ref())?;
     tracing::dispatcher::set_global_default(dispatch).map_err(|_| TelemetryError::AlreadySet)?;
-    Ok(Guard { provider })
+    Ok(guard)
 }
 
-/// Sends the spans in hand when it goes, within two seconds, whatever the collector does.
+/// Sends the spans and metrics in hand when it goes, within two seconds, whatever the collector does.
 #[derive(Debug)]
 #[must_use = "spans in hand are lost when nobody keeps the guard"]
 pub struct Guard {
-    provider: Option<SdkTracerProvider>,
+    /// Where metrics go.
+    collector: Option<Collector>,
+    traces: Option<SdkTracerProvider>,
+    metrics: Option<SdkMeterProvider>,
 }
 
 impl Guard {
-    /// Sends the spans in hand without holding a thread of the runtime; at most two seconds.
+    pub(super) fn new(settings: &Telemetry) -> Result<Self, TelemetryError> {
+        let collector = Collector::new(settings)?;
+        let wanted = |signal| matches!(settings.otlp_signals, OtlpSignals::Both) || settings.otlp_signals == signal;
+        let traces = collector.as_ref().filter(|_| wanted(OtlpSignals::Traces)).map(Collector::traces).transpose()?;
+        let collector = collector.filter(|_| wanted(OtlpSignals::Metrics));
+        Ok(Self { collector, traces, metrics: None })
+    }
+
+    /// The metrics of this process, which go to the collector as well, where there is one.
+    ///
+    /// # Errors
+    /// When an exporter cannot be built.
+    pub fn metrics(&mut self) -> Result<Metrics, TelemetryError> {
+        let Some(collector) = &self.collector else { return Metrics::new() };
+        let metrics = Metrics::pushed(collector.metrics()?, collector.resource().clone())?;
+        self.metrics = Some(metrics.provider());
+        Ok(metrics)
+    }
+
+    /// Sends what is in hand without holding a thread of the runtime; at most two seconds.
     pub async fn shutdown(self) {
-        if self.provider.is_some() {
-            // A join error means a panic while flushing; there is nobody left to tell.
-            let _ = tokio::task::spawn_blocking(move || drop(self)).await;
-        }
+        // A join error means a panic while flushing; there is nobody left to tell.
+        let _ = tokio::task::spawn_blocking(move || drop(self)).await;
     }
 }
 
 impl Drop for Guard {
+    /// Side by side, and for no longer than agreed: the SDK gives metrics 5 s of its own.
     fn drop(&mut self) {
-        if let Some(provider) = self.provider.take() {
-            // The exporter has said it when the collector is away; the process ends regardless.
-            let _ = provider.shutdown_with_timeout(FLUSH_TIMEOUT);
+        let (sent, all_sent) = channel();
+        // The exporter has said it when the collector is away; the process ends regardless.
+        let send = |flush: Box<dyn FnOnce() + Send>, sent: Sender<()>| {
+            thread::spawn(move || {
+                flush();
+                drop(sent);
+            })
+        };
+        if let Some(traces) = self.traces.take() {
+            send(Box::new(move || drop(traces.shutdown_with_timeout(FLUSH_TIMEOUT))), sent.clone());
         }
+        if let Some(metrics) = self.metrics.take() {
+            send(Box::new(move || drop(metrics.shutdown_with_timeout(FLUSH_TIMEOUT))), sent.clone());
+        }
+        drop(sent);
+        // Ends as soon as nobody holds the other end.
+        let _ = all_sent.recv_timeout(FLUSH_TIMEOUT);
     }
 }
 
@@ -121,11 +158,11 @@ mod tests {
 
     use super::super::{capture, chain};
     use super::*;
-    use crate::config::GrpcEndpoint;
+    use crate::telemetry::settings::OtlpProtocol;
 
-    fn provider(collector: SocketAddr) -> SdkTracerProvider {
-        let endpoint = GrpcEndpoint::try_from(collector.to_string()).unwrap();
-        otlp::provider("order-worker", &endpoint).unwrap()
+    fn sent_to(collector: SocketAddr, otlp_protocol: OtlpProtocol) -> Telemetry {
+        let otlp_endpoint = Some(collector.to_string().try_into().unwrap());
+        Telemetry { otlp_endpoint, otlp_protocol, ..capture::settings() }
     }
 
     fn json() -> Telemetry {
@@ -218,20 +255,20 @@ mod tests {
         let settings = Telemetry { log_level: "inof".to_owned(), ..capture::settings() };
         let message = dispatch(&settings, io::sink, false, None).unwrap_err().to_string();
         assert!(message.contains("worker.telemetry.log_level") && message.contains("\"info\"?"), "{message}");
-        let endpoint = GrpcEndpoint::try_from("collector:4317".to_owned()).unwrap();
-        assert!(matches!(otlp::provider("w", &endpoint), Err(TelemetryError::NoRuntime)));
+        let settings = sent_to("127.0.0.1:4317".parse().unwrap(), OtlpProtocol::Grpc);
+        assert!(matches!(Guard::new(&settings), Err(TelemetryError::NoRuntime)));
     }
 
     /// Makes more spans than the buffer holds, then ends; the collector is `endpoint`.
-    async fn work_and_stop(endpoint: SocketAddr) -> (Duration, Duration) {
-        let settings = capture::settings();
-        let provider = provider(endpoint);
-        let dispatch = dispatch(&settings, io::sink, false, Some(&provider)).unwrap();
-        let guard = Guard { provider: Some(provider) };
+    async fn work_and_stop(endpoint: SocketAddr, protocol: OtlpProtocol) -> (Duration, Duration) {
+        let settings = sent_to(endpoint, protocol);
+        let mut guard = Guard::new(&settings).unwrap();
+        let metrics = guard.metrics().unwrap();
+        let dispatch = dispatch(&settings, io::sink, false, guard.traces.as_ref()).unwrap();
         let start = Instant::now();
         tracing::dispatcher::with_default(&dispatch, || {
             for _ in 0..10_000 {
-                info_span!("work").in_scope(|| ());
+                info_span!("work").in_scope(|| metrics.event_accepted(Duration::ZERO));
             }
         });
         let worked = start.elapsed();
@@ -264,10 +301,11 @@ mod tests {
         let server = tonic::transport::Server::builder().add_service(service);
         let server = tokio::spawn(server.serve_with_incoming(incoming));
 
-        let (settings, provider) = (capture::settings(), provider(addr));
-        let dispatch = dispatch(&settings, io::sink, false, Some(&provider)).unwrap();
+        let settings = sent_to(addr, OtlpProtocol::Grpc);
+        let guard = Guard::new(&settings).unwrap();
+        let dispatch = dispatch(&settings, io::sink, false, guard.traces.as_ref()).unwrap();
         tracing::dispatcher::with_default(&dispatch, || info_span!("work").in_scope(|| ()));
-        Guard { provider: Some(provider) }.shutdown().await;
+        guard.shutdown().await;
 
         let sent = kept.0.lock().unwrap().clone();
         assert_eq!(sent.len(), 1, "{sent:?}");
@@ -281,17 +319,21 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_collector_that_is_away_holds_nobody() {
-        let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let (worked, stopped) = work_and_stop(closed).await;
-        assert!(worked < Duration::from_secs(2), "{worked:?}");
-        assert!(stopped < Duration::from_secs(3), "{stopped:?}");
+        for protocol in [OtlpProtocol::Grpc, OtlpProtocol::Http] {
+            let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+            let (worked, stopped) = work_and_stop(closed, protocol).await;
+            assert!(worked < Duration::from_secs(2), "{protocol:?}: {worked:?}");
+            assert!(stopped < Duration::from_secs(3), "{protocol:?}: {stopped:?}");
+        }
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_collector_that_never_answers_holds_nobody() {
-        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-        let (worked, stopped) = work_and_stop(silent.local_addr().unwrap()).await;
-        assert!(worked < Duration::from_secs(2), "{worked:?}");
-        assert!(stopped < Duration::from_secs(3), "{stopped:?}");
+        for protocol in [OtlpProtocol::Grpc, OtlpProtocol::Http] {
+            let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+            let (worked, stopped) = work_and_stop(silent.local_addr().unwrap(), protocol).await;
+            assert!(worked < Duration::from_secs(2), "{protocol:?}: {worked:?}");
+            assert!(stopped < Duration::from_secs(3), "{protocol:?}: {stopped:?}");
+        }
     }
 }

@@ -75,12 +75,15 @@ pub fn set_parent(span: &Span, stored: Option<&str>) {
     }
 }
 
-/// Links `span` to the stored `traceparent`: for one span that works on a batch of many traces.
+/// Links `span` to the stored `traceparent`: for one span that works on a batch of many traces. One that nobody has recorded is
+/// no place to go to, and is left out.
 pub fn link(span: &Span, stored: Option<&str>) {
     if span.is_disabled() {
         return;
     }
-    if let Some(context) = stored.and_then(remote_parent) {
+    if let Some(context) = stored.and_then(remote_parent)
+        && context.span().span_context().is_sampled()
+    {
         span.add_link(context.span().span_context().clone());
     }
 }

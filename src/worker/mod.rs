@@ -68,11 +68,12 @@ pub enum WorkerError {
 ///
 /// [`WorkerError`]: never for a part that is away, which is waited for.
 pub async fn run(config: Config, layers: Layers, mode: Mode) -> Result<(), WorkerError> {
-    let telemetry = telemetry::init(&config.worker.telemetry)?;
+    let mut telemetry = telemetry::init(&config.worker.telemetry)?;
+    let metrics = telemetry.metrics()?;
     let stop = CancellationToken::new();
     tokio::spawn(stop_on_signal(stop.clone()));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), mode = %mode, "order-worker starts");
-    let done = run_until(config, layers, mode, stop).await;
+    let done = run_until(config, layers, mode, metrics, stop).await;
     match &done {
         Ok(Ended::Finished) => tracing::info!("order-worker stopped: nothing is in hand"),
         Ok(Ended::CutOff) => {
@@ -93,8 +94,14 @@ enum Ended {
     CutOff,
 }
 
-async fn run_until(config: Config, layers: Layers, mode: Mode, stop: CancellationToken) -> Result<Ended, WorkerError> {
-    let parts = Parts::new(config, mode, Metrics::new()?)?;
+async fn run_until(
+    config: Config,
+    layers: Layers,
+    mode: Mode,
+    metrics: Metrics,
+    stop: CancellationToken,
+) -> Result<Ended, WorkerError> {
+    let parts = Parts::new(config, mode, metrics)?;
     parts.start_renewal(layers, &stop);
     parts.start_admin(&stop).await?;
     if stoppable(&stop, parts.await_schema()).await.transpose()?.is_none() {

@@ -169,8 +169,13 @@ impl Parts {
         );
         // What follows lives until the queues are drained, longer than the servers.
         let keep = CancellationToken::new();
-        let warehouse =
-            Warehouse::new(self.warehouse_connection(&keep)?, settings.warehouse.timeout, self.metrics.clone());
+        let warehouse_at = &self.config.external_services.warehouse_service.grpc_endpoint;
+        let warehouse = Warehouse::new(
+            self.warehouse_connection(&keep)?,
+            warehouse_at.addr().clone(),
+            settings.warehouse.timeout,
+            self.metrics.clone(),
+        );
         let dapr = self.egress(Queue::Dapr, &settings.queue.dapr, dapr);
         let warehouse = self.egress(Queue::Warehouse, &settings.queue.warehouse, warehouse);
 

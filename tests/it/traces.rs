@@ -1,23 +1,19 @@
 //! One trace from the publisher to the subscriber and the warehouse, as a collector gets it; and what stands in the log.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::collections::{BTreeMap, BTreeSet};
 
-use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{TraceService, TraceServiceServer};
-use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
-use opentelemetry_proto::tonic::common::v1::any_value::Value as Attribute;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use rig::behaviour::Behaviour;
 use rig::callback::Event;
 use rig::payment::{CONFIRMED, FAILED, confirmed, failed, json};
-use rig::server::Server;
 use rig::wait;
-use rig::worker::WorkerSpec;
+use rig::worker::{WorkerSpec, run};
 use serde_json::Value;
-use tonic::service::Routes;
-use tonic::{Code, Request, Response, Status};
+use tonic::Code;
 
+use crate::collector::{self, Collector, hex};
+use crate::main_path::WORKER;
 use crate::scene::{SOON, Scene, confirmation};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -26,42 +22,6 @@ const PUBLISHER: &str = "00f067aa0ba902b7";
 fn published(event_id: &str, order: &str) -> Event {
     let traceparent = Some(format!("00-{TRACE}-{PUBLISHER}-01"));
     Event { traceparent, ..confirmation(event_id, event_id, order) }
-}
-
-/// A collector: the spans that it was sent.
-#[derive(Clone, Default)]
-struct Kept(Arc<Mutex<Vec<Span>>>);
-
-#[tonic::async_trait]
-impl TraceService for Kept {
-    async fn export(
-        &self,
-        request: Request<ExportTraceServiceRequest>,
-    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
-        let resources = request.into_inner().resource_spans.into_iter();
-        let spans = resources.flat_map(|resource| resource.scope_spans).flat_map(|scope| scope.spans);
-        self.0.lock().unwrap().extend(spans);
-        Ok(Response::new(ExportTraceServiceResponse::default()))
-    }
-}
-
-struct Collector {
-    kept: Kept,
-    server: Server,
-}
-
-impl Collector {
-    fn start() -> Collector {
-        let kept = Kept::default();
-        Collector { server: Server::start(Routes::new(TraceServiceServer::new(kept.clone()))), kept }
-    }
-
-    /// The spans by name; the worker is stopped, so that it sends them all.
-    async fn spans(&self, scene: &Scene) -> BTreeMap<String, Span> {
-        scene.worker.terminate();
-        assert!(scene.worker.wait_exit(SOON).await.success());
-        self.kept.0.lock().unwrap().iter().map(|span| (span.name.clone(), span.clone())).collect()
-    }
 }
 
 async fn traced(name: &str) -> (Scene, Collector) {
@@ -73,18 +33,8 @@ async fn traced(name: &str) -> (Scene, Collector) {
     (Scene::start_with(name, traced).await, collector)
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 fn attributes(span: &Span) -> BTreeMap<String, String> {
-    let text = |value: Option<Attribute>| match value {
-        Some(Attribute::StringValue(text)) => text,
-        Some(Attribute::IntValue(number)) => number.to_string(),
-        other => format!("{other:?}"),
-    };
-    let attributes = span.attributes.iter().cloned();
-    attributes.map(|kv| (kv.key, text(kv.value.and_then(|value| value.value)))).collect()
+    collector::attributes(&span.attributes)
 }
 
 /// The messaging attributes by their semantic conventions: operation's type and name, destination, message id.
@@ -109,36 +59,90 @@ async fn the_publishers_trace_goes_through_to_the_announcement_and_the_warehouse
     scene.deliver(&published("e1", "o1")).await;
     scene.settled().await;
     let spans = collector.spans(&scene).await;
-    let (receive, process) = (&spans["receive payment.confirmed"], &spans["process payment.confirmed"]);
-    let (send, call) = (&spans["send orders.order.status_changed"], &spans[CALL]);
-    for span in [receive, process, send, call] {
+    let steps = ["accept payment.confirmed", "apply payment.confirmed", "publish orders.order.status_changed", CALL];
+    let [accept, apply, publish, call] = steps.map(|name| &spans[name]);
+    for span in [accept, apply, publish, call] {
         assert_eq!(hex(&span.trace_id), TRACE, "{span:?}");
         assert_eq!(span.status.clone().unwrap_or_default().code, 0, "{span:?}");
     }
-    let parents = [receive, process, send, call].map(|span| hex(&span.parent_span_id));
-    let processed = hex(&process.span_id);
-    assert_eq!(parents, [PUBLISHER.to_owned(), hex(&receive.span_id), processed.clone(), processed.clone()]);
-    let kinds = [receive, process, send, call].map(Span::kind);
+    let parents = [accept, apply, publish, call].map(|span| hex(&span.parent_span_id));
+    let applied = hex(&apply.span_id);
+    assert_eq!(parents, [PUBLISHER.to_owned(), hex(&accept.span_id), applied.clone(), applied.clone()]);
+    let kinds = [accept, apply, publish, call].map(Span::kind);
     assert_eq!(kinds, [SpanKind::Consumer, SpanKind::Consumer, SpanKind::Producer, SpanKind::Client]);
 
     let announced = &scene.direct.sidecar.published()[0];
     let id = announced.event_id().unwrap();
-    assert_eq!(attributes(receive), messaging(["receive", "receive"], CONFIRMED, "e1"));
-    assert_eq!(attributes(process), messaging(["process", "process"], CONFIRMED, "e1"));
-    assert_eq!(attributes(send), messaging(["send", "publish"], ANNOUNCED, id));
+    assert_eq!(attributes(accept), messaging(["process", "accept"], CONFIRMED, "e1"));
+    assert_eq!(attributes(apply), messaging(["process", "apply"], CONFIRMED, "e1"));
+    assert_eq!(attributes(publish), messaging(["send", "publish"], ANNOUNCED, id));
+    let (host, port) = scene.direct.worker.warehouse_addr.as_ref().unwrap().rsplit_once(':').unwrap();
     let rpc = [
-        ("rpc.system", "grpc"),
-        ("rpc.service", "warehouse.v1.WarehouseService"),
-        ("rpc.method", "ConfirmReservation"),
-        ("rpc.grpc.status_code", "0"),
+        ("rpc.system.name", "grpc"),
+        ("rpc.method", CALL),
+        ("rpc.response.status_code", "OK"),
+        ("server.address", host.trim_start_matches("http://")),
+        ("server.port", port),
     ];
     assert_eq!(attributes(call), rpc.map(|(key, value)| (key.to_owned(), value.to_owned())).into());
 
+    // One message: what is asked of Postgres for it is a part of its trace.
+    for (batch, parent, queries) in [
+        ("store inbox", accept, &["INSERT inbox"][..]),
+        ("apply inbox", apply, &["SELECT orders", "UPDATE orders", "COMMIT"]),
+    ] {
+        let batch = &spans[batch];
+        assert_eq!(batch.parent_span_id, parent.span_id);
+        assert!(!attributes(batch).contains_key("messaging.batch.message_count"));
+        for name in queries {
+            let query = &spans[*name];
+            assert_eq!((&query.parent_span_id, query.kind()), (&batch.span_id, SpanKind::Client), "{query:?}");
+            let tags = attributes(query);
+            assert_eq!([&tags["db.system.name"], &tags["db.query.summary"]], ["postgresql", name]);
+            assert_eq!(name.split(' ').next(), Some(tags["db.operation.name"].as_str()));
+            assert!(scene.direct.worker.database_url.ends_with(&format!("/{}", tags["db.namespace"])), "{tags:?}");
+        }
+    }
+
     let onward = |span: &Span| Some(format!("00-{TRACE}-{}-01", hex(&span.span_id)));
-    assert_eq!(announced.metadata.get("cloudevent.traceparent").cloned(), onward(send));
+    assert_eq!(announced.metadata.get("cloudevent.traceparent").cloned(), onward(publish));
     assert_eq!(scene.direct.warehouse.calls()[0].traceparent, onward(call));
     assert_eq!(processing(&scene)["trace_id"], TRACE, "the log names the trace");
-    assert_eq!(processing(&scene)["span_id"], processed);
+    assert_eq!(processing(&scene)["span_id"], applied);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_done_at_once_for_many_messages_links_them() {
+    let (scene, collector) = traced("linked").await;
+    let orders: Vec<String> = (0..20).map(|number| format!("o{number}")).collect();
+    scene.shop.place(&orders).await;
+    // They wait for an operator, and are then applied together.
+    let database = [("DATABASE_URL", scene.direct.worker.database_url.as_str())];
+    assert!(run(WORKER, &["queue", "pause", "inbox", "--reason", "a batch"], &database).await.status.success());
+    for order in &orders {
+        scene.deliver(&published(&format!("e-{order}"), order)).await;
+    }
+    assert!(run(WORKER, &["queue", "resume", "inbox"], &database).await.status.success());
+    scene.settled().await;
+    let spans = collector.all_spans(&scene).await;
+    let named = |name: &str| spans.iter().filter(|span| span.name == name).collect::<Vec<_>>();
+    for (batch, steps) in [
+        ("apply inbox", "apply payment.confirmed"),
+        ("send dapr", "apply payment.confirmed"),
+        ("send warehouse", "apply payment.confirmed"),
+    ] {
+        let of_steps: BTreeSet<String> = named(steps).iter().map(|span| hex(&span.span_id)).collect();
+        let batches: Vec<&Span> = named(batch).into_iter().filter(|span| !span.links.is_empty()).collect();
+        assert!(!batches.is_empty(), "no {batch} of several");
+        for span in batches {
+            assert_eq!(attributes(span)["messaging.batch.message_count"], span.links.len().to_string());
+            assert!(span.parent_span_id.is_empty() && hex(&span.trace_id) != TRACE, "{span:?}");
+            for link in &span.links {
+                assert_eq!(hex(&link.trace_id), TRACE);
+                assert!(of_steps.contains(&hex(&link.span_id)), "{batch} links something else: {link:?}");
+            }
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -153,12 +157,12 @@ async fn a_step_that_fails_is_marked_on_its_span() {
     })
     .await;
     let spans = collector.spans(&scene).await;
-    for (name, kind) in [(CALL, "NotFound"), ("send orders.order.status_changed", "Unavailable")] {
+    for (name, kind) in [(CALL, "NOT_FOUND"), ("publish orders.order.status_changed", "UNAVAILABLE")] {
         let span = &spans[name];
         assert_eq!(span.status.clone().unwrap_or_default().code, 2, "{span:?}");
         assert_eq!(attributes(span)["error.type"], kind);
     }
-    assert_eq!(attributes(&spans[CALL])["rpc.grpc.status_code"], "5");
+    assert_eq!(attributes(&spans[CALL])["rpc.response.status_code"], "NOT_FOUND");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -170,9 +174,15 @@ async fn an_event_whose_transaction_is_rolled_back_is_marked_on_its_span() {
     scene.shop.execute(refuses).await;
     scene.deliver(&published("e1", "o1")).await;
     wait::until("the event to fail", SOON, async || scene.worker.logs().contains("Event failed: error=")).await;
-    let process = &collector.spans(&scene).await["process payment.confirmed"];
-    assert_eq!(process.status.clone().unwrap_or_default().code, 2, "{process:?}");
-    assert_eq!(attributes(process)["error.type"], "rolled_back");
+    let spans = collector.spans(&scene).await;
+    for (name, kind) in
+        [("apply payment.confirmed", "rolled_back"), ("apply inbox", "rolled_back"), ("UPDATE orders", "P0001")]
+    {
+        let span = &spans[name];
+        assert_eq!(span.status.clone().unwrap_or_default().code, 2, "{span:?}");
+        assert_eq!(attributes(span)["error.type"], kind);
+    }
+    assert_eq!(attributes(&spans["UPDATE orders"])["db.response.status_code"], "P0001");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,142 @@
+//! The way of spans and metrics to an OTLP collector.
+//!
+//! Finished spans wait in a bounded buffer (2,048) that a thread of its own empties; a full buffer drops spans, it never makes
+//! anybody wait. Metrics are read once a minute by another thread. Both send what they have within [`EXPORT_TIMEOUT`]. What the SDK
+//! reads from the environment holds: sampling (`OTEL_TRACES_SAMPLER`), batching (`OTEL_BSP_…`), the time between two readings
+//! (`OTEL_METRIC_EXPORT_INTERVAL`), headers (`OTEL_EXPORTER_OTLP_HEADERS`).
+
+mod connection;
+mod endpoint;
+mod post;
+mod watched;
+
+use std::time::Duration;
+
+use hyper_util::client::legacy::connect::HttpConnector;
+use opentelemetry::KeyValue;
+use opentelemetry_otlp::{MetricExporter, SpanExporter, WithExportConfig, WithHttpConfig, WithTonicConfig};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::metrics::PeriodicReader;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use tokio::runtime::Handle;
+use tonic::transport::Channel;
+
+pub use endpoint::OtlpEndpoint;
+
+use super::TelemetryError;
+use super::settings::{OtlpProtocol, Telemetry};
+use post::Post;
+use watched::{Reason, Watched};
+
+/// A connection to the collector; without a limit a silent network holds the thread for minutes.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// One export, retries included.
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What metrics leave by.
+pub(super) type MetricsReader = PeriodicReader<Watched<MetricExporter>>;
+
+/// A collector and the way to it. It is connected to when there is something to send.
+#[derive(Debug)]
+pub(super) struct Collector {
+    endpoint: OtlpEndpoint,
+    way: Way,
+    reason: Reason,
+    resource: Resource,
+}
+
+#[derive(Clone, Debug)]
+enum Way {
+    Grpc(Channel),
+    Http(Box<Post>),
+}
+
+impl Collector {
+    /// The collector of the settings; `None`: there is none.
+    ///
+    /// # Errors
+    /// When there is no tokio runtime, or the endpoint or its CAs cannot be used.
+    pub(super) fn new(settings: &Telemetry) -> Result<Option<Self>, TelemetryError> {
+        let Some(endpoint) = settings.otlp_endpoint.clone() else { return Ok(None) };
+        let runtime = Handle::try_current().map_err(|_| TelemetryError::NoRuntime)?;
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        let tls = connection::tls(&endpoint, &settings.otlp_ca_file)?;
+        let reason = Reason::default();
+        let way = match settings.otlp_protocol {
+            OtlpProtocol::Grpc => Way::Grpc(connection::channel(&endpoint, tls, tcp)?),
+            OtlpProtocol::Http => Way::Http(Box::new(Post::new(tls, tcp, runtime, reason.clone()))),
+        };
+        Ok(Some(Self { endpoint, way, reason, resource: resource(&settings.service_name) }))
+    }
+
+    /// Who sends.
+    pub(super) const fn resource(&self) -> &Resource {
+        &self.resource
+    }
+
+    /// The provider whose spans go to the collector.
+    ///
+    /// # Errors
+    /// When the exporter cannot be built.
+    pub(super) fn traces(&self) -> Result<SdkTracerProvider, TelemetryError> {
+        let exporter = match self.way.clone() {
+            Way::Grpc(channel) => {
+                SpanExporter::builder().with_tonic().with_channel(channel).with_timeout(EXPORT_TIMEOUT).build()
+            }
+            Way::Http(post) => SpanExporter::builder()
+                .with_http()
+                .with_http_client(*post)
+                .with_endpoint(self.endpoint.of_signal("traces"))
+                .with_timeout(EXPORT_TIMEOUT)
+                .build(),
+        };
+        let exporter = self.watched("traces", exporter?);
+        Ok(SdkTracerProvider::builder().with_resource(self.resource.clone()).with_batch_exporter(exporter).build())
+    }
+
+    /// What reads the metrics and sends them to the collector.
+    ///
+    /// # Errors
+    /// When the exporter cannot be built.
+    pub(super) fn metrics(&self) -> Result<MetricsReader, TelemetryError> {
+        let exporter = match self.way.clone() {
+            Way::Grpc(channel) => {
+                MetricExporter::builder().with_tonic().with_channel(channel).with_timeout(EXPORT_TIMEOUT).build()
+            }
+            Way::Http(post) => MetricExporter::builder()
+                .with_http()
+                .with_http_client(*post)
+                .with_endpoint(self.endpoint.of_signal("metrics"))
+                .with_timeout(EXPORT_TIMEOUT)
+                .build(),
+        };
+        Ok(PeriodicReader::builder(self.watched("metrics", exporter?)).build())
+    }
+
+    fn watched<E>(&self, signal: &'static str, exporter: E) -> Watched<E> {
+        Watched::new(exporter, signal, self.endpoint.to_string(), self.reason.clone())
+    }
+}
+
+fn resource(service_name: &str) -> Resource {
+    Resource::builder()
+        .with_service_name(service_name.to_owned())
+        .with_attributes([
+            KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
+            KeyValue::new("service.instance.id", instance_id()),
+        ])
+        .build()
+}
+
+/// The pod's name, so that a person finds the pod, and a random part, since a restarted container
+/// keeps the name.
+fn instance_id() -> String {
+    let random = fastrand::u32(..);
+    match std::env::var("HOSTNAME") {
+        Ok(host) if !host.is_empty() => format!("{host}-{random:08x}"),
+        _ => format!("{random:08x}"),
+    }
+}

@@ -1,0 +1,115 @@
+//! Traces and metrics on their way to a collector: by gRPC and by HTTP, away and back.
+
+use std::collections::BTreeSet;
+
+use rig::wait;
+use rig::worker::WorkerSpec;
+
+use crate::collector::{Collector, value};
+use crate::scene::{SOON, Scene};
+
+/// Sends metrics often, and says who it is.
+fn sends(spec: WorkerSpec, collector: &Collector, protocol: &str) -> WorkerSpec {
+    spec.env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{}", collector.server.addr()))
+        .env("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
+        .env("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=shop%20secret")
+        .env("OTEL_METRIC_EXPORT_INTERVAL", "200")
+        .env("OTEL_BSP_SCHEDULE_DELAY", "200")
+}
+
+async fn sends_what_is_shown(protocol: &str) {
+    let collector = Collector::start();
+    let name = format!("otlp_{}", &protocol[..4]);
+    let scene = Scene::start_with(&name, |spec| sends(spec, &collector, protocol)).await;
+    scene.shop.place_one("o1").await;
+    scene.confirm("e1", "p1", "o1").await;
+    scene.settled().await;
+    let counted = async || scene.worker.metric("order_worker_announcements_published_total").await == 1.0;
+    wait::until("the announcement to be counted", SOON, counted).await;
+    let spans = collector.spans(&scene).await;
+    for name in ["accept payment.confirmed", "apply inbox", "COMMIT", "publish orders.order.status_changed"] {
+        assert!(spans.contains_key(name), "{protocol}: {name} is not among {:?}", spans.keys());
+    }
+    let metrics = collector.metrics();
+    let topic = ("topic", "payment.confirmed");
+    assert_eq!(value(&metrics["order_worker_payment_events_consumed_total"], topic), Some(1.0), "{protocol}");
+    assert_eq!(value(&metrics["order_worker_queue_pending"], ("queue", "inbox")), Some(0.0), "{protocol}");
+    assert_eq!(metrics["order_worker_accept_seconds"].unit, "s");
+    assert_eq!(collector.tenants(), BTreeSet::from(["shop secret".to_owned()]), "{protocol}");
+    assert!(!scene.worker.logs().contains("secret"), "a header is a secret");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn traces_and_metrics_reach_a_collector_by_grpc() {
+    sends_what_is_shown("grpc").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn traces_and_metrics_reach_a_collector_by_http() {
+    sends_what_is_shown("http/protobuf").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_metrics_go_to_the_collector_as_to_prometheus() {
+    let collector = Collector::start();
+    let scene = Scene::start_with("otlp_same", |spec| sends(spec, &collector, "grpc")).await;
+    let shown = async || -> BTreeSet<String> {
+        let (_, text) = scene.worker.get("/metrics").await.unwrap();
+        let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+        types.map(|line| line.split(' ').next().unwrap().to_owned()).collect()
+    };
+    let same = async || shown().await == collector.metrics().into_keys().collect();
+    let differ = || format!("{:?}", collector.metrics().keys());
+    wait::until_or("the collector to know all metrics", SOON, differ, same).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_that_is_away_is_told_of_once_and_costs_no_event() {
+    for protocol in ["grpc", "http/protobuf"] {
+        let collector = Collector::start();
+        collector.server.stop();
+        let name = format!("otlp_away_{}", &protocol[..4]);
+        let scene = Scene::start_with(&name, |spec| sends(spec, &collector, protocol)).await;
+        for number in 0..20 {
+            let order = format!("o{number}");
+            scene.shop.place_one(&order).await;
+            scene.confirm(&format!("e{number}"), &format!("p{number}"), &order).await;
+        }
+        scene.settled().await;
+        let said = |what: &str| scene.worker.logs().matches(what).count();
+        let (no_traces, no_metrics) = ("OTLP collector takes no traces", "OTLP collector takes no metrics");
+        let tail = || scene.worker.log_tail();
+        wait::until_or("both to be told of", SOON, tail, async || said(no_traces) == 1 && said(no_metrics) == 1).await;
+        assert!(scene.worker.logs().contains("onnection refused"), "it says why: {}", scene.worker.log_tail());
+
+        collector.server.start_again();
+        // An event makes spans to send.
+        scene.shop.place_one("again").await;
+        scene.confirm("again", "again", "again").await;
+        let again = ["OTLP collector takes traces again", "OTLP collector takes metrics again"];
+        wait::until_or("both to be back", SOON, tail, async || again.iter().all(|line| said(line) == 1)).await;
+        assert!(collector.has_metrics());
+        assert_eq!((said(no_traces), said(no_metrics)), (1, 1), "once: {}", scene.worker.log_tail());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_signal_alone_can_be_sent() {
+    let collector = Collector::start();
+    let traces_alone = |spec| sends(spec, &collector, "grpc").env("ORDER_WORKER_TELEMETRY_OTLPSIGNALS", "traces");
+    let scene = Scene::start_with("otlp_traces", traces_alone).await;
+    scene.shop.place_one("o1").await;
+    scene.confirm("e1", "p1", "o1").await;
+    scene.settled().await;
+    assert!(collector.spans(&scene).await.contains_key("COMMIT"));
+    assert!(!collector.has_metrics());
+
+    let collector = Collector::start();
+    let metrics_alone = |spec| sends(spec, &collector, "grpc").env("ORDER_WORKER_TELEMETRY_OTLPSIGNALS", "metrics");
+    let scene = Scene::start_with("otlp_metrics", metrics_alone).await;
+    scene.shop.place_one("o1").await;
+    scene.confirm("e1", "p1", "o1").await;
+    scene.settled().await;
+    wait::until("metrics", SOON, async || collector.has_metrics()).await;
+    assert!(collector.spans(&scene).await.is_empty());
+}
