@@ -7,12 +7,16 @@ use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter};
 use tracing::Dispatch;
 
+use super::flood::Flood;
+use super::losses::Losses;
 use super::settings::{LogFormat, OtlpProtocol, OtlpSignals, Telemetry};
 use super::subscriber::dispatch;
 
 /// Logs and spans of the code run [`within`](Captured::within).
 pub(crate) struct Captured {
     pub(crate) dispatch: Dispatch,
+    pub(super) flood: Flood,
+    pub(super) losses: Losses,
     log: Memory,
     spans: Collector,
 }
@@ -35,6 +39,7 @@ pub(crate) fn settings() -> Telemetry {
     Telemetry {
         log_format: LogFormat::Text,
         log_level: "info".to_owned(),
+        log_limit: 0,
         otlp_endpoint: None,
         otlp_protocol: OtlpProtocol::Grpc,
         otlp_ca_file: String::new(),
@@ -43,19 +48,22 @@ pub(crate) fn settings() -> Telemetry {
     }
 }
 
+fn captured(settings: Telemetry, traced: bool) -> Captured {
+    let (log, spans, losses) = (Memory::default(), Collector::default(), Losses::default());
+    let provider = traced.then(|| SdkTracerProvider::builder().with_simple_exporter(spans.clone()).build());
+    let flood = Flood::new(settings.log_limit, losses.clone());
+    let dispatch = dispatch(&settings, log.clone(), false, provider.as_ref(), flood.clone()).unwrap();
+    Captured { dispatch, flood, losses, log, spans }
+}
+
 /// Logs alone, as without an OTLP endpoint.
 pub(crate) fn logs(settings: Telemetry) -> Captured {
-    let log = Memory::default();
-    let dispatch = dispatch(&settings, log.clone(), false, None).unwrap();
-    Captured { dispatch, log, spans: Collector::default() }
+    captured(settings, false)
 }
 
 /// Logs and spans.
 pub(crate) fn traces(settings: Telemetry) -> Captured {
-    let (log, spans) = (Memory::default(), Collector::default());
-    let provider = SdkTracerProvider::builder().with_simple_exporter(spans.clone()).build();
-    let dispatch = dispatch(&settings, log.clone(), false, Some(&provider)).unwrap();
-    Captured { dispatch, log, spans }
+    captured(settings, true)
 }
 
 #[derive(Clone, Default)]

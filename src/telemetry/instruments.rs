@@ -32,6 +32,24 @@ impl Maker {
         counts
     }
 
+    /// A counter that is kept elsewhere, and read when the metrics are.
+    pub(super) fn counted<L: LabelSet + 'static>(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        read: impl Fn(L) -> u64 + Send + Sync + 'static,
+    ) {
+        let sets = Sets::new();
+        let counter = self.0.u64_observable_counter(prefixed(name)).with_description(help).with_unit(unit(name));
+        let observed = counter.with_callback(move |counter| {
+            for labels in L::all() {
+                counter.observe(read(labels), sets.of(labels));
+            }
+        });
+        // What is registered is the callback; the instrument itself does nothing.
+        observed.build();
+    }
+
     /// A gauge; a series is there once it is set.
     pub(super) fn gauge<L: LabelSet>(&self, name: &'static str, help: &'static str) -> Level<L> {
         self.gauge_named(prefixed(name), help)

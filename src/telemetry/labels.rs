@@ -217,6 +217,15 @@ label! {
 }
 
 label! {
+    /// What goes to a collector.
+    Signal, "signal":
+    /// Spans.
+    Traces = "traces",
+    /// Metrics.
+    Metrics = "metrics",
+}
+
+label! {
     /// What a connection of the pool is doing.
     ConnectionState, "state":
     /// Waiting for work.

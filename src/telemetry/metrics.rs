@@ -11,7 +11,6 @@ use std::time::{Duration, SystemTime};
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::MeterProvider;
-use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::{MeterProviderBuilder, SdkMeterProvider};
 use prometheus::{Registry, TextEncoder};
 
@@ -19,7 +18,7 @@ use super::instruments::{Counts, Level, Maker, Seconds};
 use super::labels::{
     ConnectionState, FailReason, IncidentKind, Job, Outcome, Queue, RunOutcome, Topic, WarehouseMethod, WarehouseResult,
 };
-use super::otlp::MetricsReader;
+use super::losses::Losses;
 use super::{Sample, TelemetryError};
 
 /// The metrics of one process. Clones share everything.
@@ -82,12 +81,7 @@ impl Metrics {
     /// # Errors
     /// When the exporter cannot be registered, which a fresh registry does not refuse.
     pub fn new() -> Result<Self, TelemetryError> {
-        Self::build(SdkMeterProvider::builder())
-    }
-
-    /// As [`new`](Metrics::new), and the same goes by OTLP.
-    pub(super) fn pushed(reader: MetricsReader, resource: Resource) -> Result<Self, TelemetryError> {
-        Self::build(SdkMeterProvider::builder().with_reader(reader).with_resource(resource))
+        Self::build(SdkMeterProvider::builder(), Losses::default())
     }
 
     /// To send what is in hand at the end.
@@ -95,7 +89,8 @@ impl Metrics {
         self.0.provider.clone()
     }
 
-    fn build(provider: MeterProviderBuilder) -> Result<Self, TelemetryError> {
+    /// As [`new`](Metrics::new), and read by whom `provider` names as well; shows what telemetry itself has lost.
+    pub(super) fn build(provider: MeterProviderBuilder, losses: Losses) -> Result<Self, TelemetryError> {
         let registry = Registry::new();
         // Names are written out in full, with their units, so that a search for one finds it.
         let exporter = opentelemetry_prometheus::exporter()
@@ -118,6 +113,14 @@ impl Metrics {
         let make = Maker(meter);
         make.standard_gauge("process_start_time_seconds", "When the process started, Unix time.")
             .set((), unix_seconds(start));
+
+        let exports = losses.clone();
+        make.counted(
+            "otlp_exports_failed_total",
+            "Sends of spans or metrics that the collector did not take.",
+            move |signal| exports.exports(signal),
+        );
+        make.counted("log_lines_left_out_total", "Log lines left out of floods.", move |()| losses.log_lines());
 
         let instruments = Instruments {
             registry,

@@ -15,6 +15,8 @@ pub struct Telemetry {
     pub log_format: LogFormat,
     /// What is logged: directives of `EnvFilter`.
     pub log_level: String,
+    /// The most lines a second of one warning or error; 0: all.
+    pub log_limit: u32,
     /// Where traces and metrics go by OTLP; `None`: nowhere.
     #[serde(deserialize_with = "optional")]
     pub otlp_endpoint: Option<OtlpEndpoint>,
@@ -40,6 +42,7 @@ impl Telemetry {
                 optional: false,
             },
         ),
+        Key::value("log_limit", Rule::whole(0, 1_000_000)),
         Key::value("otlp_endpoint", Rule::optional_text::<OtlpEndpoint>(OtlpEndpoint::ALLOWED)),
         Key::value("otlp_protocol", Rule::Choice(&["grpc", "http/protobuf"])),
         Key::value("otlp_ca_file", Rule::Text { allowed: "the path of a file", check: |_| Ok(()), optional: true }),

@@ -14,7 +14,9 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{Layer, Registry, fmt};
 
+use super::flood::{Flood, Limited};
 use super::json::JsonLine;
+use super::losses::Losses;
 use super::otlp::Collector;
 use super::settings::{LogFormat, OtlpSignals, Telemetry};
 use super::text::TextFields;
@@ -31,15 +33,19 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 pub fn init(settings: &Telemetry) -> Result<Guard, TelemetryError> {
     let guard = Guard::new(settings)?;
     let ansi = io::stdout().is_terminal();
-    let dispatch = dispatch(settings, io::stdout, ansi, guard.traces.as_ref())?;
+    let dispatch = dispatch(settings, io::stdout, ansi, guard.traces.as_ref(), guard.flood.clone())?;
     tracing::dispatcher::set_global_default(dispatch).map_err(|_| TelemetryError::AlreadySet)?;
+    tokio::spawn(guard.flood.clone().keep_saying());
     Ok(guard)
 }
 
-/// Sends the spans and metrics in hand when it goes, within two seconds, whatever the collector does.
+/// Says what was left out of the log and sends the spans and metrics in hand when it goes, within two seconds, whatever the
+/// collector does.
 #[derive(Debug)]
 #[must_use = "spans in hand are lost when nobody keeps the guard"]
 pub struct Guard {
+    losses: Losses,
+    flood: Flood,
     /// Where metrics go.
     collector: Option<Collector>,
     traces: Option<SdkTracerProvider>,
@@ -48,11 +54,13 @@ pub struct Guard {
 
 impl Guard {
     pub(super) fn new(settings: &Telemetry) -> Result<Self, TelemetryError> {
-        let collector = Collector::new(settings)?;
+        let losses = Losses::default();
+        let collector = Collector::new(settings, losses.clone())?;
         let wanted = |signal| matches!(settings.otlp_signals, OtlpSignals::Both) || settings.otlp_signals == signal;
         let traces = collector.as_ref().filter(|_| wanted(OtlpSignals::Traces)).map(Collector::traces).transpose()?;
         let collector = collector.filter(|_| wanted(OtlpSignals::Metrics));
-        Ok(Self { collector, traces, metrics: None })
+        let flood = Flood::new(settings.log_limit, losses.clone());
+        Ok(Self { losses, flood, collector, traces, metrics: None })
     }
 
     /// The metrics of this process, which go to the collector as well, where there is one.
@@ -60,9 +68,12 @@ impl Guard {
     /// # Errors
     /// When an exporter cannot be built.
     pub fn metrics(&mut self) -> Result<Metrics, TelemetryError> {
-        let Some(collector) = &self.collector else { return Metrics::new() };
-        let metrics = Metrics::pushed(collector.metrics()?, collector.resource().clone())?;
-        self.metrics = Some(metrics.provider());
+        let mut provider = SdkMeterProvider::builder();
+        if let Some(collector) = &self.collector {
+            provider = provider.with_reader(collector.metrics()?).with_resource(collector.resource().clone());
+        }
+        let metrics = Metrics::build(provider, self.losses.clone())?;
+        self.metrics = self.collector.as_ref().map(|_| metrics.provider());
         Ok(metrics)
     }
 
@@ -76,6 +87,7 @@ impl Guard {
 impl Drop for Guard {
     /// Side by side, and for no longer than agreed: the SDK gives metrics 5 s of its own.
     fn drop(&mut self) {
+        self.flood.say();
         let (sent, all_sent) = channel();
         // The exporter has said it when the collector is away; the process ends regardless.
         let send = |flush: Box<dyn FnOnce() + Send>, sent: Sender<()>| {
@@ -106,13 +118,14 @@ pub(super) fn dispatch<W>(
     writer: W,
     ansi: bool,
     provider: Option<&SdkTracerProvider>,
+    flood: Flood,
 ) -> Result<Dispatch, TelemetryError>
 where
     W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
 {
     let level = filter::parse(&settings.log_level)?;
     let events = filter_fn(|metadata| metadata.is_event());
-    let logs = lines(settings.log_format, writer, ansi);
+    let logs = Limited { flood, lines: lines(settings.log_format, writer, ansi) };
     let Some(provider) = provider else {
         return Ok(Dispatch::new(Registry::default().with(logs).with(level).with(events)));
     };
@@ -253,7 +266,8 @@ mod tests {
     #[test]
     fn a_bad_level_and_a_missing_runtime_are_named() {
         let settings = Telemetry { log_level: "inof".to_owned(), ..capture::settings() };
-        let message = dispatch(&settings, io::sink, false, None).unwrap_err().to_string();
+        let message =
+            dispatch(&settings, io::sink, false, None, Flood::new(0, Losses::default())).unwrap_err().to_string();
         assert!(message.contains("worker.telemetry.log_level") && message.contains("\"info\"?"), "{message}");
         let settings = sent_to("127.0.0.1:4317".parse().unwrap(), OtlpProtocol::Grpc);
         assert!(matches!(Guard::new(&settings), Err(TelemetryError::NoRuntime)));
@@ -264,7 +278,7 @@ mod tests {
         let settings = sent_to(endpoint, protocol);
         let mut guard = Guard::new(&settings).unwrap();
         let metrics = guard.metrics().unwrap();
-        let dispatch = dispatch(&settings, io::sink, false, guard.traces.as_ref()).unwrap();
+        let dispatch = dispatch(&settings, io::sink, false, guard.traces.as_ref(), guard.flood.clone()).unwrap();
         let start = Instant::now();
         tracing::dispatcher::with_default(&dispatch, || {
             for _ in 0..10_000 {
@@ -303,7 +317,7 @@ mod tests {
 
         let settings = sent_to(addr, OtlpProtocol::Grpc);
         let guard = Guard::new(&settings).unwrap();
-        let dispatch = dispatch(&settings, io::sink, false, guard.traces.as_ref()).unwrap();
+        let dispatch = dispatch(&settings, io::sink, false, guard.traces.as_ref(), guard.flood.clone()).unwrap();
         tracing::dispatcher::with_default(&dispatch, || info_span!("work").in_scope(|| ()));
         guard.shutdown().await;
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use rig::authority::Authority;
 use rig::wait;
 use rig::worker::WorkerSpec;
 
@@ -50,6 +51,37 @@ async fn traces_and_metrics_reach_a_collector_by_http() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_collector_is_called_by_tls_where_its_certificate_is_known_and_else_refused_with_the_way_out() {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    for protocol in ["grpc", "http/protobuf"] {
+        let collector = Collector::start();
+        let addr = collector.behind_tls(&authority).await;
+        let trusting = async |whom: &Authority| {
+            let trusts = |spec| {
+                sends(spec, &collector, protocol)
+                    .env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("https://{addr}"))
+                    .env("OTEL_EXPORTER_OTLP_CERTIFICATE", whom.file().display())
+            };
+            let scene = Scene::start_with(&format!("otlp_tls_{}", &protocol[..4]), trusts).await;
+            scene.shop.place_one("o1").await;
+            scene.confirm("e1", "p1", "o1").await;
+            scene.settled().await;
+            scene
+        };
+        let scene = trusting(&stranger).await;
+        let said = "signed by a CA that is not known here: name that CA's certificate in worker.telemetry.otlp_ca_file";
+        // Of traces and of metrics.
+        let both = async || scene.worker.logs().matches(said).count() == 2;
+        wait::until_or("the stranger to be refused", SOON, || scene.worker.log_tail(), both).await;
+        assert!(!collector.has_metrics(), "{protocol}");
+
+        let scene = trusting(&authority).await;
+        assert!(collector.spans(&scene).await.contains_key("COMMIT"), "{protocol}: {}", scene.worker.log_tail());
+        assert!(collector.has_metrics(), "{protocol}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_same_metrics_go_to_the_collector_as_to_prometheus() {
     let collector = Collector::start();
     let scene = Scene::start_with("otlp_same", |spec| sends(spec, &collector, "grpc")).await;
@@ -81,6 +113,11 @@ async fn a_collector_that_is_away_is_told_of_once_and_costs_no_event() {
         let tail = || scene.worker.log_tail();
         wait::until_or("both to be told of", SOON, tail, async || said(no_traces) == 1 && said(no_metrics) == 1).await;
         assert!(scene.worker.logs().contains("onnection refused"), "it says why: {}", scene.worker.log_tail());
+        for signal in ["traces", "metrics"] {
+            let series = format!(r#"order_worker_otlp_exports_failed_total{{signal="{signal}"}}"#);
+            let counted = async || scene.worker.metrics().await[&series] >= 1.0;
+            wait::until_or("failures to be counted", SOON, || series.clone(), counted).await;
+        }
 
         collector.server.start_again();
         // An event makes spans to send.

@@ -203,6 +203,37 @@ async fn without_a_collector_the_publishers_trace_is_handed_on_as_it_came() {
     wait::until_or("the log line", SOON, || scene.worker.log_tail(), async || scene.worker.logs().contains(line)).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_one_warning_is_cut_off_and_what_was_left_out_is_said() {
+    const ORDERS: usize = 200;
+    let scene = Scene::start_with("flood", |spec| spec.env("ORDER_WORKER_TELEMETRY_LOGLIMIT", 1)).await;
+    let orders: Vec<String> = (0..ORDERS).map(|number| format!("o{number}")).collect();
+    scene.shop.place(&orders).await;
+    scene.direct.warehouse.set(Behaviour::Refuse(Code::NotFound));
+    for order in &orders {
+        scene.confirm(&format!("e-{order}"), &format!("p-{order}"), order).await;
+    }
+    scene.settled().await;
+    let left_out = scene.worker.metric("order_worker_log_lines_left_out_total").await;
+    scene.worker.terminate();
+    assert!(scene.worker.wait_exit(SOON).await.success());
+    let logs = scene.worker.logs();
+    let lines = |what: &str| logs.lines().filter(|line| line.contains(what)).collect::<Vec<_>>();
+    let written = lines(": Warehouse refused: method=").len();
+    let said = lines("Log lines left out: ");
+    let told: Vec<&str> =
+        said.iter().map(|line| line.split("count=").nth(1).unwrap().split(',').next().unwrap()).collect();
+    let told: usize = told.iter().map(|count| count.parse::<usize>().unwrap()).sum();
+    assert!(written < ORDERS, "all were written");
+    assert_eq!((written + told, told as f64), (ORDERS, left_out), "{said:?}");
+    assert!(said[0].contains("place=order_worker::egress::warehouse, sample=\"Warehouse refused: method="), "{said:?}");
+    assert_eq!(
+        lines(": Processing payment confirmed: ").len(),
+        ORDERS,
+        "what the log says of a payment is never left out"
+    );
+}
+
 /// The JSON log line about a payment.
 fn processing(scene: &Scene) -> Value {
     let logs = scene.worker.logs();

@@ -24,6 +24,8 @@ use tonic::transport::Channel;
 pub use endpoint::OtlpEndpoint;
 
 use super::TelemetryError;
+use super::labels::Signal;
+use super::losses::Losses;
 use super::settings::{OtlpProtocol, Telemetry};
 use post::Post;
 use watched::{Reason, Watched};
@@ -42,6 +44,7 @@ pub(super) struct Collector {
     endpoint: OtlpEndpoint,
     way: Way,
     reason: Reason,
+    losses: Losses,
     resource: Resource,
 }
 
@@ -52,11 +55,11 @@ enum Way {
 }
 
 impl Collector {
-    /// The collector of the settings; `None`: there is none.
+    /// The collector of the settings; `None`: there is none. What it does not take is added to `losses`.
     ///
     /// # Errors
     /// When there is no tokio runtime, or the endpoint or its CAs cannot be used.
-    pub(super) fn new(settings: &Telemetry) -> Result<Option<Self>, TelemetryError> {
+    pub(super) fn new(settings: &Telemetry, losses: Losses) -> Result<Option<Self>, TelemetryError> {
         let Some(endpoint) = settings.otlp_endpoint.clone() else { return Ok(None) };
         let runtime = Handle::try_current().map_err(|_| TelemetryError::NoRuntime)?;
         let mut tcp = HttpConnector::new();
@@ -69,7 +72,7 @@ impl Collector {
             OtlpProtocol::Grpc => Way::Grpc(connection::channel(&endpoint, tls, tcp)?),
             OtlpProtocol::Http => Way::Http(Box::new(Post::new(tls, tcp, runtime, reason.clone()))),
         };
-        Ok(Some(Self { endpoint, way, reason, resource: resource(&settings.service_name) }))
+        Ok(Some(Self { endpoint, way, reason, losses, resource: resource(&settings.service_name) }))
     }
 
     /// Who sends.
@@ -93,7 +96,7 @@ impl Collector {
                 .with_timeout(EXPORT_TIMEOUT)
                 .build(),
         };
-        let exporter = self.watched("traces", exporter?);
+        let exporter = self.watched(Signal::Traces, exporter?);
         Ok(SdkTracerProvider::builder().with_resource(self.resource.clone()).with_batch_exporter(exporter).build())
     }
 
@@ -113,11 +116,11 @@ impl Collector {
                 .with_timeout(EXPORT_TIMEOUT)
                 .build(),
         };
-        Ok(PeriodicReader::builder(self.watched("metrics", exporter?)).build())
+        Ok(PeriodicReader::builder(self.watched(Signal::Metrics, exporter?)).build())
     }
 
-    fn watched<E>(&self, signal: &'static str, exporter: E) -> Watched<E> {
-        Watched::new(exporter, signal, self.endpoint.to_string(), self.reason.clone())
+    fn watched<E>(&self, signal: Signal, exporter: E) -> Watched<E> {
+        Watched::new(exporter, signal, self.endpoint.to_string(), self.reason.clone(), self.losses.clone())
     }
 }
 

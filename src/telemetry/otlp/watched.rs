@@ -1,4 +1,4 @@
-//! Exporters that say once that the collector is away, and once that it is back.
+//! Exporters that say once that the collector is away, and once that it is back, and count what it did not take.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,6 +12,9 @@ use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 
 use crate::telemetry::chain;
+use crate::telemetry::labels::Signal;
+use crate::telemetry::losses::Losses;
+use crate::tls;
 
 /// Why nothing could be sent, as far as the SDK does not say it itself. Clones share it.
 #[derive(Clone, Debug, Default)]
@@ -31,23 +34,30 @@ impl Reason {
 #[derive(Debug)]
 pub(crate) struct Watched<E> {
     exporter: E,
-    signal: &'static str,
+    signal: Signal,
     endpoint: String,
     reason: Reason,
+    losses: Losses,
     away: AtomicBool,
 }
 
 impl<E> Watched<E> {
-    pub(super) fn new(exporter: E, signal: &'static str, endpoint: String, reason: Reason) -> Self {
-        Self { exporter, signal, endpoint, reason, away: AtomicBool::new(false) }
+    pub(super) fn new(exporter: E, signal: Signal, endpoint: String, reason: Reason, losses: Losses) -> Self {
+        Self { exporter, signal, endpoint, reason, losses, away: AtomicBool::new(false) }
     }
 
     fn seen(&self, result: OTelSdkResult) -> OTelSdkResult {
         let (endpoint, signal) = (&self.endpoint, self.signal);
+        if result.is_err() {
+            self.losses.export(signal);
+        }
         match (&result, self.away.swap(result.is_err(), Ordering::Relaxed)) {
             (Err(error), false) => {
                 let reason = self.reason.get();
-                let error = if reason.is_empty() { chain(error).to_string() } else { reason };
+                let mut error = if reason.is_empty() { chain(error).to_string() } else { reason };
+                if let Some(way_out) = tls::way_out(&error, "worker.telemetry.otlp_ca_file") {
+                    error = format!("{error}; {way_out}");
+                }
                 tracing::warn!(endpoint, error, "OTLP collector takes no {signal}, they are dropped until it does");
             }
             (Ok(()), true) => tracing::info!(endpoint, "OTLP collector takes {signal} again"),
