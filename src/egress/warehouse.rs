@@ -85,7 +85,7 @@ impl Channel for Warehouse {
                 verdict(&status)
             }
             Err(_) => {
-                spans::failed(&span, "timeout");
+                spans::answered(&span, Code::DeadlineExceeded);
                 Verdict::Unavailable(format!("no answer within {:?}", self.timeout))
             }
         };

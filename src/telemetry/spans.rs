@@ -1,4 +1,4 @@
-//! The spans of the worker, named and tagged by OpenTelemetry's semantic conventions (1.45) for messaging, RPC and databases, in one
+//! The spans of the worker, named and tagged by OpenTelemetry's semantic conventions (1.43) for messaging, RPC and databases, in one
 //! place so that they stay alike.
 //!
 //! Each takes the `traceparent` that its row or request carries. A step that fails is marked by [`failed`].
@@ -144,7 +144,7 @@ pub fn warehouse_call(method: WarehouseMethod, server: &RemoteAddr, traceparent:
     span
 }
 
-/// The warehouse answered with `code`.
+/// The warehouse answered with `code`, or did not answer in time (`DeadlineExceeded`).
 pub fn answered(call: &Span, code: Code) {
     call.record("rpc.response.status_code", code_name(code));
     if code != Code::Ok {

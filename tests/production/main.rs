@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test that panics has said what is wrong")]
 
 mod chart;
+mod collector;
 mod compatibility;
 mod dashboard;
 mod deploy;

@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
-# What `make test-production` needs beside `make setup`: another Dapr, another Postgres, a linter of Dockerfiles, bubblewrap, cargo-deny,
-# cargo-cyclonedx. Cached
-# under target/; may run any number of times.
+# What `make test-production` needs beside `make setup`: another Dapr, a collector of telemetry, another Postgres, a linter of
+# Dockerfiles, bubblewrap, cargo-deny, cargo-cyclonedx. Cached under target/; may run any number of times.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -9,20 +8,24 @@ say() { printf 'setup: %s\n' "$*" >&2; }
 fail() { say "$*"; exit 1; }
 have() { command -v "$1" >/dev/null 2>&1; }
 
-# --- Dapr 1.17 ---------------------------------------------------------------------------------------------------------
-dapr=1.17.0
-binary=$PWD/target/daprd-$dapr/daprd
-sources=$(cat tools/daprd-1.17/{main.go,go.mod,go.sum} | sha256sum | cut -d' ' -f1)
-if [[ ! -x $binary || $(cat "$binary.sources" 2>/dev/null) != "$sources" ]]; then
+# --- Dapr 1.17, the OpenTelemetry Collector ----------------------------------------------------------------------------
+# Builds the Go program in $1 as $2, unless it is there, of these sources; $3: more for the linker.
+build() {
+  local from=$1 binary=$PWD/$2 flags=${3:-} sources go
+  sources=$(cat "$from"/{main.go,go.mod,go.sum} | sha256sum | cut -d' ' -f1)
+  if [[ -x $binary && $(cat "$binary.sources" 2>/dev/null) == "$sources" ]]; then return; fi
   go=$(command -v go || true)
   [[ -z $go && -x /usr/local/go/bin/go ]] && go=/usr/local/go/bin/go
-  [[ -n $go ]] || fail "Go is missing; it builds the Dapr sidecar. Install Go $(sed -n 's/^go //p' tools/daprd-1.17/go.mod) or later (https://go.dev/dl)."
-  say "building daprd $dapr (minutes the first time)"
+  [[ -n $go ]] || fail "Go is missing; it builds ${binary##*/}. Install Go $(sed -n 's/^go //p' "$from/go.mod") or later (https://go.dev/dl)."
+  say "building ${binary##*/} of $from (minutes the first time)"
   mkdir -p "${binary%/*}"
-  (cd tools/daprd-1.17 && CGO_ENABLED=0 "$go" build -trimpath -ldflags "-s -w -X github.com/dapr/dapr/pkg/buildinfo.version=$dapr" -o "$binary.new" .)
+  (cd "$from" && CGO_ENABLED=0 "$go" build -trimpath -ldflags "-s -w $flags" -o "$binary.new" .)
   mv "$binary.new" "$binary"
   printf '%s\n' "$sources" >"$binary.sources"
-fi
+}
+dapr=1.17.0
+build tools/daprd-1.17 target/daprd-$dapr/daprd "-X github.com/dapr/dapr/pkg/buildinfo.version=$dapr"
+build tools/otelcol target/otelcol/otelcol
 
 # --- Postgres 18 -------------------------------------------------------------------------------------------------------
 postgres=18.4.0-beta.17 # of the npm package; "beta" is the packaging's, the server is 18.4
