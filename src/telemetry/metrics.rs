@@ -424,6 +424,16 @@ mod tests {
     }
 
     #[test]
+    fn there_are_no_more_series_than_the_document_says() {
+        let text = with_everything_set().render().unwrap();
+        let series = text.lines().filter(|line| !line.starts_with('#')).count();
+        let (_, rest) = DOCUMENT.split_once("fewer than ").unwrap();
+        let most: usize = rest.split(' ').next().unwrap().parse().unwrap();
+        assert!(series < most, "{series} series");
+        assert!(series > most / 2, "the document says far too much: {series} series");
+    }
+
+    #[test]
     fn counters_are_there_from_the_start() {
         let text = Metrics::new().unwrap().render().unwrap();
         for series in [

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use rig::authority::Authority;
+use rig::callback::Event;
 use rig::wait;
 use rig::worker::WorkerSpec;
 
-use crate::collector::{Collector, value};
-use crate::scene::{SOON, Scene};
+use crate::collector::{Collector, attributes, hex, value};
+use crate::scene::{SOON, Scene, confirmation};
 
 /// Sends metrics often, and says who it is.
 fn sends(spec: WorkerSpec, collector: &Collector, protocol: &str) -> WorkerSpec {
@@ -128,6 +129,30 @@ async fn a_collector_that_is_away_is_told_of_once_and_costs_no_event() {
         assert!(collector.has_metrics());
         assert_eq!((said(no_traces), said(no_metrics)), (1, 1), "once: {}", scene.worker.log_tail());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_publisher_decides_what_is_traced_and_else_the_sampler_of_the_environment() {
+    const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let collector = Collector::start();
+    let sampled = |spec| {
+        sends(spec, &collector, "grpc")
+            .env("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")
+            .env("OTEL_TRACES_SAMPLER_ARG", "0")
+    };
+    let scene = Scene::start_with("otlp_sampled", sampled).await;
+    scene.shop.place(&["o1".into(), "o2".into(), "o3".into()]).await;
+    scene.confirm("e1", "p1", "o1").await;
+    for (event, order, flag) in [("e2", "o2", "00"), ("e3", "o3", "01")] {
+        let traceparent = Some(format!("00-{TRACE}-00f067aa0ba902b7-{flag}"));
+        scene.deliver(&Event { traceparent, ..confirmation(event, event, order) }).await;
+    }
+    scene.settled().await;
+    let spans = collector.all_spans(&scene).await;
+    let accepted: Vec<_> = spans.iter().filter(|span| span.name == "accept payment.confirmed").collect();
+    assert_eq!(accepted.len(), 1, "{accepted:?}");
+    assert_eq!(attributes(&accepted[0].attributes)["messaging.message.id"], "e3");
+    assert!(spans.iter().all(|span| hex(&span.trace_id) == TRACE), "{spans:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -95,6 +95,7 @@ service:
             .env("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
             .env("OTEL_EXPORTER_OTLP_CERTIFICATE", self.authority.file().display())
             .env("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")
+            .env("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=tried")
             .env("OTEL_METRIC_EXPORT_INTERVAL", "500")
             .env("OTEL_BSP_SCHEDULE_DELAY", "200")
     }
@@ -225,6 +226,9 @@ async fn arrives_whole(protocol: &str) {
         let parent = spans.get(parent).map_or("00f067aa0ba902b7", |span| span.id.as_str());
         assert_eq!(spans[name].parent, parent, "{name}");
     }
+    let resources = collector.lines("traces.json");
+    let mut resources = resources.iter().flat_map(|line| all(&line["resourceSpans"])).map(|one| &one["resource"]);
+    assert!(resources.any(|resource| attribute(resource, "deployment.environment.name") == "tried"));
     let onward = |span: &str| format!("00-{}-{}-01", trace(0), spans[span].id);
     assert_eq!(stack.warehouse.calls()[0].traceparent, Some(onward(CALL)));
     assert_eq!(stack.subscriber.received()[0].extensions.get("traceparent"), Some(&onward(ANNOUNCED)));
