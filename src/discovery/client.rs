@@ -6,17 +6,17 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::header::HeaderValue;
 use hyper::{Method, Request};
-use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as Http;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use rustls::{ClientConfig, RootCertStore};
 use serde::Serialize;
 use url::Url;
 
 use super::instance::{Entry, Instance};
 use super::settings::Consul;
 use crate::telemetry::Metrics;
+use crate::tls;
 
 /// A connection to the agent.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -87,16 +87,16 @@ impl Client {
         if let Some(token) = &mut token {
             token.set_sensitive(true);
         }
+        let encrypted = agent.url().scheme() == "https";
+        let tls =
+            tls::client(encrypted.then_some("")).map_err(|error| format!("worker.consul.addr is https: {error}"))?;
         let mut connector = HttpConnector::new();
         connector.enforce_http(false);
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(CONNECT));
         connector.set_keepalive(Some(Duration::from_secs(30)));
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls(agent.url().scheme() == "https")?)
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(connector);
+        let connector =
+            HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(connector);
         let http = Http::builder(TokioExecutor::new()).build(connector);
         Ok(Some(Self { http, agent: agent.url().clone(), token, metrics }))
     }
@@ -205,19 +205,4 @@ impl Client {
         let said: String = String::from_utf8_lossy(&body).trim().chars().take(TOLD).collect();
         Err(ClientError::Refused { status: head.status.as_u16(), said: said.escape_debug().to_string() })
     }
-}
-
-/// Trusts what the system trusts (or the file that SSL_CERT_FILE names); nobody where nobody is asked.
-fn tls(wanted: bool) -> Result<ClientConfig, String> {
-    let provider = rustls::crypto::ring::default_provider();
-    let builder = ClientConfig::builder_with_provider(provider.into())
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?;
-    let builder = match wanted {
-        true => builder.with_native_roots().map_err(|error| {
-            format!("worker.consul.addr is https, and there are no certificates to trust ({error}): name a file of them in SSL_CERT_FILE")
-        })?,
-        false => builder.with_root_certificates(RootCertStore::empty()),
-    };
-    Ok(builder.with_no_client_auth())
 }

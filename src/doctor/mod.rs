@@ -3,6 +3,7 @@
 //! It changes nothing, and never stops at the first thing that is wrong: what cannot be looked at is itself a finding.
 
 mod broker;
+mod collector;
 mod consul;
 mod database;
 mod sidecar;
@@ -64,5 +65,6 @@ pub async fn examine(config: &Config, pool: &PgPool) -> Vec<Finding> {
     sidecar::examine(config, &mut findings).await;
     warehouse::examine(config, &mut findings).await;
     consul::examine(config, &mut findings).await;
+    collector::examine(config, &mut findings).await;
     findings.0
 }

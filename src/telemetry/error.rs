@@ -15,7 +15,7 @@ pub enum TelemetryError {
     NoRuntime,
     /// `otlp_endpoint` is no address that gRPC can use.
     #[error(
-        "worker.telemetry.otlp_endpoint: {endpoint} cannot be used; write host:port of the collector, or leave it empty for no traces"
+        "worker.telemetry.otlp_endpoint: {endpoint} cannot be used; write host:port of the collector, or leave it empty"
     )]
     Endpoint {
         /// The endpoint.

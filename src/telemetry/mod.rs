@@ -2,14 +2,14 @@
 //!
 //! - **Logs** go to stdout, a line an event, as text or JSON. Spans are not written into log
 //!   lines: every event carries its own fields, so that a line can be read alone, and JSON lines
-//!   carry the ids of the trace they belong to. Of a flood of the same warning a few lines a second are written ([`flood`]).
-//! - **Traces** leave by OTLP ([`otlp`]) when an endpoint is set. Without one no layer looks at spans, and a
+//!   carry the ids of the trace they belong to. Of a flood of the same warning a few lines a second are written (`flood`).
+//! - **Traces** leave by OTLP (`otlp`) when an endpoint is set. Without one no layer looks at spans, and a
 //!   disabled span costs one atomic load. The publisher's `traceparent` travels through the rows of
 //!   inbox and outbox in either case ([`trace`]).
 //! - **Metrics** are one struct, [`Metrics`], made once and handed to the parts; the admin
 //!   listener renders it, and with an endpoint it leaves by OTLP as well. docs/metrics.md explains each.
 //!
-//! Telemetry never stops the worker: a collector that is away costs spans, not events. What was lost is counted ([`losses`]).
+//! Telemetry never stops the worker: a collector that is away costs spans, not events. What was lost is counted (`losses`).
 
 mod chain;
 mod error;
@@ -31,6 +31,7 @@ pub mod trace;
 pub use chain::{Chain, chain};
 pub use error::TelemetryError;
 pub use metrics::Metrics;
+pub use otlp::knock;
 pub use sample::{QueueSample, Sample};
 pub use subscriber::{Guard, init};
 

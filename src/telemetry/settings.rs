@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use super::filter;
+use super::labels::Signal;
 use super::otlp::OtlpEndpoint;
 use crate::config::rule::{Malformed, Rule, optional};
 use crate::config::schema::Key;
@@ -82,6 +83,18 @@ pub enum OtlpSignals {
     Traces,
     /// Metrics alone.
     Metrics,
+}
+
+impl OtlpSignals {
+    /// Whether this is sent.
+    #[must_use]
+    pub fn include(self, signal: Signal) -> bool {
+        match self {
+            Self::Both => true,
+            Self::Traces => signal == Signal::Traces,
+            Self::Metrics => signal == Signal::Metrics,
+        }
+    }
 }
 
 fn log_level(text: &str) -> Result<(), Malformed> {

@@ -6,6 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use opentelemetry::trace::TracerProvider;
+use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing::{Dispatch, Level};
@@ -16,9 +17,10 @@ use tracing_subscriber::{Layer, Registry, fmt};
 
 use super::flood::{Flood, Limited};
 use super::json::JsonLine;
+use super::labels::Signal;
 use super::losses::Losses;
 use super::otlp::Collector;
-use super::settings::{LogFormat, OtlpSignals, Telemetry};
+use super::settings::{LogFormat, Telemetry};
 use super::text::TextFields;
 use super::{Metrics, TelemetryError, filter};
 
@@ -56,9 +58,9 @@ impl Guard {
     pub(super) fn new(settings: &Telemetry) -> Result<Self, TelemetryError> {
         let losses = Losses::default();
         let collector = Collector::new(settings, losses.clone())?;
-        let wanted = |signal| matches!(settings.otlp_signals, OtlpSignals::Both) || settings.otlp_signals == signal;
-        let traces = collector.as_ref().filter(|_| wanted(OtlpSignals::Traces)).map(Collector::traces).transpose()?;
-        let collector = collector.filter(|_| wanted(OtlpSignals::Metrics));
+        let sent = |signal| settings.otlp_signals.include(signal);
+        let traces = collector.as_ref().filter(|_| sent(Signal::Traces)).map(Collector::traces).transpose()?;
+        let collector = collector.filter(|_| sent(Signal::Metrics));
         let flood = Flood::new(settings.log_limit, losses.clone());
         Ok(Self { losses, flood, collector, traces, metrics: None })
     }
@@ -88,24 +90,27 @@ impl Drop for Guard {
     /// Side by side, and for no longer than agreed: the SDK gives metrics 5 s of its own.
     fn drop(&mut self) {
         self.flood.say();
-        let (sent, all_sent) = channel();
-        // The exporter has said it when the collector is away; the process ends regardless.
-        let send = |flush: Box<dyn FnOnce() + Send>, sent: Sender<()>| {
-            thread::spawn(move || {
-                flush();
-                drop(sent);
-            })
-        };
+        let (sending, sent) = channel();
         if let Some(traces) = self.traces.take() {
-            send(Box::new(move || drop(traces.shutdown_with_timeout(FLUSH_TIMEOUT))), sent.clone());
+            aside(&sending, move || traces.shutdown_with_timeout(FLUSH_TIMEOUT));
         }
         if let Some(metrics) = self.metrics.take() {
-            send(Box::new(move || drop(metrics.shutdown_with_timeout(FLUSH_TIMEOUT))), sent.clone());
+            aside(&sending, move || metrics.shutdown_with_timeout(FLUSH_TIMEOUT));
         }
-        drop(sent);
-        // Ends as soon as nobody holds the other end.
-        let _ = all_sent.recv_timeout(FLUSH_TIMEOUT);
+        drop(sending);
+        // Nothing is ever sent: it ends as soon as nobody holds the other end.
+        let _ = sent.recv_timeout(FLUSH_TIMEOUT);
     }
+}
+
+/// Flushes on a thread of its own, which holds `sending` until it is done.
+fn aside(sending: &Sender<()>, flush: impl FnOnce() -> OTelSdkResult + Send + 'static) {
+    let sending = sending.clone();
+    thread::spawn(move || {
+        // The exporter has said it when the collector is away; the process ends regardless.
+        let _ = flush();
+        drop(sending);
+    });
 }
 
 /// The subscriber of `settings`, writing to `writer`.

@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 
 use rig::authority::Authority;
 use rig::callback::Event;
+use rig::postgres::Postgres;
 use rig::wait;
 use rig::worker::WorkerSpec;
 
 use crate::collector::{Collector, attributes, hex, value};
 use crate::scene::{SOON, Scene, confirmation};
+use crate::tls::found;
 
 /// Sends metrics often, and says who it is.
 fn sends(spec: WorkerSpec, collector: &Collector, protocol: &str) -> WorkerSpec {
@@ -80,6 +82,41 @@ async fn a_collector_is_called_by_tls_where_its_certificate_is_known_and_else_re
         assert!(collector.spans(&scene).await.contains_key("COMMIT"), "{protocol}: {}", scene.worker.log_tail());
         assert!(collector.has_metrics(), "{protocol}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_says_whether_the_collector_takes_what_it_would_be_sent() {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let database = Postgres::shared().await.database("otlp_doctor").await;
+    let collector = Collector::start();
+    let encrypted = format!("https://{}", collector.behind_tls(&authority).await);
+    let plain = collector.server.addr();
+    let known = authority.file().display().to_string();
+    let unknown = stranger.file().display().to_string();
+    for protocol in ["grpc", "http/protobuf"] {
+        let said = async |endpoint: &str, ca: &str| {
+            let env = [
+                ("DATABASE_URL", database.as_str()),
+                ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint),
+                ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+                ("OTEL_EXPORTER_OTLP_CERTIFICATE", ca),
+            ];
+            found("OTLP collector", &env).await
+        };
+        for (endpoint, ca) in [(&encrypted, &known), (&plain, &String::new())] {
+            let [state, seen, _] = said(endpoint, ca).await;
+            assert!(state == "ok" && seen.ends_with("takes what is sent"), "{protocol} {endpoint}: {state} {seen}");
+        }
+        for (endpoint, ca, says) in [
+            (&encrypted, unknown.as_str(), "name that CA's certificate in worker.telemetry.otlp_ca_file"),
+            (&encrypted, "/nowhere/ca.crt", "see worker.telemetry.otlp_endpoint"),
+            (&"http://127.0.0.1:9".to_owned(), "", "see worker.telemetry.otlp_endpoint"),
+        ] {
+            let [state, seen, next] = said(endpoint, ca).await;
+            assert!(state == "warning" && next.contains(says), "{protocol} {endpoint} {ca}: {state} {seen} {next}");
+        }
+    }
+    assert!(collector.metrics().is_empty(), "the doctor sends nothing");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -21,7 +21,7 @@ fn with(url: &str, parameters: &[(&str, &str)]) -> String {
 }
 
 /// What the doctor says of one thing: its state, what it saw, and the next step.
-async fn found(about: &str, env: &[(&str, &str)]) -> [String; 3] {
+pub async fn found(about: &str, env: &[(&str, &str)]) -> [String; 3] {
     let output = run(WORKER, &["doctor", "-o", "json"], env).await;
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
     let findings: Vec<BTreeMap<String, Value>> = serde_json::from_str(&printed).unwrap_or_default();

@@ -14,19 +14,24 @@ use std::time::Duration;
 
 use hyper_util::client::legacy::connect::HttpConnector;
 use opentelemetry::KeyValue;
-use opentelemetry_otlp::{MetricExporter, SpanExporter, WithExportConfig, WithHttpConfig, WithTonicConfig};
+use opentelemetry_otlp::{
+    ExporterBuildError, MetricExporter, SpanExporter, WithExportConfig, WithHttpConfig, WithTonicConfig,
+};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::PeriodicReader;
-use opentelemetry_sdk::trace::SdkTracerProvider;
+use opentelemetry_sdk::metrics::data::ResourceMetrics;
+use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
+use opentelemetry_sdk::trace::{SdkTracerProvider, SpanExporter as _};
 use tokio::runtime::Handle;
 use tonic::transport::Channel;
 
 pub use endpoint::OtlpEndpoint;
 
-use super::TelemetryError;
 use super::labels::Signal;
 use super::losses::Losses;
 use super::settings::{OtlpProtocol, Telemetry};
+use super::{TelemetryError, chain};
+use crate::tls;
 use post::Post;
 use watched::{Reason, Watched};
 
@@ -66,7 +71,8 @@ impl Collector {
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        let tls = connection::tls(&endpoint, &settings.otlp_ca_file)?;
+        let trusts = endpoint.is_encrypted().then_some(settings.otlp_ca_file.as_str());
+        let tls = tls::client(trusts).map_err(|reason| TelemetryError::Cas { reason })?;
         let reason = Reason::default();
         let way = match settings.otlp_protocol {
             OtlpProtocol::Grpc => Way::Grpc(connection::channel(&endpoint, tls, tcp)?),
@@ -80,12 +86,8 @@ impl Collector {
         &self.resource
     }
 
-    /// The provider whose spans go to the collector.
-    ///
-    /// # Errors
-    /// When the exporter cannot be built.
-    pub(super) fn traces(&self) -> Result<SdkTracerProvider, TelemetryError> {
-        let exporter = match self.way.clone() {
+    fn span_exporter(&self) -> Result<SpanExporter, ExporterBuildError> {
+        match self.way.clone() {
             Way::Grpc(channel) => {
                 SpanExporter::builder().with_tonic().with_channel(channel).with_timeout(EXPORT_TIMEOUT).build()
             }
@@ -95,17 +97,11 @@ impl Collector {
                 .with_endpoint(self.endpoint.of_signal("traces"))
                 .with_timeout(EXPORT_TIMEOUT)
                 .build(),
-        };
-        let exporter = self.watched(Signal::Traces, exporter?);
-        Ok(SdkTracerProvider::builder().with_resource(self.resource.clone()).with_batch_exporter(exporter).build())
+        }
     }
 
-    /// What reads the metrics and sends them to the collector.
-    ///
-    /// # Errors
-    /// When the exporter cannot be built.
-    pub(super) fn metrics(&self) -> Result<MetricsReader, TelemetryError> {
-        let exporter = match self.way.clone() {
+    fn metric_exporter(&self) -> Result<MetricExporter, ExporterBuildError> {
+        match self.way.clone() {
             Way::Grpc(channel) => {
                 MetricExporter::builder().with_tonic().with_channel(channel).with_timeout(EXPORT_TIMEOUT).build()
             }
@@ -115,13 +111,57 @@ impl Collector {
                 .with_endpoint(self.endpoint.of_signal("metrics"))
                 .with_timeout(EXPORT_TIMEOUT)
                 .build(),
+        }
+    }
+
+    /// The provider whose spans go to the collector.
+    ///
+    /// # Errors
+    /// When the exporter cannot be built.
+    pub(super) fn traces(&self) -> Result<SdkTracerProvider, TelemetryError> {
+        let exporter = self.watched(Signal::Traces, self.span_exporter()?);
+        Ok(SdkTracerProvider::builder().with_resource(self.resource.clone()).with_batch_exporter(exporter).build())
+    }
+
+    /// What reads the metrics and sends them to the collector.
+    ///
+    /// # Errors
+    /// When the exporter cannot be built.
+    pub(super) fn metrics(&self) -> Result<MetricsReader, TelemetryError> {
+        Ok(PeriodicReader::builder(self.watched(Signal::Metrics, self.metric_exporter()?)).build())
+    }
+
+    /// Sends none of `signal`.
+    async fn knock(&self, signal: Signal) -> Result<(), String> {
+        let built = |error: ExporterBuildError| error.to_string();
+        let taken = match signal {
+            Signal::Traces => self.span_exporter().map_err(built)?.export(Vec::new()).await,
+            Signal::Metrics => self.metric_exporter().map_err(built)?.export(&ResourceMetrics::default()).await,
         };
-        Ok(PeriodicReader::builder(self.watched(Signal::Metrics, exporter?)).build())
+        taken.map_err(|error| self.reason.of(&error))
     }
 
     fn watched<E>(&self, signal: Signal, exporter: E) -> Watched<E> {
         Watched::new(exporter, signal, self.endpoint.to_string(), self.reason.clone(), self.losses.clone())
     }
+}
+
+/// Sends to the collector of the settings what it would be sent, but none of it: whether it is there, trusted, and takes it. `None`:
+/// there is no collector.
+///
+/// # Errors
+/// Which signal it does not take, and why.
+pub async fn knock(settings: &Telemetry) -> Option<Result<(), String>> {
+    let collector = match Collector::new(settings, Losses::default()) {
+        Ok(collector) => collector?,
+        Err(error) => return Some(Err(chain(&error).to_string())),
+    };
+    for signal in Signal::ALL.iter().copied().filter(|signal| settings.otlp_signals.include(*signal)) {
+        if let Err(error) = collector.knock(signal).await {
+            return Some(Err(format!("{signal}: {error}")));
+        }
+    }
+    Some(Ok(()))
 }
 
 fn resource(service_name: &str) -> Resource {

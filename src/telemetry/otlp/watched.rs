@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::metrics::Temporality;
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
@@ -25,8 +25,10 @@ impl Reason {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = reason;
     }
 
-    fn get(&self) -> String {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Why an export failed with `error`.
+    pub(super) fn of(&self, error: &OTelSdkError) -> String {
+        let reason = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if reason.is_empty() { chain(error).to_string() } else { reason }
     }
 }
 
@@ -53,8 +55,7 @@ impl<E> Watched<E> {
         }
         match (&result, self.away.swap(result.is_err(), Ordering::Relaxed)) {
             (Err(error), false) => {
-                let reason = self.reason.get();
-                let mut error = if reason.is_empty() { chain(error).to_string() } else { reason };
+                let mut error = self.reason.of(error);
                 if let Some(way_out) = tls::way_out(&error, "worker.telemetry.otlp_ca_file") {
                     error = format!("{error}; {way_out}");
                 }
