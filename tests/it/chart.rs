@@ -135,7 +135,7 @@ async fn the_worker_takes_what_the_chart_gives_it() {
         std::fs::write(&file, config).unwrap();
         let secrets = home.path().join("secrets");
         std::fs::create_dir_all(&secrets).unwrap();
-        for source in volume(&objects, "secrets")["projected"]["sources"].as_array().unwrap() {
+        for source in volume(&objects, "secrets")["projected"]["sources"].as_array().into_iter().flatten() {
             let path = source["secret"]["items"][0]["path"].as_str().unwrap();
             let secret = match path {
                 "database-url" => "postgres://worker:secret@postgres:5432/orders".to_owned(),
@@ -146,6 +146,12 @@ async fn the_worker_takes_what_the_chart_gives_it() {
         }
         let value = |variable: &Value| match variable["value"].as_str() {
             Some(value) => value.replace("/app/secrets", secrets.to_str().unwrap()),
+            None if variable["name"] == "DATABASE_URL" => {
+                let reference =
+                    serde_json::json!({ "secretKeyRef": { "name": "order-service", "key": "database-url" } });
+                assert_eq!(variable["valueFrom"], reference);
+                "postgres://worker:secret@postgres:5432/orders".to_owned()
+            }
             // The pod's address.
             None => "10.0.0.7".to_owned(),
         };
@@ -189,7 +195,7 @@ async fn the_worker_takes_what_the_chart_gives_it() {
 
 fn volume<'a>(objects: &'a [Value], name: &str) -> &'a Value {
     let volumes = only(objects, "Deployment")["spec"]["template"]["spec"]["volumes"].as_array().unwrap();
-    volumes.iter().find(|volume| volume["name"] == name).unwrap()
+    volumes.iter().find(|volume| volume["name"] == name).unwrap_or(&Value::Null)
 }
 
 /// What `order-worker console hash-password` prints for some password.

@@ -85,7 +85,7 @@ volumeMounts:
 {{- end }}
 {{- end }}
 
-{{/* The worker's secrets: its variable, and the secret's name and key. They are mounted as files, see the volume below. */}}
+{{/* The worker's secrets: its variable, and the secret's name and key. */}}
 {{- define "order-worker.secrets" -}}
 {{- $values := .Values -}}
 - { variable: DATABASE_URL, name: {{ $values.database.secret.name }}, key: {{ $values.database.secret.key }} }
@@ -106,9 +106,16 @@ volumeMounts:
 {{- end }}{{ end }}
 {{- end }}
 
-{{- define "order-worker.secretFiles" -}}
+{{- define "order-worker.secretEnv" -}}
+{{- $files := .Values.secretFiles }}
 {{- range include "order-worker.secrets" . | fromYamlArray }}
+{{- if $files }}
 - { name: {{ .variable }}_FILE, value: /app/secrets/{{ .variable | lower | replace "_" "-" }} }
+{{- else }}
+- name: {{ .variable }}
+  valueFrom:
+    secretKeyRef: { name: {{ .name }}, key: {{ .key }} }
+{{- end }}
 {{- end }}
 {{- end }}
 
