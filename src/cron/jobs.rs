@@ -123,7 +123,7 @@ async fn known_until(tx: &mut PgConnection, run: &Run, terms: &Terms) -> Result<
     let Some(watermark) = watermark.filter(|watermark| *watermark < run.tick) else { return Ok(run.tick) };
     if run.cursor == Cursor::default() && run.tick - watermark > LONG {
         tracing::warn!(
-            job = run.task.name(), watermark = %watermark,
+            job = run.job, watermark = %watermark,
             "Job gives up only what was due before the watermark: what was published since may wait in a stream; order-worker inbox reconcile"
         );
     }

@@ -3,34 +3,22 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use sqlx::{PgConnection, PgPool};
 
 use super::{Job, Schedule, due};
 use crate::audit;
-use crate::operations::bulk::{self, Bulk};
 use crate::orders::column;
-use crate::replay::{Request, Tally};
 
 /// How far a run has come: behind this candidate, by time and then by id. No time: before all times.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, sqlx::FromRow)]
 pub struct Cursor {
     /// The candidate's time.
+    #[sqlx(rename = "cursor_at")]
     pub at: Option<DateTime<Utc>>,
     /// Its id; none at the beginning.
+    #[sqlx(rename = "cursor_id")]
     pub id: Option<String>,
-}
-
-/// What a run does.
-#[derive(Clone, Debug)]
-pub enum Task {
-    /// A job.
-    Job(Job),
-    /// A replay, and what it has come to.
-    Replay(Box<Request>, Tally),
-    /// Dead rows that are tried again or given up, and how many were looked at.
-    DeadLetters(Bulk, bulk::Progress),
 }
 
 /// A replay's name among the jobs.
@@ -38,47 +26,21 @@ pub const REPLAY: &str = "inbox_replay";
 /// The name of what is done to many dead rows.
 pub const DEAD_LETTERS: &str = "dead_letters";
 
-impl Task {
-    /// Its name in the ledger and in logs.
-    #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Job(job) => job.as_str(),
-            Self::Replay(..) => REPLAY,
-            Self::DeadLetters(..) => DEAD_LETTERS,
-        }
-    }
-
-    /// As it stands in the ledger. None: the job is not of this version.
-    fn read(job: &str, request: Option<Value>, result: Option<Value>) -> Result<Option<Self>, serde_json::Error> {
-        fn value<T: DeserializeOwned>(value: Value) -> Result<T, serde_json::Error> {
-            serde_json::from_value(value)
-        }
-        let request = request.unwrap_or_default();
-        Ok(match job {
-            REPLAY => {
-                let request: Request = value(request)?;
-                let tally = result.map_or_else(|| Ok(request.begin()), value)?;
-                Some(Self::Replay(Box::new(request), tally))
-            }
-            DEAD_LETTERS => {
-                Some(Self::DeadLetters(value(request)?, result.map(value).transpose()?.unwrap_or_default()))
-            }
-            _ => Job::named(job).map(Self::Job),
-        })
-    }
-}
-
 /// A run whose next batch is to be made.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, sqlx::FromRow)]
 pub struct Run {
     /// `cron_runs.id`.
     pub id: i64,
-    /// What it does.
-    pub task: Task,
+    /// Its job's name.
+    pub job: String,
+    /// What an operator has asked for, where there is a choice.
+    pub request: Option<Value>,
+    /// What that has come to.
+    pub result: Option<Value>,
     /// Its tick; ages are counted back from it, so that a run means the same whenever its batches are made.
     pub tick: DateTime<Utc>,
     /// Behind the last batch.
+    #[sqlx(flatten)]
     pub cursor: Cursor,
     /// Its counted failures.
     pub attempts: i32,
@@ -186,29 +148,13 @@ pub async fn cancel(tx: &mut PgConnection, run: i64, reason: &str, actor: &str) 
     Ok(job)
 }
 
-#[derive(sqlx::FromRow)]
-struct RunRow {
-    id: i64,
-    job: String,
-    tick: DateTime<Utc>,
-    cursor_at: Option<DateTime<Utc>>,
-    cursor_id: Option<String>,
-    request: Option<Value>,
-    result: Option<Value>,
-    attempts: i32,
-}
-
 /// The run whose next batch this transaction is to make, of those with these names.
 ///
 /// # Errors
 ///
 /// The database's.
 pub(super) async fn take(tx: &mut PgConnection, names: &[&str]) -> Result<Option<Run>, sqlx::Error> {
-    let row: Option<RunRow> = sqlx::query_as(include_str!("sql/take.sql")).bind(names).fetch_optional(tx).await?;
-    let Some(row) = row else { return Ok(None) };
-    let task = Task::read(&row.job, row.request, row.result).map_err(|error| sqlx::Error::Decode(error.into()))?;
-    let cursor = Cursor { at: row.cursor_at, id: row.cursor_id };
-    Ok(task.map(|task| Run { id: row.id, task, tick: row.tick, cursor, attempts: row.attempts }))
+    sqlx::query_as(include_str!("sql/take.sql")).bind(names).fetch_optional(tx).await
 }
 
 /// Where a run is after a batch.

@@ -29,10 +29,11 @@ pub mod ledger;
 mod runner;
 mod schedule;
 pub mod settings;
+mod task;
 mod wakes;
 mod work;
 
-pub use ledger::{Cursor, DEAD_LETTERS, REPLAY, Run, Task};
+pub use ledger::{Cursor, DEAD_LETTERS, REPLAY, Run};
 pub use runner::{Runner, Turned};
 pub use schedule::{Due, Expression, Kind, Schedule, TimeZone, due};
 pub use wakes::Wakes;

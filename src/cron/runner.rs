@@ -9,8 +9,9 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::jobs::{Terms, batch};
-use super::ledger::{self, Cursor, DEAD_LETTERS, Failure, REPLAY, Task};
+use super::ledger::{self, Cursor, DEAD_LETTERS, Failure, REPLAY};
 use super::settings::Cron;
+use super::task::Task;
 use super::{Job, Run, Schedule};
 use crate::config::Config;
 use crate::failpoint;
@@ -148,8 +149,8 @@ impl Runner {
         };
         let run = &*in_hand.insert(run);
         failpoint::reach("cron-after-take");
-        let span = spans::run(run.task.name());
-        let done = match &run.task {
+        let span = spans::run(&run.job);
+        let done = match &Task::of(run)? {
             Task::Job(job) => self.work_on_job(tx, *job, run).instrument(span).await,
             Task::Replay(request, tally) => self.work_on_replay(tx, request, tally, run).instrument(span).await,
             Task::DeadLetters(asked, progress) => {
@@ -163,8 +164,9 @@ impl Runner {
     async fn blame(&self, run: &Run, fault: &Fault) -> Result<Turned, sqlx::Error> {
         let counted = !fault.is_environment();
         let error = fault.to_string();
-        let name = run.task.name();
-        if let Task::Replay(request, tally) = &run.task
+        let name = &run.job;
+        let task = Task::of(run);
+        if let Ok(Task::Replay(request, tally)) = &task
             && counted
             && run.attempts > 0
         {
@@ -175,7 +177,7 @@ impl Runner {
         let wait = delay(run.attempts.unsigned_abs() + 1);
         ledger::fail(&self.pool, run, &self.worker, &Failure { wait, counted, error: &error, last }).await?;
         tracing::error!(job = name, tick = %run.tick, attempts = run.attempts + 1, last, "Job failed: {name}, error={error}");
-        if last && let Task::Job(job) = run.task {
+        if last && let Ok(Task::Job(job)) = task {
             self.metrics.cron_finished(job, RunOutcome::Failed, None);
         }
         Ok(Turned::Batch { run: run.id, finished: last })
@@ -187,8 +189,9 @@ impl Runner {
     ///
     /// The database's; also when the job was never registered.
     pub async fn rehearse(&self, job: Job, mut tell: impl FnMut(&[String])) -> Result<u64, sqlx::Error> {
-        let (task, tick) = (Task::Job(job), ledger::now(&self.pool).await?);
-        let mut run = Run { id: 0, task, tick, cursor: Cursor::default(), attempts: 0 };
+        let (name, tick) = (job.as_str().to_owned(), ledger::now(&self.pool).await?);
+        let mut run =
+            Run { id: 0, job: name, request: None, result: None, tick, cursor: Cursor::default(), attempts: 0 };
         let mut items = 0;
         loop {
             let mut tx = self.pool.begin().await?;
