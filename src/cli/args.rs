@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::audit::Audit;
 use super::console::Console;
@@ -18,6 +18,7 @@ use super::order::OrderCommand;
 use super::outbox::OutboxCommand;
 use super::quarantine::QuarantineCommand;
 use super::queue::QueueCommand;
+use super::shown::Shown;
 use super::{output, single_dash};
 use crate::worker::Mode;
 
@@ -210,24 +211,6 @@ pub struct Print {
     pub shown: Shown,
 }
 
-/// How a result is shown.
-#[derive(Debug, Args)]
-pub struct Shown {
-    /// For eyes or for programs
-    #[arg(short = 'o', long, value_name = "FORMAT", value_enum, default_value_t)]
-    pub output: Format,
-}
-
-/// The forms of a result.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// For eyes
-    #[default]
-    Table,
-    /// For programs
-    Json,
-}
-
 pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Arguments, Stop> {
     let mut command = completed(Arguments::command());
     command.build();
@@ -284,6 +267,7 @@ fn suggestion(error: &clap::Error) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::shown::Format;
 
     fn read(args: &[&str]) -> Result<Arguments, Stop> {
         parse(std::iter::once("order-worker").chain(args.iter().copied()).map(OsString::from))

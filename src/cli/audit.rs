@@ -8,9 +8,9 @@ use indicatif::ProgressBar;
 use serde_json::json;
 use sqlx::PgPool;
 
-use super::args::{Format, Shown};
 use super::exit::{Exit, Stop};
 use super::selecting::Moment;
+use super::shown::{Format, Shown};
 use super::{output, roles};
 use crate::config::Config;
 use crate::operations::{log, proof};

@@ -3,11 +3,11 @@
 use clap::Args;
 use sqlx::PgPool;
 
-use super::args::{Format, Shown};
-use super::dead::{self, Filter};
 use super::exit::{Exit, Stop};
+use super::letters::{Filter, show as show_letters};
 use super::performing::{self, counting, unpaused, until_ended};
 use super::selecting::Change;
+use super::shown::{Format, Shown};
 use super::{output, roles};
 use crate::audit;
 use crate::config::Config;
@@ -111,7 +111,7 @@ async fn run(pool: &PgPool, verb: Verb, filter: &Filter, reason: &str, way: &Way
         return Err(Stop::failed(Exit::Failed, format!("more than {MOST} rows are selected"), hint));
     }
     if way.change.dry_run {
-        return dead::show(&way.shown, &letters);
+        return show_letters(&way.shown, &letters);
     }
     let rows = letters.len() as u64;
     way.change.consent(rows, verb.as_str())?;

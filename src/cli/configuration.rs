@@ -5,9 +5,10 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::args::{ConfigCommand, Format, Shown};
+use super::args::ConfigCommand;
 use super::exit::Stop;
 use super::output;
+use super::shown::{Format, Shown};
 use crate::config::{self, Config, Origin, Origins};
 
 pub(super) fn run(

@@ -8,10 +8,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use sqlx::PgPool;
 
-use super::args::{Format, Shown};
 use super::exit::{Exit, Stop};
 use super::pausing::{self, Change};
 use super::performing::{self, unpaused, until_ended};
+use super::shown::{Format, Shown};
 use super::{output, roles};
 use crate::audit;
 use crate::config::Config;

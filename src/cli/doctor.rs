@@ -4,8 +4,8 @@ use std::io::IsTerminal;
 
 use indicatif::ProgressBar;
 
-use super::args::{Format, Shown};
 use super::exit::{Exit, Stop};
+use super::shown::{Format, Shown};
 use super::{output, roles};
 use crate::config::Config;
 use crate::database;

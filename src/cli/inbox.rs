@@ -1,17 +1,17 @@
 //! `order-worker inbox`.
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use serde_json::json;
 use sqlx::PgPool;
 
-use super::args::{Format, Shown};
+use super::events::Filter;
 use super::exit::{Exit, Stop};
-use super::selecting::Window;
+use super::shown::{Format, Shown};
 use super::waiting::{self, Decide};
 use super::{output, reconcile, replay, roles};
 use crate::audit;
 use crate::config::Config;
-use crate::operations::events::{self, Selection, Waits, Whole};
+use crate::operations::events::{self, Waits, Whole};
 use crate::operations::masked;
 
 /// The commands below `inbox`.
@@ -103,65 +103,6 @@ pub enum InboxCommand {
         "Exit codes: 0 done, 1 none of them is held, 2 refused",
     ))]
     Reject(Decide),
-}
-
-/// Which events.
-#[derive(Clone, Debug, Args)]
-pub struct Filter {
-    /// When they were received.
-    #[command(flatten)]
-    pub window: Window,
-
-    /// Of this order
-    #[arg(long, value_name = "ID")]
-    pub order: Option<String>,
-
-    /// Of this payment
-    #[arg(long, value_name = "ID")]
-    pub payment: Option<String>,
-
-    /// With this CloudEvent id
-    #[arg(long, value_name = "ID")]
-    pub event: Option<String>,
-
-    /// From this topic
-    #[arg(long, value_name = "TOPIC")]
-    pub topic: Option<String>,
-
-    /// With this outcome
-    #[arg(long, value_name = "OUTCOME", value_enum)]
-    pub outcome: Option<Outcome>,
-
-    /// With these words in the reason
-    #[arg(long, value_name = "WORDS")]
-    pub because: Option<String>,
-}
-
-/// What may have become of an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Outcome {
-    /// Not handled yet
-    Pending,
-    /// It changed its order
-    Applied,
-    /// Nothing was left to change
-    Superseded,
-    /// It asked for what cannot be
-    Rejected,
-    /// It waits for an operator
-    Held,
-    /// It was given up
-    Dead,
-    /// Its id came before with another body
-    Quarantined,
-}
-
-impl Filter {
-    pub(super) async fn resolve(&self, pool: &PgPool) -> Result<Selection, Stop> {
-        let outcome = self.outcome.and_then(|outcome| Some(outcome.to_possible_value()?.get_name().to_owned()));
-        let Self { window, order, payment, event, topic, because, .. } = self.clone();
-        Ok(Selection { window: window.resolve(pool).await?, order, payment, event, topic, outcome, reason: because })
-    }
 }
 
 /// Which events, and how they are shown.

@@ -6,8 +6,8 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use sqlx::PgPool;
 
-use super::args::{Format, Shown};
 use super::exit::{Exit, Stop};
+use super::shown::{Format, Shown};
 use super::{output, roles};
 use crate::audit;
 use crate::config::Config;

@@ -5,8 +5,8 @@ use std::io::Write;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::args::{Format, Shown};
 use super::exit::{Exit, Stop};
+use super::shown::{Format, Shown};
 use super::{output, roles};
 use crate::config::Config;
 use crate::operations::story;

@@ -8,9 +8,9 @@ use indicatif::ProgressBar;
 use serde_json::json;
 use sqlx::PgPool;
 
-use super::args::{Format, Shown};
 use super::exit::{Exit, Stop};
 use super::selecting::{Change, Window};
+use super::shown::{Format, Shown};
 use super::{output, roles};
 use crate::audit;
 use crate::config::Config;

@@ -7,8 +7,8 @@ use clap::Args;
 use serde_json::json;
 use sqlx::PgPool;
 
-use super::args::{Format, Shown};
 use super::exit::Stop;
+use super::shown::{Format, Shown};
 use super::{output, roles};
 use crate::audit;
 use crate::queue::pauses::{Pausable, Pause};

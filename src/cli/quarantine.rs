@@ -3,8 +3,8 @@
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::args::{Format, Shown};
 use super::exit::Stop;
+use super::shown::{Format, Shown};
 use super::waiting::{self, Decide};
 use super::{output, roles};
 use crate::config::Config;

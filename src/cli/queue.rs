@@ -2,9 +2,9 @@
 
 use clap::{Args, Subcommand};
 
-use super::args::{Format, Shown};
 use super::exit::Stop;
 use super::pausing::{self, Change};
+use super::shown::{Format, Shown};
 use super::{output, roles};
 use crate::config::Config;
 use crate::queue::pauses::Pausable;

@@ -6,11 +6,11 @@ use serde_json::json;
 use sqlx::PgPool;
 use sqlx::types::Json;
 
-use super::args::{Format, Shown};
+use super::events::Filter;
 use super::exit::{Exit, Stop};
-use super::inbox::Filter;
 use super::performing::{self, counting, unpaused, until_ended};
 use super::selecting::Change;
+use super::shown::{Format, Shown};
 use super::{output, roles};
 use crate::audit;
 use crate::config::Config;

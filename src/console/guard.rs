@@ -1,26 +1,24 @@
 //! Who asks, and whether he may: sessions, tokens against forged requests, headers of every answer.
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
-use axum::extract::{Extension, Form, Request, State};
+use axum::extract::{Request, State};
 use axum::http::header::{self, HeaderValue};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::Next;
-use axum::response::{Html, IntoResponse, Redirect, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use axum_extra::extract::cookie::{Cookie, Key, SameSite, SignedCookieJar};
-use serde::Deserialize;
 use subtle::ConstantTimeEq;
 use tokio::sync::Semaphore;
 
 use super::Desk;
-use super::page::Login;
 use super::tries::Tries;
 use super::users::Role;
-use crate::admin::{self, Peer};
+use crate::admin;
 
 /// The cookie of a session.
-const COOKIE: &str = "order_worker_session";
+pub(super) const COOKIE: &str = "order_worker_session";
 /// Passwords that are checked at once: each takes memory and time on purpose.
 const CHECKS: usize = 2;
 
@@ -66,7 +64,7 @@ impl Visitor {
     }
 
     /// Whether a form that carries `csrf` is from his own page.
-    fn sent(&self, csrf: &str) -> bool {
+    pub(super) fn sent(&self, csrf: &str) -> bool {
         !self.csrf.is_empty() && bool::from(self.csrf.as_bytes().ct_eq(csrf.as_bytes()))
     }
 
@@ -115,9 +113,9 @@ impl IntoResponse for Refusal {
 /// What is needed to tell who asks.
 #[derive(Debug)]
 pub struct Guard {
-    key: Key,
-    tries: Tries,
-    checks: Semaphore,
+    pub(super) key: Key,
+    pub(super) tries: Tries,
+    pub(super) checks: Semaphore,
 }
 
 impl Default for Guard {
@@ -132,7 +130,7 @@ fn now() -> u64 {
 }
 
 /// 128 bits that nobody can guess.
-fn token() -> String {
+pub(super) fn token() -> String {
     hex::encode(&Key::generate().signing()[..16])
 }
 
@@ -147,7 +145,7 @@ fn session(value: &str) -> Option<Visitor> {
     Some(Visitor { logged_in: user.is_some(), user, csrf: csrf.to_owned() })
 }
 
-fn cookie(desk: &Desk, csrf: &str, user: Option<(&str, Role)>) -> Cookie<'static> {
+pub(super) fn cookie(desk: &Desk, csrf: &str, user: Option<(&str, Role)>) -> Cookie<'static> {
     let expires = now() + desk.settings.session.as_secs();
     let (name, role) = user.map_or((String::new(), String::new()), |(name, role)| (name.to_owned(), role.to_string()));
     let mut cookie = Cookie::new(COOKIE, format!("{expires}|{csrf}|{role}|{name}"));
@@ -231,103 +229,13 @@ pub async fn headers(request: Request, next: Next) -> Response {
 }
 
 /// The session of a request, if it has one that still holds.
-fn known(desk: &Desk, headers: &HeaderMap) -> (SignedCookieJar, Option<Visitor>) {
+pub(super) fn known(desk: &Desk, headers: &HeaderMap) -> (SignedCookieJar, Option<Visitor>) {
     let jar = SignedCookieJar::from_headers(headers, desk.guard.key.clone());
     let known = jar.get(COOKIE).and_then(|cookie| session(cookie.value()));
     // Whoever is taken from the users is out at once.
     let known =
         known.filter(|known| known.user.as_ref().is_none_or(|(name, role)| desk.users.borrow().has(name, *role)));
     (jar, known)
-}
-
-/// The login form, with a token that only this browser has: nobody else logs it in, as somebody else.
-fn form(desk: &Desk, headers: &HeaderMap, problem: &'static str, status: StatusCode) -> Response {
-    use askama::Template;
-    let (jar, known) = known(desk, headers);
-    let (jar, csrf) = match known {
-        Some(known) => (jar, known.csrf),
-        None => {
-            let csrf = token();
-            (jar.add(cookie(desk, &csrf, None)), csrf)
-        }
-    };
-    match (Login { problem, csrf: &csrf }).render() {
-        Ok(html) => (status, jar, Html(html)).into_response(),
-        Err(error) => Refusal::from(error).into_response(),
-    }
-}
-
-/// `GET /login`.
-pub async fn show_login(State(desk): State<Arc<Desk>>, headers: HeaderMap) -> Response {
-    if desk.settings.users.is_none() || known(&desk, &headers).1.is_some_and(|known| known.logged_in) {
-        return Redirect::to("/").into_response();
-    }
-    form(&desk, &headers, "", StatusCode::OK)
-}
-
-/// What the login form sends.
-#[derive(Deserialize)]
-pub struct Credentials {
-    name: String,
-    password: String,
-    #[serde(default)]
-    csrf: String,
-}
-
-/// `POST /login`.
-pub async fn login(
-    State(desk): State<Arc<Desk>>,
-    Extension(Peer(from)): Extension<Peer>,
-    headers: HeaderMap,
-    Form(credentials): Form<Credentials>,
-) -> Response {
-    let Credentials { name, password, csrf } = credentials;
-    let refused = |problem, status| form(&desk, &headers, problem, status);
-    if password.len() > 1024 || name.len() > 64 {
-        return refused("This name or password is too long.", StatusCode::BAD_REQUEST);
-    }
-    let (jar, known) = known(&desk, &headers);
-    if !known.is_some_and(|known| known.sent(&csrf)) {
-        return refused("This form was open for too long: try again.", StatusCode::FORBIDDEN);
-    }
-    if !desk.guard.tries.begin(from, Instant::now()) {
-        return refused("Too many failed logins: try again in a minute.", StatusCode::TOO_MANY_REQUESTS);
-    }
-    let Ok(_permit) = desk.guard.checks.acquire().await else {
-        return refused("The console is stopping.", StatusCode::SERVICE_UNAVAILABLE);
-    };
-    let users = desk.users.borrow().clone();
-    let asked = name.clone();
-    let role = tokio::task::spawn_blocking(move || users.login(&asked, &password)).await.ok().flatten();
-    let Some(role) = role else {
-        tracing::warn!(%from, "Console: a login failed");
-        return refused("This name and password do not go together.", StatusCode::UNAUTHORIZED);
-    };
-    desk.guard.tries.was_right(from);
-    tracing::info!(user = %name, %from, "Console: logged in as {role}");
-    (jar.add(cookie(&desk, &token(), Some((&name, role)))), Redirect::to("/")).into_response()
-}
-
-/// What the logout form sends.
-#[derive(Deserialize)]
-pub struct Leaving {
-    csrf: String,
-}
-
-/// `POST /logout`.
-pub async fn logout(
-    State(desk): State<Arc<Desk>>,
-    Extension(visitor): Extension<Visitor>,
-    headers: HeaderMap,
-    Form(leaving): Form<Leaving>,
-) -> Response {
-    if !visitor.sent(&leaving.csrf) {
-        return Refusal(StatusCode::FORBIDDEN, "this form is not from this session".into()).into_response();
-    }
-    let jar = SignedCookieJar::from_headers(&headers, desk.guard.key.clone());
-    let mut gone = Cookie::from(COOKIE);
-    gone.set_path("/");
-    (jar.remove(gone), Redirect::to("/login")).into_response()
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 
 mod guard;
 mod history;
+mod login;
 mod page;
 mod pages;
 pub mod settings;
@@ -99,7 +100,7 @@ fn read(users: Option<&Secret>) -> Users {
 fn entrance() -> Router<Arc<Desk>> {
     let asset = |kind: &'static str, text: &'static str| get(move || async move { ([(CONTENT_TYPE, kind)], text) });
     Router::new()
-        .route("/login", get(guard::show_login).post(guard::login))
+        .route("/login", get(login::show).post(login::login))
         .route("/assets/style.css", asset("text/css; charset=utf-8", include_str!("assets/style.css")))
         .route("/assets/icon.svg", asset("image/svg+xml", include_str!("assets/icon.svg")))
         .route("/assets/htmx.min.js", asset("text/javascript; charset=utf-8", include_str!("assets/htmx.min.js")))
@@ -110,7 +111,7 @@ fn entrance() -> Router<Arc<Desk>> {
 
 fn router(desk: Arc<Desk>) -> Router {
     pages::router()
-        .route("/logout", post(guard::logout))
+        .route("/logout", post(login::logout))
         .layer(middleware::from_fn_with_state(Arc::clone(&desk), guard::identify))
         .layer(middleware::from_fn(guard::headers))
         .merge(entrance())

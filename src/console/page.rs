@@ -192,13 +192,3 @@ pub fn whole(
     let (logged_in, csrf) = (visitor.logged_in(), visitor.csrf());
     Page { title, path, live, filter, user: &user, role: &role, logged_in, csrf, sections, nav: NAV }.render()
 }
-
-/// The form at which people come in.
-#[derive(Template)]
-#[template(path = "login.html")]
-pub struct Login<'a> {
-    /// Why it is shown again; empty at first.
-    pub problem: &'static str,
-    /// What it sends along.
-    pub csrf: &'a str,
-}

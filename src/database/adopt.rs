@@ -2,7 +2,7 @@
 
 use sqlx::PgConnection;
 
-use super::migrate::MigrateError;
+use super::MigrateError;
 use crate::orders::Status;
 
 /// Columns, each with the types that Postgres may give it.

@@ -1,26 +1,10 @@
 //! `order-worker migrate`: verifies shared tables that exist, runs what is missing, and grants the runtime role its rights.
 
-use std::sync::LazyLock;
-
-use sqlx::migrate::Migrator;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
-use super::adopt;
+use super::migrations::{MIGRATOR, newest};
 use super::schema::{self, SchemaState};
-
-static MIGRATOR: LazyLock<Migrator> = LazyLock::new(|| {
-    let mut migrator = sqlx::migrate!("./migrations");
-    migrator.dangerous_set_table_name("order_worker._sqlx_migrations");
-    migrator.create_schema("order_worker");
-    // After a roll-back the schema is newer than this binary; whether they go together, `schema::state` says.
-    migrator.set_ignore_missing(true);
-    migrator
-});
-
-/// The newest version that this binary knows.
-pub(super) fn newest() -> i64 {
-    MIGRATOR.iter().map(|migration| migration.version).max().unwrap_or(0)
-}
+use super::{MigrateError, adopt};
 
 /// What a migration did, or would do.
 #[derive(Clone, Debug, Default)]
@@ -31,46 +15,6 @@ pub struct Report {
     pub granted: Option<String>,
     /// Things to know: shared tables adopted, statuses that the machine does not know.
     pub notes: Vec<String>,
-}
-
-/// A migration that did not happen.
-#[derive(Debug, thiserror::Error)]
-pub enum MigrateError {
-    /// The URL or the database.
-    #[error("the database")]
-    Database(#[from] sqlx::Error),
-    /// A migration.
-    #[error("a migration")]
-    Migration(#[from] sqlx::migrate::MigrateError),
-    /// Shared tables that are not the ones of the contract.
-    #[error("the shared tables differ from the contract in migrations/README.md; nothing was changed: {}", .0.join("; "))]
-    Contract(Vec<String>),
-    /// The schema is too new for this binary.
-    #[error("{0}")]
-    Newer(String),
-    /// A name that cannot be a role's.
-    #[error("DATABASE_URL names no user, so that nobody can be granted the runtime rights")]
-    NoUser,
-}
-
-impl MigrateError {
-    /// The way out; empty where the message says it.
-    #[must_use]
-    pub fn hint(&self) -> String {
-        let hint = match self {
-            Self::Database(error) => {
-                if let Some(way_out) = super::tls_way_out(error) {
-                    return way_out;
-                }
-                "see that Postgres is there, and what MIGRATE_DATABASE_URL (or else DATABASE_URL) names; then run it again"
-            }
-            Self::Migration(_) => "a migration that failed has left nothing behind: mend the cause, then run it again",
-            Self::Contract(_) => "bring these columns to the contract, or rename the tables; then run it again",
-            Self::NoUser => "name the worker's role in DATABASE_URL",
-            Self::Newer(_) => "",
-        };
-        hint.to_owned()
-    }
 }
 
 /// Migrates the database of `url`. `runtime_url`, when it names another user, is the worker's: it is granted the least rights.

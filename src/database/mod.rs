@@ -1,7 +1,9 @@
 //! The database: sessions that cannot become zombies, the schema, and what an error of it means.
 
 mod adopt;
+mod error;
 mod migrate;
+mod migrations;
 mod partitions;
 mod schema;
 pub mod settings;
@@ -13,7 +15,8 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, PgPool};
 
-pub use migrate::{MigrateError, Report, migrate};
+pub use error::MigrateError;
+pub use migrate::{Report, migrate};
 pub use partitions::maintain;
 pub use schema::{SchemaState, schema_state, schema_state_directly};
 pub use traced::traced;

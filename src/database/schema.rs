@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::{ConnectOptions, PgConnection, PgPool};
 
-use super::migrate::newest;
+use super::migrations::newest;
 
 /// How long a look on a connection of its own may take.
 const LONGEST_LOOK: Duration = Duration::from_secs(3);

@@ -6,10 +6,10 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 
 use super::Findings;
+use crate::broker;
 use crate::config::Config;
 use crate::inbox::{CONFIRMED_TOPIC, FAILED_TOPIC};
 use crate::tls;
-use crate::worker::redis_client;
 
 const LIMIT: Duration = Duration::from_secs(3);
 
@@ -22,7 +22,7 @@ pub(super) async fn examine(config: &Config, findings: &mut Findings) {
         );
     };
     let connect = async {
-        let client = redis_client(&config.data.redis).map_err(|error| error.to_string())?;
+        let client = broker::client(&config.data.redis).map_err(|error| error.to_string())?;
         let Some(client) = client else { return Err("no address".to_owned()) };
         client.get_multiplexed_async_connection().await.map_err(|error| error.to_string())
     };

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use apalis::prelude::Data;
-use sqlx::types::chrono::{DateTime, NaiveDate, Utc};
 use sqlx::{PgPool, PgTransaction};
 use tracing::{Instrument, Span};
 
 use super::effects::{Effects, Judged, Postponed, postpone};
 use super::payment::{Undecodable, decode};
+use super::taken::Taken;
 use crate::database::traced;
 use crate::failpoint;
 use crate::orders::{self, AmountMismatch, Fact, Payment, decide};
@@ -44,23 +44,6 @@ pub struct Applier {
 #[derive(Clone, Copy, Debug)]
 pub struct Turn {
     limit: usize,
-}
-
-/// An event in the hands of a transaction.
-#[derive(Debug, sqlx::FromRow)]
-pub(super) struct Taken {
-    pub(super) id: i64,
-    pub(super) attempts: i32,
-    /// An operator said: whatever the amount.
-    pub(super) approved: bool,
-    pub(super) day: NaiveDate,
-    pub(super) age: f64,
-    pub(super) topic: String,
-    pub(super) event_id: String,
-    pub(super) body: Vec<u8>,
-    pub(super) cause: String,
-    pub(super) traceparent: Option<String>,
-    pub(super) received_at: DateTime<Utc>,
 }
 
 impl Applier {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::PgConnection;
 
-use super::apply::Taken;
+use super::taken::Taken;
 use crate::orders::{self, Decided, Decision, Payment, column};
 use crate::telemetry::labels::Outcome;
 

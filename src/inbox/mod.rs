@@ -17,6 +17,7 @@ mod effects;
 mod event;
 mod payment;
 pub mod settings;
+mod taken;
 
 pub use accept::{Accept, AcceptError, Acceptor};
 pub use apply::Applier;

@@ -12,10 +12,10 @@ use sqlx::PgPool;
 use super::stream::{self, Stream};
 use super::{Alert, Id, Known, alert, is_another};
 use crate::audit;
+use crate::broker;
 use crate::config::Config;
 use crate::inbox::{Accept, CONFIRMED_TOPIC, Event, FAILED_TOPIC};
 use crate::ingress::published;
-use crate::worker::redis_client;
 
 /// How long a look may take before another replica takes the stream.
 pub(super) const CLAIM: Duration = Duration::from_secs(20);
@@ -120,7 +120,7 @@ impl Reconciler {
     ///
     /// [`LookError`].
     pub async fn connect(config: &Config, pool: PgPool) -> Result<Self, LookError> {
-        let client = redis_client(&config.data.redis).map_err(|error| LookError::Configuration(error.to_string()))?;
+        let client = broker::client(&config.data.redis).map_err(|error| LookError::Configuration(error.to_string()))?;
         let client = client.ok_or(LookError::NoRedis)?;
         let connect = client.get_multiplexed_async_connection();
         let mut connection = tokio::time::timeout(LIMIT, connect).await.map_err(|_| LookError::Silent)??;

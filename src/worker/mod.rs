@@ -6,7 +6,6 @@
 
 mod mode;
 mod parts;
-mod redis;
 mod renewal;
 
 use std::future::Future;
@@ -18,7 +17,6 @@ use tokio_util::sync::CancellationToken;
 
 pub use mode::{Mode, UnknownMode};
 
-pub(crate) use self::redis::redis_client;
 use crate::config::{Config, Layers};
 use crate::database::{self, SchemaState, schema_state_directly};
 use crate::telemetry::{self, Metrics, TelemetryError};

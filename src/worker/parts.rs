@@ -11,10 +11,10 @@ use tokio_util::sync::CancellationToken;
 use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::{Channel, Endpoint};
 
-use super::redis_client;
 use super::renewal::Renewal;
 use super::{Ended, Mode, WorkerError};
 use crate::admin::{self, Subscriptions};
+use crate::broker;
 use crate::config::{Config, GrpcEndpoint, Layers, ListenAddr, Secret};
 use crate::console::Site;
 use crate::cron::{Runner, Wakes};
@@ -141,7 +141,8 @@ impl Parts {
             sidecar: self.sidecar.clone(),
             sidecar_addr: self.config.worker.dapr.grpc_endpoint.to_string(),
             api_token: self.sidecar_token.clone(),
-            redis: redis_client(&self.config.data.redis)?,
+            redis: broker::client(&self.config.data.redis)
+                .map_err(|error| WorkerError::Configuration(error.to_string()))?,
             metrics: self.metrics.clone(),
         };
         tokio::spawn(probe.run(reporter, stop.clone()));

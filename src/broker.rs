@@ -1,17 +1,21 @@
-//! The way to Redis.
+//! The Redis of the broker, which the worker watches and whose streams it reads; the messages themselves go through Dapr.
 
 use redis::{Client, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo, TlsCertificates};
 
-use super::WorkerError;
 use crate::config::service::Redis;
+
+/// Settings with which there is no way to Redis.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Unusable(String);
 
 /// Redis, where there is one to watch.
 ///
 /// # Errors
 /// When the address, or the file of the CAs, cannot be used. The file is read here, once.
-pub(crate) fn redis_client(settings: &Redis) -> Result<Option<Client>, WorkerError> {
+pub fn client(settings: &Redis) -> Result<Option<Client>, Unusable> {
     let Some(addr) = &settings.addr else { return Ok(None) };
-    let refuse = |key: &str, why: &dyn std::fmt::Display| WorkerError::Configuration(format!("{key}: {why}"));
+    let refuse = |key: &str, why: &dyn std::fmt::Display| Unusable(format!("{key}: {why}"));
     let mut info =
         (addr.host(), addr.port()).into_connection_info().map_err(|error| refuse("data.redis.addr", &error))?;
     let mut session = RedisConnectionInfo::default().set_db(i64::from(settings.db));
