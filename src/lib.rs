@@ -6,6 +6,7 @@ pub mod board;
 pub mod broker;
 pub mod cli;
 pub mod config;
+pub mod connection;
 pub mod console;
 pub mod cron;
 pub mod database;

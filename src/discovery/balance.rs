@@ -10,8 +10,8 @@ use super::client::Client;
 use super::resolver::Resolver;
 use super::settings::Consul;
 use crate::config::GrpcEndpoint;
+use crate::connection::endpoint;
 use crate::telemetry::Metrics;
-use crate::worker::endpoint;
 
 /// Changes that may wait: the channel takes them up with its next call, and none may come for hours. When it is full, the
 /// resolver waits for that call too.

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::Findings;
 use crate::config::Config;
+use crate::connection::connection;
 use crate::inbox::{CONFIRMED_TOPIC, FAILED_TOPIC};
 use crate::sidecar::{self, Metadata};
-use crate::worker::connection;
 
 const LIMIT: Duration = Duration::from_secs(3);
 

@@ -6,6 +6,7 @@
 
 mod mode;
 mod parts;
+mod queues;
 mod renewal;
 
 use std::future::Future;
@@ -18,10 +19,10 @@ use tokio_util::sync::CancellationToken;
 pub use mode::{Mode, UnknownMode};
 
 use crate::config::{Config, Layers};
+use crate::connection::BadAddress;
 use crate::database::{self, SchemaState, schema_state_directly};
 use crate::telemetry::{self, Metrics, TelemetryError};
 use parts::Parts;
-pub(crate) use parts::{connection, endpoint};
 
 /// Between two looks at what is awaited.
 const AWAIT: Duration = Duration::from_secs(1);
@@ -51,6 +52,9 @@ pub enum WorkerError {
     /// A setting that passed the check and cannot be used all the same.
     #[error("configuration: {0}")]
     Configuration(String),
+    /// The same of an address.
+    #[error("configuration")]
+    Address(#[from] BadAddress),
     /// The gRPC server.
     #[error("the event server")]
     Server(#[from] tonic::transport::Error),

@@ -3,21 +3,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use apalis::prelude::{Data, Monitor, WorkerBuilder, WorkerBuilderExt};
-use apalis_cron::{CronScheduler, Tick};
+use apalis::prelude::{Monitor, WorkerBuilder, WorkerBuilderExt};
 use sqlx::PgPool;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::metadata::AsciiMetadataValue;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 
+use super::queues::{background, register, register_jobs};
 use super::renewal::Renewal;
 use super::{Ended, Mode, WorkerError};
 use crate::admin::{self, Subscriptions};
 use crate::broker;
-use crate::config::{Config, GrpcEndpoint, Layers, ListenAddr, Secret};
+use crate::config::{Config, Layers, ListenAddr, Secret};
+use crate::connection::{connection, endpoint};
 use crate::console::Site;
-use crate::cron::{Runner, Wakes};
+use crate::cron::Runner;
 use crate::database::{self, SchemaState, schema_state};
 use crate::discovery::{self, Registration};
 use crate::egress::{self, Dapr, Egress, Warehouse};
@@ -338,63 +339,6 @@ impl Parts {
     }
 }
 
-fn register<C: egress::Channel>(monitor: Monitor, egress: Arc<Egress<C>>) -> Monitor {
-    monitor.register(move |_| {
-        let outgoing = egress.outgoing();
-        WorkerBuilder::new(outgoing.queue().as_str())
-            .backend(Backend::new(Arc::clone(outgoing)))
-            .data(Arc::clone(&egress))
-            .concurrency(outgoing.concurrency())
-            .catch_panic()
-            .build(Egress::<C>::handle)
-    })
-}
-
-/// The queue `cron`, and one worker a job that apalis-cron wakes at its ticks.
-fn register_jobs(monitor: Monitor, runner: Arc<Runner>, wake: &Wake) -> Monitor {
-    let enabled: Vec<_> = runner.jobs().iter().filter(|(.., enabled)| *enabled).cloned().collect();
-    let monitor = monitor.register(move |_| {
-        WorkerBuilder::new(Queue::Cron.as_str())
-            .backend(Backend::new(Arc::clone(&runner)))
-            .data(Arc::clone(&runner))
-            .concurrency(1)
-            .catch_panic()
-            .build(Runner::handle)
-    });
-    enabled.into_iter().fold(monitor, |monitor, (job, schedule, _)| {
-        let wake = wake.clone();
-        monitor.register(move |_| {
-            WorkerBuilder::new(job.as_str())
-                .backend(CronScheduler::new(Wakes(schedule.clone())))
-                .data(wake.clone())
-                .build(async |_: Tick, wake: Data<Wake>| wake.look(Queue::Cron))
-        })
-    })
-}
-
-/// What goes on beside the queues: leases, wake-ups, partitions, samples.
-async fn background(
-    keep: CancellationToken,
-    pool: PgPool,
-    wake: Wake,
-    config: Config,
-    outgoing: [Arc<Outgoing>; 2],
-    inbox: Arc<Applier>,
-    metrics: Metrics,
-) {
-    let [dapr, warehouse] = outgoing;
-    let every = config.worker.queue.poll_interval;
-    let paces = [inbox.pace(), dapr.pace(), warehouse.pace()];
-    tokio::select! {
-        () = keep.cancelled() => {}
-        () = dapr.keep_lanes() => {}
-        () = warehouse.keep_lanes() => {}
-        () = queue::watch(&pool, &wake, every) => {}
-        () = database::maintain(&pool, &config.worker.inbox) => {}
-        () = queue::sample(&pool, &metrics, &paces) => {}
-    }
-}
-
 /// Is cancelled when the grace period after `stop` is over.
 fn grace_over(stop: &CancellationToken, grace: Duration) -> CancellationToken {
     let over = CancellationToken::new();
@@ -439,21 +383,4 @@ async fn opened(what: &str, enabled: bool, addr: &ListenAddr) -> Option<tokio::n
 
 async fn bind(key: &'static str, addr: &ListenAddr) -> Result<tokio::net::TcpListener, WorkerError> {
     addr.bind().await.map_err(|source| WorkerError::Listen { key, addr: addr.to_string(), source })
-}
-
-/// A connection that is made when it is needed, and made again; one that died without a word is noticed.
-pub(crate) fn connection(at: &GrpcEndpoint) -> Result<Channel, WorkerError> {
-    Ok(endpoint(at.uri())?.connect_lazy())
-}
-
-/// A far end of such a connection, `http://host:port`.
-pub(crate) fn endpoint(uri: String) -> Result<Endpoint, WorkerError> {
-    let endpoint =
-        Endpoint::from_shared(uri.clone()).map_err(|error| WorkerError::Configuration(format!("{uri}: {error}")))?;
-    Ok(endpoint
-        .connect_timeout(Duration::from_secs(3))
-        .tcp_nodelay(true)
-        .tcp_keepalive(Some(Duration::from_secs(30)))
-        .http2_keep_alive_interval(Duration::from_secs(10))
-        .keep_alive_timeout(Duration::from_secs(5)))
 }
