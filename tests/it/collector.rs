@@ -23,15 +23,11 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 use rig::authority::Authority;
 use rig::server::Server;
-use rustls::ServerConfig;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 
 use crate::scene::{SOON, Scene};
+use crate::tls_front::behind_tls;
 
 #[derive(Clone, Default)]
 struct Kept(Arc<Mutex<Record>>);
@@ -116,32 +112,7 @@ impl Collector {
 
     /// Its address behind TLS, as gRPC (by ALPN) and as HTTP/1; the certificate is for `localhost`.
     pub async fn behind_tls(&self, authority: &Authority) -> String {
-        let identity = authority.sign(&["localhost"]);
-        let certificate = CertificateDer::from_pem_slice(identity.cert.as_bytes()).unwrap();
-        let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).unwrap();
-        let provider = rustls::crypto::ring::default_provider().into();
-        let mut tls = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate], key)
-            .unwrap();
-        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        let (tls, plain) = (TlsAcceptor::from(Arc::new(tls)), self.server.addr());
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                let (tls, plain) = (tls.clone(), plain.clone());
-                tokio::spawn(async move {
-                    // A client that does not trust the certificate ends the handshake.
-                    let Ok(mut client) = tls.accept(client).await else { return };
-                    let mut server = TcpStream::connect(plain).await.unwrap();
-                    let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
-                });
-            }
-        });
-        format!("localhost:{port}")
+        behind_tls(&self.server.addr(), authority).await
     }
 
     /// The spans; the worker is stopped, so that it sends them all.

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use rig::authority::Authority;
 use rig::behaviour::Behaviour;
 use rig::consul::{Consul, Fault, RealConsul};
 use rig::http;
@@ -11,6 +12,7 @@ use rig::worker::{Worker, WorkerSpec, run};
 
 use crate::main_path::WORKER;
 use crate::scene::{SOON, Scene};
+use crate::tls_front::behind_tls;
 
 const SERVICE: &str = "order-worker";
 /// The service that the configured endpoint names. Here the endpoint is `localhost:<port>`, so that it can be called as well.
@@ -67,6 +69,29 @@ impl Shop {
     fn logged(&self, line: &str) -> usize {
         self.scene.worker.logs().matches(line).count()
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_behind_tls_is_spoken_to_where_its_certificate_is_trusted_and_never_stops_work() {
+    let (authority, consul) = (Authority::new(), Consul::start());
+    let addr = format!("https://{}", behind_tls(&consul.addr(), &authority).await);
+    let file = authority.file();
+    let shop = Shop::start_with("consul_tls", consul, |spec| {
+        spec.env("CONSUL_ADDR", &addr).env("SSL_CERT_FILE", file.display())
+    })
+    .await;
+    shop.registered().await;
+    shop.pay().await;
+
+    // The same with another CA: refused, said, and nothing waits for it.
+    let other = Authority::new();
+    let stranger = shop.scene.worker.spec().replica().env("SSL_CERT_FILE", other.file().display());
+    let stranger = Worker::start(stranger).await;
+    let away = async || stranger.metric("order_worker_consul_up").await == 0.0;
+    wait::until_or("it to be refused", SOON, || stranger.log_tail(), away).await;
+    assert!(stranger.logs().to_lowercase().contains("certificate"), "{}", stranger.log_tail());
+    assert_eq!(shop.consul.passing(SERVICE).len(), 1);
+    shop.pay().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

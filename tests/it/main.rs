@@ -41,4 +41,5 @@ mod secrets;
 mod shop;
 mod streams;
 mod tls;
+mod tls_front;
 mod traces;
