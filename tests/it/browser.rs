@@ -165,6 +165,65 @@ async fn an_operator_changes_things_with_a_few_keys_and_pages_keep_themselves_li
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn every_other_change_is_made_by_a_click_as_well() {
+    let site = busy("browser_clicks").await;
+    let (shop, browser) = (&site.desk.shop, Browser::open(1280, 900).await);
+    login(&browser, &site, "ada").await;
+    let page = async |path: &str| browser.go(&format!("http://127.0.0.1:{}{path}", site.port)).await;
+    let said = async |words: &'static str, is: bool| {
+        wait::until(words, SOON, async || browser.text().await.contains(words) == is).await;
+    };
+    let reasoned = async |form: &str| {
+        browser.enter(&format!("{form} input[name=reason]"), "a click").await;
+        browser.click(&format!("{form} button")).await;
+    };
+
+    for (path, name) in [("/", "queues"), ("/cron", "cron")] {
+        page(path).await;
+        browser.click(&format!("form[action='/{name}/pause'] button")).await;
+        said("paused by ada (console)", true).await;
+        browser.click(&format!("form[action='/{name}/resume'] button")).await;
+        said("paused by ada (console)", false).await;
+    }
+
+    page("/outbox?order=o1&topic=orders.order.status_changed").await;
+    browser.click("a[href^='/outbox/']").await;
+    let sent = site.desk.direct.sidecar.count();
+    reasoned("form[action='/outbox/resend']").await;
+    wait::until("it to be sent again", SOON, async || site.desk.direct.sidecar.count() == sent + 1).await;
+
+    page("/waiting").await;
+    browser.click("a[href^='/waiting/']").await;
+    reasoned("form[action='/waiting/decide']:has(input[name=accept][value=no])").await;
+    let rejected =
+        "select count(*) from order_worker.inbox_status where outcome = 'rejected' and event_id in ('e-held', 'e1')";
+    wait::until("the rejection", SOON, async || shop.count(rejected).await == 1).await;
+
+    page("/replays/rehearse?outcome=dead&since=1d").await;
+    reasoned("form[action='/replays/ask']").await;
+    let replays = "select count(*) from order_worker.cron_runs where job = 'inbox_replay' and outcome = 'succeeded'";
+    wait::until("the replay", SOON, async || shop.count(replays).await == 2).await;
+    let dead = "select count(*) from order_worker.pending where state = 'dead'";
+    wait::until("it to be dead again", SOON, async || shop.count(dead).await == 1).await;
+
+    page("/dead").await;
+    browser.click("a[href^='/dead/selection']").await;
+    reasoned("form[action='/dead/skip']").await;
+    wait::until("it to be skipped", SOON, async || shop.count(dead).await == 0).await;
+    said("1 of 1 looked at", true).await;
+
+    // A run that waits: of a job that is taken by nobody while its queue is paused.
+    site.desk.says(&["queue", "pause", "cron"]).await;
+    let waiting = "with run as (insert into order_worker.cron_runs (job, tick, kind) values ('cart_cleanup', clock_timestamp(), 'manual') returning id)
+                   insert into order_worker.pending (queue, id, day, lane, key) select 'cron', id, order_worker.today(), 0, 'cart_cleanup' from run";
+    shop.execute(waiting).await;
+    page("/cron/history?job=cart_cleanup").await;
+    reasoned("form[action='/cron/cancel']").await;
+    said("cancelled by ada (console): a click", true).await;
+    assert_eq!(browser.complaints().await, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_board_runs_in_a_browser_behind_the_login() {
     let board = rig::ports::free();
     let addr = format!("127.0.0.1:{board}");
