@@ -4,6 +4,7 @@
 
 mod adoption;
 mod awaited;
+mod board;
 mod browser;
 mod chart;
 mod cli;
@@ -16,6 +17,7 @@ mod cron_chaos;
 mod dead_letters;
 mod discovery;
 mod doctor;
+mod entrance;
 mod health;
 mod incidents;
 mod ingress;
