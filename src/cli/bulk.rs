@@ -30,7 +30,7 @@ pub struct Redrive {
     pub all: bool,
 
     /// Why: stands in the audit log
-    #[arg(long, value_name = "TEXT", default_value = "")]
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     pub reason: String,
 
     /// How.

@@ -37,8 +37,8 @@ pub enum DeadCommand {
         "  order-worker dead redrive --queue dapr --reason 'the broker is mended'\n",
         "  order-worker dead redrive --all --confirm 1234 --reason 'a new version reads them'\n",
         "\n",
-        "The rows that are selected now, in batches, as a run that workers help with, and finish when this command is interrupted;\n",
-        "order-worker cron cancel RUN ends it.\n",
+        "It is a run over the rows that are selected now, in batches. Workers help with it, and finish it when this command is interrupted; \
+         order-worker cron cancel RUN ends it.\n",
         "\n",
         "Exit codes: 0 done, 1 none is dead, not confirmed or cancelled, 2 refused",
     ))]
