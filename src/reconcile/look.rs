@@ -156,9 +156,12 @@ impl Reconciler {
         let (run_id, _) = stream::server(&mut self.connection).await?;
         for topic in self.topics() {
             let known = self.known(&topic).await?;
-            let state = self.state(&topic, &known).await?;
-            if is_another(&state, &known, run_id.as_deref()) {
-                return Ok(true);
+            // The entry may be as large as a message: it is asked for only where that decides.
+            if known.is_of_another_process(run_id.as_deref()) {
+                let has_entry = stream::has(&mut self.connection, &topic, known.last_id).await?;
+                if is_another(has_entry, &known, run_id.as_deref()) {
+                    return Ok(true);
+                }
             }
         }
         Ok(false)
@@ -170,11 +173,11 @@ impl Reconciler {
     ///
     /// [`LookError`].
     pub async fn is_unread(&mut self, topic: &str) -> Result<bool, LookError> {
-        Ok(alert(&self.state(topic, &Known::default()).await?, &Known::default()) == Some(Alert::Unread))
+        Ok(alert(&self.state(topic).await?, &Known::default()) == Some(Alert::Unread))
     }
 
-    async fn state(&mut self, topic: &str, known: &Known) -> Result<Stream, LookError> {
-        Ok(stream::state(&mut self.connection, topic, &self.group, known.last_id).await?)
+    async fn state(&mut self, topic: &str) -> Result<Stream, LookError> {
+        Ok(stream::state(&mut self.connection, topic, &self.group).await?)
     }
 
     /// Looks at a stream from a place on. What is missing is taken page by page, where there is somebody to take it.
@@ -191,8 +194,8 @@ impl Reconciler {
         taker: Option<Taker<'_>>,
     ) -> Result<Look, LookError> {
         let (run_id, now) = stream::server(&mut self.connection).await?;
-        let state = self.state(topic, known).await?;
-        let restarted = known.run_id.is_some() && known.run_id != run_id;
+        let state = self.state(topic).await?;
+        let restarted = known.is_of_another_process(run_id.as_deref());
         let alert = if another { Some(Alert::Another) } else { alert(&state, known) };
         let mut look = Look { alert, restarted, run_id, behind: MARGIN.as_secs_f64(), ..Look::default() };
         if let Some(group) = state.group.as_ref().filter(|_| !alert.is_some_and(Alert::forbids_taking)) {

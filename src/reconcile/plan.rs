@@ -95,12 +95,19 @@ impl fmt::Display for Alert {
     }
 }
 
-/// Whether another Redis answers than the one that was read: another process, and what was read is not there. One that was restarted
-/// with its data, or took over from its master, has it.
+impl Known {
+    /// Whether another Redis process answers than the one that was read.
+    #[must_use]
+    pub fn is_of_another_process(&self, run_id: Option<&str>) -> bool {
+        self.run_id.is_some() && self.run_id.as_deref() != run_id
+    }
+}
+
+/// Whether another Redis answers than the one that was read: another process, and the last entry that was read is not there. One
+/// that was restarted with its data, or took over from its master, has it.
 #[must_use]
-pub fn is_another(stream: &Stream, known: &Known, run_id: Option<&str>) -> bool {
-    let was_read = known.last_id > Id::default();
-    was_read && known.run_id.is_some() && known.run_id.as_deref() != run_id && !stream.has_known
+pub fn is_another(has_entry: bool, known: &Known, run_id: Option<&str>) -> bool {
+    known.last_id > Id::default() && known.is_of_another_process(run_id) && !has_entry
 }
 
 /// What is wrong with a stream of a Redis that is the one that was read. None: all that was published can be found.
@@ -139,15 +146,7 @@ mod tests {
 
     fn stream(first: u64, last: u64, length: u64, added: u64) -> Stream {
         let group = Some(Group { last_delivered: id(last), oldest_pending: None });
-        Stream {
-            exists: true,
-            has_known: true,
-            length,
-            first: Some(id(first)),
-            last_id: id(last),
-            entries_added: Some(added),
-            group,
-        }
+        Stream { exists: true, length, first: Some(id(first)), last_id: id(last), entries_added: Some(added), group }
     }
 
     fn known(last: u64, added: u64) -> Known {
@@ -180,11 +179,10 @@ mod tests {
     #[test]
     fn another_redis_is_another_process_without_what_was_read() {
         let known = Known { run_id: Some("a".into()), ..known(5, 5) };
-        let lost = Stream { has_known: false, ..stream(7, 20, 14, 20) };
-        assert!(is_another(&lost, &known, Some("b")) && is_another(&Stream::default(), &known, Some("b")));
-        assert!(!is_another(&stream(1, 9, 9, 9), &known, Some("b")), "restarted with its data");
-        assert!(!is_another(&lost, &known, Some("a")), "the same process");
-        assert!(!is_another(&lost, &Known { last_id: Id::default(), ..known }, Some("b")), "it was never read");
+        assert!(is_another(false, &known, Some("b")) && is_another(false, &known, None));
+        assert!(!is_another(true, &known, Some("b")), "restarted with its data");
+        assert!(!is_another(false, &known, Some("a")), "the same process");
+        assert!(!is_another(false, &Known { last_id: Id::default(), ..known }, Some("b")), "it was never read");
     }
 
     #[test]

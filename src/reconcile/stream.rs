@@ -17,8 +17,6 @@ const PENDING: usize = 10_000;
 pub struct Stream {
     /// Whether there is one.
     pub exists: bool,
-    /// Whether the last entry that was read is there.
-    pub has_known: bool,
     /// Entries in it.
     pub length: u64,
     /// The oldest of them.
@@ -61,12 +59,11 @@ fn id(fields: &Fields, name: &str) -> Option<Id> {
     text(fields, name)?.parse().ok()
 }
 
-/// The state of a stream, of which `known` was read last.
+/// The state of a stream.
 pub(super) async fn state(
     connection: &mut MultiplexedConnection,
     topic: &str,
     group: &str,
-    known: Id,
 ) -> Result<Stream, RedisError> {
     let exists: bool = redis::cmd("EXISTS").arg(topic).query_async(connection).await?;
     if !exists {
@@ -84,10 +81,8 @@ pub(super) async fn state(
     };
     // [id, [field, value, …]], or nil of an empty stream.
     let first = fields.get("first-entry").and_then(|entry| from_redis_value_ref::<(String, Value)>(entry).ok());
-    let (at_known, _) = page(connection, topic, known, known).await?;
     Ok(Stream {
         exists,
-        has_known: !at_known.is_empty(),
         length: number(&fields, "length").unwrap_or(0),
         first: first.and_then(|(id, _)| id.parse().ok()),
         last_id: id(&fields, "last-generated-id").unwrap_or_default(),
@@ -141,6 +136,12 @@ pub(super) async fn page(
         Some(Entry { id: id.parse().ok()?, data: fields.remove("data").unwrap_or_default() })
     });
     Ok((entries.collect(), last))
+}
+
+/// Whether an entry is there.
+pub(super) async fn has(connection: &mut MultiplexedConnection, topic: &str, id: Id) -> Result<bool, RedisError> {
+    let (entries, _) = page(connection, topic, id, id).await?;
+    Ok(!entries.is_empty())
 }
 
 /// The process that answers, and its clock in milliseconds of Unix time.
