@@ -210,7 +210,7 @@ fn show(shown: &Shown, runs: &[Past], json: &impl serde::Serialize) -> Result<()
     match shown.output {
         Format::Json => output::json(json),
         Format::Table => output::table(
-            ["run", "tick", "kind", "missed", "started", "took", "items", "batches", "outcome", "error"],
+            ["run", "tick", "kind", "missed", "started", "took", "items", "batches", "passed over", "outcome", "error"],
             runs.iter().map(|run| {
                 let took = run.started_at.zip(run.finished_at).map(|(from, to)| to - from);
                 [
@@ -222,6 +222,7 @@ fn show(shown: &Shown, runs: &[Past], json: &impl serde::Serialize) -> Result<()
                     output::dash(took.map(|took| format!("{:.3}s", took.as_seconds_f64()))),
                     run.items.to_string(),
                     run.batches.to_string(),
+                    run.passed_over.to_string(),
                     run.outcome.clone(),
                     output::dash(run.error.as_deref()),
                 ]

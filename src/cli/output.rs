@@ -19,6 +19,12 @@ pub(super) fn write(write: impl FnOnce(&mut StdoutLock<'static>) -> io::Result<(
     }
 }
 
+/// A line on stderr, for people.
+pub(super) fn note(line: &str) {
+    // Nobody is told when nobody can be.
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
 /// Writes `value` as JSON, indented.
 pub(super) fn json(value: &impl Serialize) -> Result<(), Stop> {
     let text = serde_json::to_string_pretty(value)

@@ -43,6 +43,7 @@ pub(super) async fn until_ended(
     run: i64,
     bar: &ProgressBar,
 ) -> Result<Option<String>, Stop> {
+    let mut told = None;
     loop {
         let turned = runner.turn(&[name]).await.map_err(roles::refuse)?;
         let Some(standing) = history::standing(pool, run).await.map_err(roles::refuse)? else {
@@ -52,6 +53,10 @@ pub(super) async fn until_ended(
         if standing.finished {
             bar.finish_and_clear();
             return Ok(standing.error);
+        }
+        if let Some(problem) = standing.problem.filter(|problem| told.as_ref() != Some(problem)) {
+            bar.suspend(|| output::note(&format!("{name}: {problem}")));
+            told = Some(problem);
         }
         if turned == Turned::Nothing {
             tokio::time::sleep(LOOK).await;

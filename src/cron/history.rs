@@ -31,7 +31,7 @@ pub struct Listed {
     pub last_outcome: Option<String>,
     /// what it changed,
     pub last_items: Option<i64>,
-    /// and why it failed.
+    /// and what went wrong.
     pub last_error: Option<String>,
     /// Since when it is paused, itself or with its queue.
     pub paused_at: Option<DateTime<Utc>>,
@@ -74,9 +74,11 @@ pub struct Past {
     pub items: i64,
     /// In how many transactions.
     pub batches: i32,
+    /// Rows that could not be done and were passed over.
+    pub passed_over: i64,
     /// `succeeded`, `failed`, `running` or `waiting`.
     pub outcome: String,
-    /// Why it failed.
+    /// Why it failed; why its last batch did, of one that goes on; or why a row was passed over.
     pub error: Option<String>,
 }
 
@@ -108,6 +110,8 @@ pub struct Standing {
     pub finished: bool,
     /// Why it failed.
     pub error: Option<String>,
+    /// Why it goes nowhere just now, or what it passed over.
+    pub problem: Option<String>,
 }
 
 /// How far a run has come; none: it is forgotten.

@@ -76,34 +76,14 @@ pub(super) async fn batch(
     limit: u32,
     terms: &Terms,
 ) -> Result<Batch, sqlx::Error> {
-    let now = if matches!(job, Job::OrderCleanup | Job::ReservationCleanup) {
-        known_until(tx, run, terms).await?
-    } else {
-        run.tick
-    };
-    let before = |age: TimeDelta| now - age;
+    let (candidates, before) = candidates(tx, job, run, limit, terms).await?;
+    let cursor = candidates.last().map_or_else(|| run.cursor.clone(), Candidate::place);
+    let last = candidates.len() < limit as usize;
     // The same cause makes the same ids: whatever becomes of a run, it announces once.
     let cause = format!("cron:{job}:{}", run.tick.format("%Y-%m-%dT%H:%M:%S%.6fZ"));
-    let (sql, before) = match job {
-        Job::SessionCleanup => (include_str!("sql/sessions.sql"), before(terms.session)),
-        Job::CartCleanup => (include_str!("sql/carts.sql"), before(terms.cart)),
-        Job::OrderCleanup => (include_str!("sql/unpaid.sql"), before(terms.order)),
-        Job::ReservationCleanup => (include_str!("sql/unused.sql"), before(terms.reservation)),
-        Job::CodAutoConfirm => (include_str!("sql/delivered.sql"), run.tick),
-    };
-    let mut query = sqlx::query_as(sql).bind(before).bind(run.cursor.at).bind(&run.cursor.id).bind(i64::from(limit));
-    if job == Job::OrderCleanup {
-        query = query.bind(terms.cod_too);
-    }
-    let candidates: Vec<Candidate> = query.fetch_all(&mut *tx).await?;
-    let cursor = candidates
-        .last()
-        .map_or_else(|| run.cursor.clone(), |candidate| Cursor { at: candidate.at, id: Some(candidate.id.clone()) });
-    let last = candidates.len() < limit as usize;
     let done = match job {
-        Job::SessionCleanup | Job::CartCleanup => {
-            Batch { items: candidates.into_iter().map(|candidate| candidate.id).collect(), ..Batch::default() }
-        }
+        Job::SessionCleanup => delete(tx, include_str!("sql/delete_sessions.sql"), candidates).await?,
+        Job::CartCleanup => delete(tx, include_str!("sql/delete_carts.sql"), candidates).await?,
         Job::OrderCleanup => {
             consult(tx, &cause, &candidates, Fact::Unpaid { placed_before: before, cod_too: terms.cod_too }).await?
         }
@@ -111,6 +91,57 @@ pub(super) async fn batch(
         Job::CodAutoConfirm => consult(tx, &cause, &candidates, Fact::CodDelivered).await?,
     };
     Ok(Batch { cursor, last, ..done })
+}
+
+/// The next candidate: the cursor behind it, and its id.
+pub(super) async fn next(
+    tx: &mut PgConnection,
+    job: Job,
+    run: &Run,
+    terms: &Terms,
+) -> Result<Option<(Cursor, String)>, sqlx::Error> {
+    let (candidates, _) = candidates(tx, job, run, 1, terms).await?;
+    Ok(candidates.into_iter().next().map(|candidate| (candidate.place(), candidate.subject)))
+}
+
+/// At most `limit` candidates behind the run's cursor, and the moment before which they were there.
+async fn candidates(
+    tx: &mut PgConnection,
+    job: Job,
+    run: &Run,
+    limit: u32,
+    terms: &Terms,
+) -> Result<(Vec<Candidate>, DateTime<Utc>), sqlx::Error> {
+    let now = if matches!(job, Job::OrderCleanup | Job::ReservationCleanup) {
+        known_until(tx, run, terms).await?
+    } else {
+        run.tick
+    };
+    let (sql, before) = match job {
+        Job::SessionCleanup => (include_str!("sql/sessions.sql"), now - terms.session),
+        Job::CartCleanup => (include_str!("sql/carts.sql"), now - terms.cart),
+        Job::OrderCleanup => (include_str!("sql/unpaid.sql"), now - terms.order),
+        Job::ReservationCleanup => (include_str!("sql/unused.sql"), now - terms.reservation),
+        Job::CodAutoConfirm => (include_str!("sql/delivered.sql"), now),
+    };
+    let mut query = sqlx::query_as(sql).bind(before).bind(run.cursor.at).bind(&run.cursor.id).bind(i64::from(limit));
+    if job == Job::OrderCleanup {
+        query = query.bind(terms.cod_too);
+    }
+    Ok((query.fetch_all(tx).await?, before))
+}
+
+impl Candidate {
+    /// The cursor behind it.
+    fn place(&self) -> Cursor {
+        Cursor { at: self.at, id: Some(self.id.clone()) }
+    }
+}
+
+async fn delete(tx: &mut PgConnection, sql: &'static str, candidates: Vec<Candidate>) -> Result<Batch, sqlx::Error> {
+    let items: Vec<String> = candidates.into_iter().map(|candidate| candidate.id).collect();
+    sqlx::query(sql).bind(&items).execute(tx).await?;
+    Ok(Batch { items, ..Batch::default() })
 }
 
 /// The moment up to which a clock may speak against a payment: the tick, or before it, up to where everything that was published is

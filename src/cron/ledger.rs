@@ -42,8 +42,21 @@ pub struct Run {
     /// Behind the last batch.
     #[sqlx(flatten)]
     pub cursor: Cursor,
+    /// Its batches so far.
+    pub batches: i32,
+    /// Rows that it could not do and went on behind.
+    pub passed_over: i64,
     /// Its counted failures.
     pub attempts: i32,
+}
+
+impl Run {
+    /// A run of which nothing is done yet, and which stands in no ledger.
+    #[must_use]
+    pub fn first(job: String, tick: DateTime<Utc>) -> Self {
+        let (request, result, cursor) = (None, None, Cursor::default());
+        Self { id: 0, job, request, result, tick, cursor, batches: 0, passed_over: 0, attempts: 0 }
+    }
 }
 
 /// What a run has come to.
@@ -53,6 +66,10 @@ pub(super) struct Progress {
     pub(super) missed: i32,
     pub(super) items: i64,
     pub(super) batches: i32,
+    pub(super) passed_over: i64,
+    /// None while it goes on.
+    pub(super) outcome: Option<String>,
+    pub(super) error: Option<String>,
     pub(super) seconds: f64,
 }
 
@@ -172,12 +189,22 @@ pub(super) struct Place<'a> {
     pub(super) stopped: Option<&'a str>,
     /// From the beginning of this batch to that of the next, at the least.
     pub(super) pause: Duration,
+    /// Why this is no batch, but a row that is passed over.
+    pub(super) passed_over: Option<&'a str>,
 }
 
 impl<'a> Place<'a> {
     /// Behind `cursor`, with nothing changed and more to do.
     pub(super) const fn behind(cursor: &'a Cursor) -> Self {
-        Self { items: 0, cursor, finished: false, result: None, stopped: None, pause: Duration::ZERO }
+        Self {
+            items: 0,
+            cursor,
+            finished: false,
+            result: None,
+            stopped: None,
+            pause: Duration::ZERO,
+            passed_over: None,
+        }
     }
 }
 
@@ -202,6 +229,8 @@ pub(super) async fn progress(
         .bind(&place.result)
         .bind(place.stopped)
         .bind(place.pause.as_secs_f64())
+        .bind(i32::from(place.passed_over.is_some()))
+        .bind(place.passed_over)
         .fetch_one(tx)
         .await
 }

@@ -9,15 +9,14 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::jobs::{Terms, batch};
-use super::ledger::{self, Cursor, DEAD_LETTERS, Failure, REPLAY};
+use super::ledger::{self, DEAD_LETTERS, Failure, Place, REPLAY};
 use super::settings::Cron;
 use super::task::Task;
 use super::{Job, Run, Schedule};
 use crate::config::Config;
 use crate::failpoint;
 use crate::orders::AmountMismatch;
-use crate::queue::{Fault, Pace, Queue, Source, Wake, attempt, delay};
-use crate::replay;
+use crate::queue::{Fault, Pace, Queue, Source, Split, Wake, attempt, delay};
 use crate::telemetry::labels::RunOutcome;
 use crate::telemetry::{Metrics, spans};
 
@@ -25,6 +24,8 @@ use crate::telemetry::{Metrics, spans};
 const MAX_ATTEMPTS: i32 = 10;
 /// The longest rest after a batch.
 const LONGEST_REST: Duration = Duration::from_secs(1);
+/// Rows that cannot be done, of a run in which nothing has got through: then it is not they that are to blame, and the run has failed.
+const UNPROVEN: i64 = 20;
 
 /// Every name that a run can have.
 const ALL: [&str; 7] = {
@@ -51,6 +52,13 @@ pub struct Runner {
 #[derive(Clone, Copy, Debug)]
 pub struct Turn;
 
+/// A run, and the most rows of its batch; none before that is known.
+#[derive(Debug)]
+struct InHand {
+    run: Run,
+    limit: usize,
+}
+
 /// What a turn has found to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turned {
@@ -63,6 +71,13 @@ pub enum Turned {
     },
     /// No run is to be done, or others are at work on them.
     Nothing,
+}
+
+impl Turned {
+    /// Whether its run has nothing left to do.
+    const fn is_over(self) -> bool {
+        matches!(self, Self::Nothing | Self::Batch { finished: true, .. })
+    }
 }
 
 impl Runner {
@@ -117,70 +132,144 @@ impl Runner {
     }
 
     /// Makes the next batch of a run with one of these names, and rests three times as long as that took, or as long as its rate asks.
+    /// A batch that cannot be made is made in parts; a row that cannot be done alone is passed over.
     ///
     /// # Errors
     ///
     /// The database's, when not even the failure could be written. A batch that failed is no error: its run waits, or has failed.
     pub async fn turn(&self, names: &[&str]) -> Result<Turned, sqlx::Error> {
-        let (mut in_hand, began) = (None, Instant::now());
-        match attempt(self.work(names, &mut in_hand)).await {
-            Ok(None) => Ok(Turned::Nothing),
-            Ok(Some((turned, next))) => {
-                // The event path has the database to itself for three quarters of the time.
-                let rest = (began.elapsed() * 3).min(LONGEST_REST);
-                tokio::time::sleep_until(next.max(Instant::now() + rest)).await;
-                Ok(turned)
+        let began = Instant::now();
+        let (mut split, mut failing, mut done) = (None::<Split>, None::<String>, None);
+        loop {
+            let part = match &split {
+                None => None,
+                Some(split) => match split.next() {
+                    None => break,
+                    part => part,
+                },
+            };
+            let mut in_hand = None;
+            // Parts are those of the run that failed.
+            let one = failing.as_deref().map(|name| [name]);
+            let names = one.as_ref().map_or(names, |one| one.as_slice());
+            match (attempt(self.work(names, part, &mut in_hand)).await, in_hand) {
+                (Ok(None), _) => break,
+                (Ok(Some(batch)), in_hand) => {
+                    done = Some(batch);
+                    match (&mut split, in_hand) {
+                        (Some(split), Some(InHand { limit, .. })) if !batch.0.is_over() => split.got_through(limit),
+                        _ => break,
+                    }
+                }
+                (Err(fault), Some(InHand { run, limit })) if fault.is_splittable() && limit > 0 => {
+                    failing = Some(run.job.clone());
+                    if split.get_or_insert(Split::new(limit)).failed(limit) {
+                        let turned = self.pass_over(&run, &fault).await?;
+                        done = Some((turned, Instant::now()));
+                        if turned.is_over() {
+                            break;
+                        }
+                    }
+                }
+                (Err(fault), Some(InHand { run, .. })) => return self.wait(&run, &fault).await,
+                (Err(Fault::Database(error)), None) => return Err(error),
+                (Err(Fault::Panicked(words)), None) => return Err(sqlx::Error::Protocol(words)),
             }
-            Err(fault) => match (in_hand, fault) {
-                (Some(run), fault) => self.blame(&run, &fault).await,
-                (None, Fault::Database(error)) => Err(error),
-                (None, Fault::Panicked(words)) => Err(sqlx::Error::Protocol(words)),
-            },
         }
+        let Some((turned, next)) = done else { return Ok(Turned::Nothing) };
+        // The event path has the database to itself for three quarters of the time.
+        let rest = (began.elapsed() * 3).min(LONGEST_REST);
+        tokio::time::sleep_until(next.max(Instant::now() + rest)).await;
+        Ok(turned)
     }
 
-    /// One batch; with it, when the run's next may begin, not before the database says so.
-    async fn work(&self, names: &[&str], in_hand: &mut Option<Run>) -> Result<Option<(Turned, Instant)>, sqlx::Error> {
+    /// One batch of at most `part` rows; with it, when the run's next may begin, not before the database says so.
+    async fn work(
+        &self,
+        names: &[&str],
+        part: Option<usize>,
+        in_hand: &mut Option<InHand>,
+    ) -> Result<Option<(Turned, Instant)>, sqlx::Error> {
         let mut tx = self.pool.begin().await?;
         let began = Instant::now();
         let Some(run) = ledger::take(&mut tx, names).await? else {
             tx.rollback().await?;
             return Ok(None);
         };
-        let run = &*in_hand.insert(run);
+        let InHand { run, limit } = in_hand.insert(InHand { run, limit: 0 });
         failpoint::reach("cron-after-take");
         let span = spans::run(&run.job);
-        let done = match &Task::of(run)? {
-            Task::Job(job) => self.work_on_job(tx, *job, run).instrument(span).await,
-            Task::Replay(request, tally) => self.work_on_replay(tx, request, tally, run).instrument(span).await,
+        let task = Task::of(run)?;
+        *limit = part.map_or(usize::MAX, |part| part).min(self.limit(&task) as usize);
+        let most = u32::try_from(*limit).unwrap_or(u32::MAX);
+        let done = match &task {
+            Task::Job(job) => self.work_on_job(tx, *job, run, most).instrument(span).await,
+            Task::Replay(request, tally) => self.work_on_replay(tx, request, tally, run, most).instrument(span).await,
             Task::DeadLetters(asked, progress) => {
-                self.work_on_dead_letters(tx, asked, *progress, run).instrument(span).await
+                self.work_on_dead_letters(tx, asked, *progress, run, most).instrument(span).await
             }
         };
         done.map(|(turned, pause)| Some((turned, began + pause)))
     }
 
-    /// The run waits for its next attempt; after the last it has failed. An event that fails a replay alone is passed over instead.
-    async fn blame(&self, run: &Run, fault: &Fault) -> Result<Turned, sqlx::Error> {
+    /// The run waits for its next attempt; after the last it has failed.
+    async fn wait(&self, run: &Run, fault: &Fault) -> Result<Turned, sqlx::Error> {
         let counted = !fault.is_environment();
         let error = fault.to_string();
         let name = &run.job;
-        let task = Task::of(run);
-        if let Ok(Task::Replay(request, tally)) = &task
-            && counted
-            && run.attempts > 0
-        {
-            let finished = replay::pass_over(&self.pool, run, request, tally, &error).await?;
-            return Ok(Turned::Batch { run: run.id, finished });
-        }
         let last = counted && run.attempts + 1 >= MAX_ATTEMPTS;
         let wait = delay(run.attempts.unsigned_abs() + 1);
         ledger::fail(&self.pool, run, &self.worker, &Failure { wait, counted, error: &error, last }).await?;
         tracing::error!(job = name, tick = %run.tick, attempts = run.attempts + 1, last, "Job failed: {name}, error={error}");
-        if last && let Ok(Task::Job(job)) = task {
-            self.metrics.cron_finished(job, RunOutcome::Failed, None);
+        if last {
+            self.tell_failed(name);
         }
         Ok(Turned::Batch { run: run.id, finished: last })
+    }
+
+    /// A row of the run could not be done alone: the run goes on behind it. Where nothing has got through, many such rows are the run's own
+    /// failure.
+    async fn pass_over(&self, run: &Run, fault: &Fault) -> Result<Turned, sqlx::Error> {
+        let mut tx = self.pool.begin().await?;
+        let same = |now: &Run| now.id == run.id && now.cursor == run.cursor;
+        let Some(run) = ledger::take(&mut tx, &[&run.job]).await?.filter(same) else {
+            // Somebody else goes on with it.
+            tx.rollback().await?;
+            return Ok(Turned::Batch { run: run.id, finished: false });
+        };
+        let passed = attempt(self.next_row(&mut tx, &run)).await;
+        let Ok(Some((cursor, row, result, stopped))) = passed else {
+            drop(tx);
+            return self.wait(&run, passed.as_ref().err().unwrap_or(fault)).await;
+        };
+        let many = run.batches == 0 && run.passed_over + 1 >= UNPROVEN;
+        let many = many.then(|| format!("none of {UNPROVEN} rows could be done; the last, {row}: {fault}"));
+        let stopped = stopped.map(|why| format!("{why}; the last, {row}: {fault}")).or(many);
+        let error = format!("{row} passed over: {fault}");
+        let place = Place {
+            finished: stopped.is_some(),
+            result,
+            stopped: stopped.as_deref(),
+            passed_over: Some(&error),
+            ..Place::behind(&cursor)
+        };
+        ledger::progress(&mut tx, &run, &self.worker, &place).await?;
+        tx.commit().await?;
+        let name = &run.job;
+        tracing::error!(job = name, tick = %run.tick, "Row passed over, the run goes on behind it: {name}, row={row}, error={fault}");
+        if let Some(job) = Job::named(name) {
+            self.metrics.cron_passed_over(job);
+        }
+        if stopped.is_some() {
+            self.tell_failed(name);
+        }
+        Ok(Turned::Batch { run: run.id, finished: stopped.is_some() })
+    }
+
+    fn tell_failed(&self, name: &str) {
+        if let Some(job) = Job::named(name) {
+            self.metrics.cron_finished(job, RunOutcome::Failed, None);
+        }
     }
 
     /// What a run of this job would change now, batch by batch: each is made and rolled back. `tell` gets the ids of a batch.
@@ -190,8 +279,7 @@ impl Runner {
     /// The database's; also when the job was never registered.
     pub async fn rehearse(&self, job: Job, mut tell: impl FnMut(&[String])) -> Result<u64, sqlx::Error> {
         let (name, tick) = (job.as_str().to_owned(), ledger::now(&self.pool).await?);
-        let mut run =
-            Run { id: 0, job: name, request: None, result: None, tick, cursor: Cursor::default(), attempts: 0 };
+        let mut run = Run::first(name, tick);
         let mut items = 0;
         loop {
             let mut tx = self.pool.begin().await?;

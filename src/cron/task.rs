@@ -46,12 +46,10 @@ mod tests {
     use chrono::DateTime;
     use serde_json::json;
 
-    use super::super::Cursor;
     use super::*;
 
     fn run(job: &str, request: Value, result: Option<Value>) -> Run {
-        let (tick, cursor) = (DateTime::UNIX_EPOCH, Cursor::default());
-        Run { id: 1, job: job.into(), request: Some(request), result, tick, cursor, attempts: 0 }
+        Run { request: Some(request), result, ..Run::first(job.into(), DateTime::UNIX_EPOCH) }
     }
 
     #[test]

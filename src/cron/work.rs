@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use serde_json::json;
-use sqlx::PgTransaction;
+use serde_json::{Value, json};
+use sqlx::{PgConnection, PgTransaction};
 
-use super::jobs::{Batch, batch};
+use super::jobs::{self, Batch, batch};
 use super::ledger::{self, Place, Progress};
 use super::runner::{Runner, Turned};
+use super::task::Task;
 use super::{Cursor, Job, Run};
 use crate::database::traced;
 use crate::failpoint;
@@ -23,14 +24,51 @@ const REPLAYED: u32 = 1_000;
 /// The most dead rows of one batch.
 const MENDED: u32 = 500;
 
+/// A row that is passed over: the cursor behind it, its name, what the run has come to with it, and why that ends the run.
+pub(super) type PassedOver = (Cursor, String, Option<Value>, Option<String>);
+
 impl Runner {
+    /// The most rows of one batch.
+    pub(super) fn limit(&self, task: &Task) -> u32 {
+        match task {
+            Task::Job(job) => self.settings.entry(*job).batch,
+            Task::Replay(request, _) => REPLAYED.min(request.rate.unwrap_or(u32::MAX)),
+            Task::DeadLetters(..) => MENDED,
+        }
+    }
+
+    /// The next row of a run, which is to be passed over; none: there is no next row.
+    pub(super) async fn next_row(&self, tx: &mut PgConnection, run: &Run) -> Result<Option<PassedOver>, sqlx::Error> {
+        Ok(match Task::of(run)? {
+            Task::Job(job) => {
+                jobs::next(tx, job, run, &self.terms).await?.map(|(cursor, row)| (cursor, row, None, None))
+            }
+            Task::Replay(request, tally) => {
+                replay::next(tx, &request, &tally, &run.cursor).await?.map(|(cursor, row)| {
+                    let counted = Tally { seen: tally.seen + 1, failed: tally.failed + 1, ..tally };
+                    let stopped = request.most_failures.filter(|most| counted.failed > *most);
+                    let stopped = stopped.map(|most| format!("{} events failed, more than {most}", counted.failed));
+                    (cursor, format!("event {row}"), Some(json!(counted)), stopped)
+                })
+            }
+            Task::DeadLetters(_, progress) => {
+                let after = run.cursor.id.as_deref().and_then(|id| id.parse().ok());
+                bulk::next(tx, run.id, after).await?.map(|id| {
+                    let cursor = Cursor { at: None, id: Some(id.to_string()) };
+                    let counted = bulk::Progress { seen: progress.seen + 1 };
+                    (cursor, format!("row {id}"), Some(json!(counted)), None)
+                })
+            }
+        })
+    }
+
     pub(super) async fn work_on_job(
         &self,
         mut tx: PgTransaction<'_>,
         job: Job,
         run: &Run,
+        limit: u32,
     ) -> Result<(Turned, Duration), sqlx::Error> {
-        let limit = self.settings.entry(job).batch;
         let summary = match job {
             Job::SessionCleanup => "DELETE sessions",
             Job::CartCleanup => "DELETE carts",
@@ -44,16 +82,15 @@ impl Runner {
         Ok((Turned::Batch { run: run.id, finished: done.last }, Duration::ZERO))
     }
 
-    /// A batch that failed before is made again event by event.
     pub(super) async fn work_on_replay(
         &self,
         mut tx: PgTransaction<'_>,
         request: &Request,
         tally: &Tally,
         run: &Run,
+        limit: u32,
     ) -> Result<(Turned, Duration), sqlx::Error> {
         let rate = request.rate.unwrap_or(u32::MAX);
-        let limit = if run.attempts > 0 { 1 } else { REPLAYED.min(rate) };
         let step = replay::batch(&mut tx, run.id, request, tally, &run.cursor, limit, self.on_mismatch).await?;
         let mut counted = step.counted(tally);
         let (mut cursor, mut finished, mut stopped) = (step.cursor.clone(), step.last, None);
@@ -108,9 +145,10 @@ impl Runner {
         asked: &Bulk,
         progress: bulk::Progress,
         run: &Run,
+        limit: u32,
     ) -> Result<(Turned, Duration), sqlx::Error> {
         let after = run.cursor.id.as_deref().and_then(|id| id.parse().ok());
-        let step = bulk::batch(&mut tx, run.id, asked, after, MENDED).await?;
+        let step = bulk::batch(&mut tx, run.id, asked, after, limit).await?;
         let seen = progress.seen + step.seen as u64;
         let cursor = Cursor { at: None, id: step.last.or(after).map(|id| id.to_string()) };
         let finished = seen >= asked.rows || step.last.is_none();
@@ -145,12 +183,17 @@ impl Runner {
         }
         self.metrics.cron_items(job, done.items.len() as u64);
         if done.last {
-            let Progress { kind, missed, items, batches, seconds } = progress;
+            let Progress { kind, missed, items, batches, passed_over, outcome, error, seconds } = progress;
+            let took = Duration::try_from_secs_f64(*seconds).unwrap_or_default();
+            if outcome.as_deref() == Some("failed") {
+                let error = error.as_deref().unwrap_or_default();
+                tracing::error!(job = %job, tick = %run.tick, passed_over, "Job failed: {job}, error={error}");
+                return self.metrics.cron_finished(job, RunOutcome::Failed, Some(took));
+            }
             tracing::info!(
-                job = %job, tick = %run.tick, kind, missed, batches,
+                job = %job, tick = %run.tick, kind, missed, batches, passed_over,
                 "Job finished: {job}, items={items}, seconds={seconds:.3}"
             );
-            let took = Duration::try_from_secs_f64(*seconds).unwrap_or_default();
             self.metrics.cron_finished(job, RunOutcome::Succeeded, Some(took));
         }
     }

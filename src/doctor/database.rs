@@ -42,6 +42,7 @@ struct Queue {
     incidents: i64,
     pauses: i64,
     old: i64,
+    failing: Option<String>,
     streams: Option<String>,
     watermark_age: Option<f64>,
     late_jobs: Option<String>,
@@ -173,6 +174,12 @@ fn queue(queue: &Queue, findings: &mut Findings) {
         findings.warning("backlog", format!("{} rows are older than 5 minutes", queue.old), "order-worker queue list");
     } else {
         findings.ok("backlog", "no row is older than 5 minutes");
+    }
+    if let Some(failing) = &queue.failing {
+        let next = "mend what the error names, or give a row up: order-worker dead skip --id ID";
+        findings.warning("rows that wait", failing, next);
+    } else {
+        findings.ok("rows that wait", "none for over 5 minutes");
     }
     if let Some(jobs) = &queue.late_jobs {
         findings.broken(

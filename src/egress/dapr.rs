@@ -6,9 +6,9 @@ use std::time::Duration;
 use dapr::dapr::proto::runtime::v1::PublishEventRequest;
 use dapr::dapr::proto::runtime::v1::dapr_client::DaprClient;
 use serde::Deserialize;
+use tonic::Request;
 use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::Channel as Connection;
-use tonic::{Code, Request, Status};
 
 use super::Channel;
 use crate::queue::{Queue, Reaction, Row, Verdict};
@@ -89,11 +89,11 @@ impl Channel for Dapr {
             }
             Ok(Err(status)) => {
                 spans::failed(&span, spans::code_name(status.code()));
-                verdict(&status)
+                Verdict::Failed(format!("{:?}: {}", status.code(), status.message()))
             }
             Err(_) => {
                 spans::failed(&span, "timeout");
-                Verdict::Unavailable(format!("no answer from the sidecar within {:?}", self.timeout))
+                Verdict::Failed(format!("no answer from the sidecar within {:?}", self.timeout))
             }
         }
     }
@@ -113,35 +113,5 @@ impl Channel for Dapr {
             // The queue's pause says it once for all of them.
             Reaction::Pause(_) | Reaction::Settle { .. } | Reaction::Keep => {}
         }
-    }
-}
-
-/// Whose fault it is, as far as Dapr's codes tell: Internal is a broker that failed, for this message or for all.
-fn verdict(status: &Status) -> Verdict {
-    let reason = format!("{:?}: {}", status.code(), status.message());
-    match status.code() {
-        Code::Internal
-        | Code::Unknown
-        | Code::ResourceExhausted
-        | Code::DataLoss
-        | Code::OutOfRange
-        | Code::Aborted => Verdict::Failed(reason),
-        // InvalidArgument, NotFound and FailedPrecondition: no such component. The outbox has no empty topic.
-        _ => Verdict::Unavailable(reason),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_missing_component_or_a_refused_scope_is_the_environments() {
-        for code in
-            [Code::Unavailable, Code::PermissionDenied, Code::InvalidArgument, Code::NotFound, Code::Unimplemented]
-        {
-            assert!(matches!(verdict(&Status::new(code, "")), Verdict::Unavailable(_)), "{code:?}");
-        }
-        assert!(matches!(verdict(&Status::internal("redis")), Verdict::Failed(_)));
     }
 }

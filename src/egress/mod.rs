@@ -7,7 +7,7 @@ mod dapr;
 pub mod settings;
 mod warehouse;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -33,6 +33,15 @@ const SETTLE_AFTER: Duration = Duration::from_millis(100);
 
 /// Where rows are sent.
 pub trait Channel: Send + Sync + 'static {
+    /// Of rows that are about to be sent, those that nobody wants any more, by id, and why. None where every row is wanted for ever.
+    ///
+    /// # Errors
+    ///
+    /// The database's: without an answer nothing is sent.
+    fn obsolete(&self, _rows: &[Row]) -> impl Future<Output = Result<HashMap<i64, String>, sqlx::Error>> + Send {
+        future::ready(Ok(HashMap::new()))
+    }
+
     /// Sends one row, within the channel's own time limit.
     fn send(&self, row: &Row) -> impl Future<Output = Verdict> + Send;
 
@@ -51,7 +60,8 @@ pub struct Egress<C> {
 struct Tried {
     row: Row,
     verdict: Verdict,
-    since: Instant,
+    /// When the verdict was there.
+    at: Instant,
 }
 
 impl<C: Channel> Egress<C> {
@@ -82,6 +92,13 @@ impl<C: Channel> Egress<C> {
     }
 
     async fn send(&self, rows: &[Row]) {
+        let obsolete = match self.channel.obsolete(rows).await {
+            Ok(obsolete) => obsolete,
+            Err(error) => {
+                self.outgoing.pace().away(&format!("nobody can tell which rows are still wanted: {error}"));
+                return;
+            }
+        };
         let mut chains: BTreeMap<&str, Vec<&Row>> = BTreeMap::new();
         for row in rows {
             chains.entry(&row.key).or_default().push(row);
@@ -89,14 +106,14 @@ impl<C: Channel> Egress<C> {
         let keys = chains.len();
         let (tried, mut results) = unbounded_channel();
         let mut sending: FuturesUnordered<_> =
-            chains.into_values().map(|chain| self.send_in_turn(chain, tried.clone())).collect();
+            chains.into_values().map(|chain| self.send_in_turn(chain, &obsolete, tried.clone())).collect();
         drop(tried);
         let all_sent = async { while sending.next().await.is_some() {} };
 
         let settling = async {
             let mut failed = Vec::new();
             let mut arrived: Vec<Settled> = Vec::new();
-            let mut oldest = Instant::now();
+            let (mut oldest, mut through) = (Instant::now(), 0);
             loop {
                 let next = if arrived.is_empty() {
                     results.recv().await
@@ -111,12 +128,16 @@ impl<C: Channel> Egress<C> {
                 };
                 match next {
                     None => break,
-                    Some(Tried { row, verdict: verdict @ (Verdict::Sent | Verdict::Refused(_)), .. }) => {
+                    Some(Tried { row, verdict, .. }) if verdict.is_final() => {
+                        if !matches!(verdict, Verdict::Obsolete(_)) {
+                            self.outgoing.got_through();
+                            through += 1;
+                        }
                         if arrived.is_empty() {
                             oldest = Instant::now();
                         }
                         let reaction = react(verdict, Others::Succeed, 0, self.max_attempts);
-                        if matches!(&reaction, Reaction::Settle { outcome: "refused", .. }) {
+                        if matches!(&reaction, Reaction::Settle { reason: Some(_), .. }) {
                             self.channel.complain(&row, &reaction);
                         }
                         arrived.push(Settled { row, reaction });
@@ -124,21 +145,18 @@ impl<C: Channel> Egress<C> {
                     Some(tried) => failed.push(tried),
                 }
             }
-            self.finish(arrived, failed, keys).await;
+            self.finish(arrived, failed, keys > 1 && through == 0).await;
         };
         future::join(all_sent, settling).await;
     }
 
-    /// Failures are judged at the end, when it is known how the others fared.
-    async fn finish(&self, mut results: Vec<Settled>, failed: Vec<Tried>, keys: usize) {
-        if !results.is_empty() {
-            self.outgoing.pace().success();
-        }
-        for Tried { row, verdict, since } in failed {
-            let others = match keys {
-                _ if self.outgoing.pace().succeeded_since(since) => Others::Succeed,
-                1 => Others::Absent,
-                _ => Others::Fail,
+    /// Failures are judged at the end, when it is known how the others fared. `all`: there were others, and none got through.
+    async fn finish(&self, mut results: Vec<Settled>, failed: Vec<Tried>, all: bool) {
+        for Tried { row, verdict, at } in failed {
+            let others = match verdict {
+                Verdict::Failed(_) if self.outgoing.pace().witnessed(row.id, at) => Others::Succeed,
+                _ if all => Others::Fail,
+                _ => Others::Unknown,
             };
             let reaction = react(verdict, others, row.attempts.unsigned_abs(), self.max_attempts);
             if !matches!(reaction, Reaction::Keep) {
@@ -152,21 +170,22 @@ impl<C: Channel> Egress<C> {
     }
 
     /// The rows of one key: the next only after the one before has arrived.
-    async fn send_in_turn(&self, chain: Vec<&Row>, results: UnboundedSender<Tried>) {
+    async fn send_in_turn(&self, chain: Vec<&Row>, obsolete: &HashMap<i64, String>, results: UnboundedSender<Tried>) {
         let mut stopped = false;
         for row in chain {
-            let since = Instant::now();
             let verdict = if stopped || !self.outgoing.lanes().lasts() {
                 Verdict::Untried
+            } else if let Some(reason) = obsolete.get(&row.id) {
+                Verdict::Obsolete(reason.clone())
             } else {
                 failpoint::reach("send-before");
                 let sent = AssertUnwindSafe(self.channel.send(row)).catch_unwind().await;
                 failpoint::reach("send-after");
                 sent.unwrap_or_else(|_| Verdict::Failed("the sender panicked: a bug, see the log".into()))
             };
-            stopped |= !matches!(verdict, Verdict::Sent | Verdict::Refused(_));
+            stopped |= !verdict.is_final();
             // The other end lives as long as this future.
-            let _ = results.send(Tried { row: row.clone(), verdict, since });
+            let _ = results.send(Tried { row: row.clone(), verdict, at: Instant::now() });
         }
     }
 }

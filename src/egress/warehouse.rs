@@ -1,14 +1,16 @@
 //! Calls to the warehouse: proto/warehouse/v1/warehouse.proto.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use serde::Deserialize;
+use sqlx::PgPool;
 use tonic::transport::Channel as Connection;
 use tonic::{Code, Request, Status};
 
 use super::Channel;
 use crate::config::RemoteAddr;
-use crate::orders::Action;
+use crate::orders::{Action, column};
 use crate::queue::{Queue, Reaction, Row, Verdict};
 use crate::telemetry::labels::{WarehouseMethod, WarehouseResult};
 use crate::telemetry::{Metrics, spans, trace};
@@ -22,6 +24,7 @@ pub struct Warehouse {
     /// As it is configured; behind the connection may be others, of that name.
     server: RemoteAddr,
     timeout: Duration,
+    pool: PgPool,
     metrics: Metrics,
 }
 
@@ -33,10 +36,11 @@ struct Call {
 }
 
 impl Warehouse {
-    /// A channel over a connection to `server` that is made when it is needed; `timeout` is the deadline of one call.
+    /// A channel over a connection to `server` that is made when it is needed; `timeout` is the deadline of one call; by `pool` it is
+    /// known what items still want.
     #[must_use]
-    pub fn new(connection: Connection, server: RemoteAddr, timeout: Duration, metrics: Metrics) -> Self {
-        Self { client: WarehouseServiceClient::new(connection), server, timeout, metrics }
+    pub fn new(connection: Connection, server: RemoteAddr, timeout: Duration, pool: PgPool, metrics: Metrics) -> Self {
+        Self { client: WarehouseServiceClient::new(connection), server, timeout, pool, metrics }
     }
 
     async fn call(&self, row: &Row, call: Call, traceparent: Option<&str>) -> Result<(), Status> {
@@ -65,6 +69,18 @@ impl Warehouse {
 }
 
 impl Channel for Warehouse {
+    /// A call that its items contradict: a Confirm of what is being released, a Release of what is kept. The later call stands behind it.
+    async fn obsolete(&self, rows: &[Row]) -> Result<HashMap<i64, String>, sqlx::Error> {
+        let found: Vec<(i64, String)> = sqlx::query_as(include_str!("sql/obsolete.sql"))
+            .bind(column(rows, |row| row.id))
+            .bind(column(rows, |row| row.order_id.as_str()))
+            .bind(column(rows, |row| row.key.as_str()))
+            .bind(column(rows, |row| row.topic == Action::Confirm.method()))
+            .fetch_all(&self.pool)
+            .await?;
+        Ok(found.into_iter().collect())
+    }
+
     async fn send(&self, row: &Row) -> Verdict {
         let call: Call = match serde_json::from_str(&row.body) {
             Ok(call) => call,
@@ -86,7 +102,7 @@ impl Channel for Warehouse {
             }
             Err(_) => {
                 spans::answered(&span, Code::DeadlineExceeded);
-                Verdict::Unavailable(format!("no answer within {:?}", self.timeout))
+                Verdict::Failed(format!("no answer within {:?}", self.timeout))
             }
         };
         let result = match verdict {
@@ -105,6 +121,10 @@ impl Channel for Warehouse {
             Reaction::Dead(error) => tracing::error!(
                 attempts = row.attempts + 1,
                 "Warehouse call given up: method={method}, reservation_id={reservation_id}, order_id={order_id}, error={error}"
+            ),
+            Reaction::Settle { outcome: "obsolete", reason } => tracing::info!(
+                "Warehouse call not made: method={method}, reservation_id={reservation_id}, order_id={order_id}, reason={}",
+                reason.as_deref().unwrap_or_default()
             ),
             Reaction::Settle { reason, .. } => tracing::warn!(
                 "Warehouse refused: method={method}, reservation_id={reservation_id}, order_id={order_id}, error={}",
@@ -129,9 +149,6 @@ fn verdict(status: &Status) -> Verdict {
         Code::NotFound | Code::FailedPrecondition | Code::InvalidArgument | Code::AlreadyExists | Code::OutOfRange => {
             Verdict::Refused(reason)
         }
-        Code::Internal | Code::Unknown | Code::ResourceExhausted | Code::DataLoss | Code::Aborted => {
-            Verdict::Failed(reason)
-        }
-        _ => Verdict::Unavailable(reason),
+        _ => Verdict::Failed(reason),
     }
 }

@@ -17,12 +17,16 @@ use super::taken::Taken;
 use crate::database::traced;
 use crate::failpoint;
 use crate::orders::{self, AmountMismatch, Fact, Payment, decide};
-use crate::queue::{Fault, Pace, Queue, Source, Wake, attempt, delay, look_again};
+use crate::queue::{Fault, Pace, Queue, Source, Split, Wake, attempt, delay, look_again};
 use crate::telemetry::labels::{FailReason, Outcome, Topic};
 use crate::telemetry::{Metrics, spans, trace};
 
 /// Bytes of bodies in one transaction, beyond which no further event is taken.
 const MAX_BYTES: usize = 16 << 20;
+/// Events that fail alone, one after the other and with nothing between them that gets through, before the queue pauses.
+const UNPROVEN: usize = 8;
+/// How long an event that failed without a witness against it waits before the next look, at the most.
+const LONGEST_UNPROVEN: Duration = Duration::from_secs(5);
 /// How long an event whose order is locked waits before the next look, at the most.
 const LONGEST_LOCKED: Duration = Duration::from_secs(1);
 /// How long an event whose order does not exist waits before the next look, at the most.
@@ -84,34 +88,46 @@ impl Applier {
         Ok(())
     }
 
+    /// Applies the next events. Where they cannot be applied together they are applied in parts, until the one that is to blame stands
+    /// alone: the others wait for nobody.
     async fn turn(&self, turn: Turn) {
-        let mut in_hand = Vec::new();
-        let fault = match attempt(self.apply(turn.limit, &mut in_hand)).await {
-            Ok(()) => {
-                self.pace.success();
-                let bytes: usize = in_hand.iter().map(|event| event.body.len()).sum();
-                if in_hand.len() >= turn.limit || bytes >= MAX_BYTES {
-                    self.wake.look(Queue::Inbox);
+        let (mut split, mut unproven) = (Split::new(turn.limit), 0);
+        while let Some(part) = split.next() {
+            let mut in_hand = Vec::new();
+            match attempt(self.apply(part, &mut in_hand)).await {
+                Ok(()) => {
+                    unproven = 0;
+                    if !in_hand.is_empty() {
+                        self.pace.success();
+                    }
+                    let bytes: usize = in_hand.iter().map(|event| event.body.len()).sum();
+                    if in_hand.len() >= part || bytes >= MAX_BYTES {
+                        self.wake.look(Queue::Inbox);
+                    }
+                    split.got_through(in_hand.len());
                 }
-                return;
+                // Nothing was taken, or nothing gets through: no event is to blame.
+                Err(fault) if in_hand.is_empty() || !fault.is_splittable() || unproven >= UNPROVEN => {
+                    self.pace.away(&fault.to_string());
+                    self.wake.look(Queue::Inbox);
+                    return;
+                }
+                Err(fault) => {
+                    if split.failed(in_hand.len()) {
+                        unproven += 1;
+                        self.stands_alone(&in_hand[0], &fault).await;
+                    }
+                }
             }
-            Err(fault) => fault,
-        };
-        match in_hand.as_slice() {
-            // Nothing was taken: no event is to blame.
-            _ if fault.is_environment() || in_hand.is_empty() => self.pace.away(&fault.to_string()),
-            [event] => self.blame(event, &fault).await,
-            // Half as many next time, until the event that is to blame stands alone.
-            _ => self.pace.halve(),
         }
-        self.wake.look(Queue::Inbox);
     }
 
-    /// The event failed alone: its attempt counts.
-    async fn blame(&self, event: &Taken, fault: &Fault) {
+    /// An event failed alone. Its attempt counts when there is a witness against it, and the fault is not of a moment.
+    async fn stands_alone(&self, event: &Taken, fault: &Fault) {
         let reason = fault.to_string();
-        let attempts = event.attempts.unsigned_abs() + 1;
-        let dead = attempts >= self.max_attempts;
+        let counted = self.pace.witnessed(event.id, tokio::time::Instant::now()) && !fault.is_environment();
+        let attempts = event.attempts.unsigned_abs() + u32::from(counted);
+        let dead = counted && attempts >= self.max_attempts;
         tracing::error!(
             topic = %event.topic, attempts, dead, inbox_id = event.id, day = %event.day, "Event failed: error={reason}"
         );
@@ -119,13 +135,13 @@ impl Applier {
             self.metrics.event_failed(Topic::of(&event.topic), FailReason::ApplyFailed);
             self.metrics.inbox_settled(Outcome::Dead, 1);
         }
+        let age = Duration::try_from_secs_f64(event.age).unwrap_or_default();
+        let wait = if counted { delay(attempts) } else { look_again(age, LONGEST_UNPROVEN) };
         let state = if dead { "dead" } else { "waiting" };
-        let postponed = Postponed { event, state, wait: delay(attempts), counted: true, reason };
+        let postponed = Postponed { event, state, wait, counted, reason };
         let written = async { postpone(&mut *self.pool.acquire().await?, &[postponed]).await }.await;
-        match written {
-            // A turn of one event went through: larger ones may.
-            Ok(()) => self.pace.success(),
-            Err(error) => self.pace.away(&error.to_string()),
+        if let Err(error) = written {
+            self.pace.away(&error.to_string());
         }
     }
 

@@ -135,6 +135,19 @@ pub async fn batch(
     Ok(Step { seen: ids.len(), changed, last: ids.last().copied() })
 }
 
+/// The next row of the run behind `after`.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn next(tx: &mut PgConnection, run: i64, after: Option<i64>) -> Result<Option<i64>, sqlx::Error> {
+    sqlx::query_scalar("select min(id) from order_worker.selected where run = $1 and id > $2")
+        .bind(run)
+        .bind(after.unwrap_or(i64::MIN))
+        .fetch_one(tx)
+        .await
+}
+
 /// The last `limit` runs, the newest first; or the one with this number.
 ///
 /// # Errors

@@ -22,8 +22,8 @@ pub struct Order {
     pub currency: String,
     /// What the customer owes, in major units.
     pub total_amount: String,
-    /// When it was placed.
-    pub created_at: DateTime<Utc>,
+    /// When it was placed; none: nobody knows.
+    pub created_at: Option<DateTime<Utc>>,
     /// Its items with their reservations.
     pub items: Value,
 }

@@ -88,8 +88,12 @@ fn unpaid(order: &Order, status: Status, placed_before: DateTime<Utc>, cod_too: 
     if status != Status::Pending {
         return Decision::Superseded(format!("the order is {status} already"));
     }
-    if order.created_at >= placed_before {
-        return Decision::Superseded("the order is young enough to be paid".into());
+    match order.created_at {
+        None => return Decision::Superseded("nobody knows when the order was placed".into()),
+        Some(placed) if placed >= placed_before => {
+            return Decision::Superseded("the order is young enough to be paid".into());
+        }
+        Some(_) => {}
     }
     if order.is_cod() && !cod_too {
         return Decision::Superseded("the order is paid on delivery".into());
@@ -115,7 +119,9 @@ fn unused(order: &Order, status: Status, reserved_before: DateTime<Utc>) -> Deci
         return Decision::Superseded(format!("the order is {status} and counts on its reservations"));
     }
     let reason = "Reservation expired";
-    let expired = |item: &Item| item.is_reserved() && item.reserved_at.unwrap_or(order.created_at) < reserved_before;
+    // An age that nobody knows has not passed.
+    let made = |item: &Item| item.reserved_at.or(order.created_at);
+    let expired = |item: &Item| item.is_reserved() && made(item).is_some_and(|made| made < reserved_before);
     let calls = calls(order, Action::Release, reason, expired);
     if calls.is_empty() {
         return Decision::Superseded("no reservation has expired".into());
@@ -191,7 +197,7 @@ mod tests {
             delivered: false,
             currency: "USD".into(),
             total: Decimal::new(1010, 2),
-            created_at: hour(0),
+            created_at: Some(hour(0)),
             items: vec![item],
             facts: HashSet::new(),
         }
@@ -298,6 +304,15 @@ mod tests {
         order.note(&unpaid(1), &decision);
         let late = paid(&order, &payment("p1", PaymentKind::Confirmed), AmountMismatch::default());
         assert!(matches!(late, Decision::Rejected(_, Some(i)) if i.kind == IncidentKind::PaidCancelled));
+    }
+
+    #[test]
+    fn an_order_whose_age_nobody_knows_is_not_given_up() {
+        let order = Order { created_at: None, ..order(Status::Pending) };
+        let unpaid = Fact::Unpaid { placed_before: hour(1_000_000), cod_too: true };
+        assert!(matches!(decide(&order, &unpaid), Decision::Superseded(_)));
+        let unused = Fact::Unused { reserved_before: hour(1_000_000) };
+        assert!(matches!(decide(&order, &unused), Decision::Superseded(_)));
     }
 
     #[test]

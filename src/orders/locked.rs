@@ -14,7 +14,7 @@ use crate::failpoint;
 pub struct Locked {
     /// Ours until the transaction ends, by id.
     pub orders: BTreeMap<String, Order>,
-    /// They exist, and somebody else changes them just now.
+    /// They exist, and somebody else changes them or their items just now.
     pub elsewhere: HashSet<String>,
 }
 
@@ -49,6 +49,7 @@ struct OrderRow {
 struct ContextRow {
     order_id: String,
     item_id: Option<i64>,
+    locked: bool,
     reservation_id: Option<String>,
     reservation_status: Option<String>,
     reserved_at: Option<DateTime<Utc>>,
@@ -80,7 +81,7 @@ pub async fn lock(tx: &mut PgConnection, ids: &BTreeSet<&str>) -> Result<Locked,
             delivered: row.delivered.unwrap_or_default(),
             currency: row.currency.unwrap_or_default(),
             total: row.total_amount.unwrap_or_default(),
-            created_at: row.created_at.unwrap_or_default(),
+            created_at: row.created_at,
             items: Vec::new(),
             facts: HashSet::new(),
         };
@@ -89,6 +90,11 @@ pub async fn lock(tx: &mut PgConnection, ids: &BTreeSet<&str>) -> Result<Locked,
     let ours: Vec<&str> = locked.orders.keys().map(String::as_str).collect();
     let context: Vec<ContextRow> =
         sqlx::query_as(include_str!("sql/context.sql")).bind(ours).fetch_all(&mut *tx).await?;
+    for row in &context {
+        if !row.locked && locked.orders.remove(&row.order_id).is_some() {
+            locked.elsewhere.insert(row.order_id.clone());
+        }
+    }
     for row in context {
         let Some(order) = locked.orders.get_mut(&row.order_id) else { continue };
         if let (Some(id), Some(reservation_id)) = (row.item_id, row.reservation_id) {

@@ -25,8 +25,8 @@ pub struct Order {
     pub currency: String,
     /// What the customer owes, in major units.
     pub total: Decimal,
-    /// When it was placed.
-    pub created_at: DateTime<Utc>,
+    /// When it was placed; none: nobody knows.
+    pub created_at: Option<DateTime<Utc>>,
     /// The items that hold a reservation.
     pub items: Vec<Item>,
     /// The payments that were told already: (payment id, kind).
@@ -42,7 +42,7 @@ pub struct Item {
     pub reservation_id: String,
     /// `order_items.reservation_status`; none means reserved.
     pub reservation_status: Option<String>,
-    /// When it was made; none: together with the order.
+    /// When it was made; none: together with the order, as far as anybody knows.
     pub reserved_at: Option<DateTime<Utc>>,
 }
 

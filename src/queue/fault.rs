@@ -18,10 +18,32 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// Whether smaller parts of the work may get through: its rows may be to blame, and not the way to the database.
+    #[must_use]
+    pub fn is_splittable(&self) -> bool {
+        match self {
+            Self::Database(error) => is_splittable(error),
+            Self::Panicked(_) => true,
+        }
+    }
+
     /// Whether the environment is to blame: nothing is counted.
     #[must_use]
     pub fn is_environment(&self) -> bool {
         matches!(self, Self::Database(error) if database::class(error) == Class::Environment)
+    }
+}
+
+/// Whether an error may be that of single rows. Not when there was no answer, nor by SQLSTATE: 08 connection, 25006 read-only,
+/// 28 and 3D no such user or database, 53 resources, 57P shutdown, 58 the server's system.
+#[must_use]
+pub fn is_splittable(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Database(database) => {
+            let code = database.code().unwrap_or_default();
+            !["08", "25006", "28", "3D", "53", "57P", "58"].iter().any(|class| code.starts_with(class))
+        }
+        other => database::class(other) == Class::Message,
     }
 }
 

@@ -5,6 +5,7 @@
 //! taken. All times are the database's; this process only knows, by its monotonic clock, until when its lease lasts at the least.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -25,6 +26,8 @@ pub struct Lanes {
     /// One beat at a time, and none after the end: it would take lanes that nobody drains.
     open: tokio::sync::Mutex<bool>,
     changed: Notify,
+    /// Rows of these lanes were made ready again.
+    again: AtomicBool,
     metrics: Metrics,
 }
 
@@ -50,6 +53,7 @@ impl Lanes {
             held: Mutex::default(),
             open: tokio::sync::Mutex::new(true),
             changed: Notify::new(),
+            again: AtomicBool::new(false),
             metrics,
         }
     }
@@ -103,10 +107,16 @@ impl Lanes {
         if exposed > 0 {
             tracing::warn!(queue = %self.queue, rows = exposed, "A worker died with rows in hand: they are sent again, under their ids");
         }
-        self.share(in_hand()).await?;
         let heal = sqlx::query(include_str!("sql/heal.sql")).bind(self.queue.as_str()).bind(self.queue.parks());
-        heal.execute(&self.pool).await?;
-        Ok(())
+        if heal.execute(&self.pool).await?.rows_affected() > 0 {
+            self.again.store(true, Ordering::Relaxed);
+        }
+        self.share(in_hand()).await
+    }
+
+    /// Whether rows of these lanes were made ready again since this was asked last.
+    pub(super) fn take_again(&self) -> bool {
+        self.again.swap(false, Ordering::Relaxed)
     }
 
     async fn renew(&self) -> Result<(), sqlx::Error> {

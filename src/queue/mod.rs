@@ -23,8 +23,8 @@
 //!
 //! # Failure has two classes
 //!
-//! See `react.rs`: what fails while others succeed is the message's fault, is retried with back-off and given up in the end; what
-//! fails with all others is the environment's, pauses the queue and counts nothing.
+//! See `react.rs`: a row that fails while others get through is retried with back-off and given up in the end; one that fails with all
+//! others counts nothing, and the queue pauses. A batch that fails as a whole is split within its turn (`split.rs`).
 //!
 //! The mechanism runs on apalis: a [`Backend`] turns a [`Source`] of batches into an apalis backend, one task a batch, run by
 //! apalis' Monitor with its tower layers.
@@ -40,17 +40,19 @@ pub mod pauses;
 mod react;
 mod sample;
 pub mod settings;
+mod split;
 mod wake;
 
 pub use backend::{Backend, Source};
 pub use backoff::{delay, look_again};
 pub use contents::{Contents, contents};
-pub use fault::{Fault, attempt};
+pub use fault::{Fault, attempt, is_splittable};
 pub use lanes::{Lanes, worker_name};
 pub use outgoing::{Batch, Outgoing, Row, Settled};
 pub use pace::Pace;
 pub use react::{Others, Reaction, Verdict, react};
 pub use sample::sample;
+pub use split::Split;
 pub use wake::{Wake, watch};
 
 use std::fmt;

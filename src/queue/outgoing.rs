@@ -1,17 +1,17 @@
 //! Rows that leave this database: fetched by lane, sent outside any transaction, then settled.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use sqlx::PgPool;
 use sqlx::types::chrono::NaiveDate;
+use sqlx::{FromRow, PgPool, Row as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::backend::Source;
-use super::{Lanes, Pace, Queue, Reaction, Wake, delay, look_again};
-use crate::database::{self, Class};
+use super::{Lanes, Pace, Queue, Reaction, Split, Wake, delay, is_splittable, look_again};
+use crate::database;
 use crate::failpoint;
 
 /// How often a lane is read from its very start: a lower id may commit after a higher one.
@@ -20,6 +20,8 @@ const FROM_THE_START: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// Bytes of bodies in one batch, beyond which the next begins: batches side by side stay within a small pod's memory.
 const MAX_BYTES: i64 = 4 << 20;
+/// Keys that are set aside at once.
+const ASIDE: usize = 10_000;
 /// The longest error text that is stored, in characters.
 const MAX_ERROR: usize = 500;
 
@@ -38,6 +40,8 @@ pub struct Row {
     pub attempts: i32,
     /// Deaths of workers that had it in hand.
     pub exposed: i32,
+    /// Which edition of it this is: whoever settles it settles no other.
+    pub edition: i64,
     /// Seconds since it was written.
     pub age: f64,
     /// Seconds since the event that caused it reached a worker, or since it was written.
@@ -115,12 +119,17 @@ pub struct Outgoing {
 /// Where reading stands.
 #[derive(Debug, Default)]
 struct Reading {
-    /// From which id each lane is read: the first that was there two full reads ago, so that only a transaction that stays open
-    /// for longer than that commits below it, and waits for the next full read.
+    /// The lanes that were read last: one that is new is read from its start.
+    lanes: BTreeSet<i16>,
+    /// From which id each lane is read: the first that was there at the last two full reads, so that only a transaction that stays open
+    /// for longer than that commits below it, and waits for the next full read. What is later of its key waits with it.
     floors: BTreeMap<i16, i64>,
     /// The first ids of the last full read.
     firsts: BTreeMap<i16, i64>,
+    /// None: the next read is a full one.
     full_at: Option<Instant>,
+    /// Keys whose rows failed with all others since something got through last: others are tried before them.
+    aside: HashSet<String>,
     /// Rows of a dead worker were met: one row at a time.
     careful: bool,
 }
@@ -169,17 +178,21 @@ impl Outgoing {
 
     async fn fetch(&self, limit: usize) -> Result<Vec<Row>, sqlx::Error> {
         let Some((worker, lanes)) = self.lanes.mine() else { return Ok(Vec::new()) };
-        let (full, floors) = {
-            let reading = self.reading();
-            let full = reading.full_at.is_none_or(|at| at.elapsed() > FROM_THE_START);
-            let floor = |lane| if full { 0 } else { reading.floors.get(lane).copied().unwrap_or(0) };
-            (full, lanes.iter().map(floor).collect::<Vec<i64>>())
-        };
-        let (ids, keys): (Vec<i64>, BTreeSet<String>) = {
+        let (ids, mut keys): (Vec<i64>, BTreeSet<String>) = {
             let rows = self.in_hand.rows();
             (rows.keys().copied().collect(), rows.values().map(|(_, key)| key.clone()).collect())
         };
-        let rows: Vec<Row> = sqlx::query_as(include_str!("sql/fetch.sql"))
+        let again = self.wake.take_again(self.queue) | self.lanes.take_again();
+        let (full, floors) = {
+            let mut reading = self.reading();
+            let new = lanes.iter().any(|lane| !reading.lanes.contains(lane));
+            reading.lanes = lanes.iter().copied().collect();
+            let full = again || new || reading.full_at.is_none_or(|at| at.elapsed() > FROM_THE_START);
+            let floor = |lane| if full { 0 } else { reading.floors.get(lane).copied().unwrap_or(0) };
+            keys.extend(reading.aside.iter().cloned());
+            (full, lanes.iter().map(floor).collect::<Vec<i64>>())
+        };
+        let found = sqlx::query(include_str!("sql/fetch.sql"))
             .bind(self.queue.as_str())
             .bind(worker)
             .bind(&lanes)
@@ -191,7 +204,17 @@ impl Outgoing {
             .bind(i64::try_from(of_each_lane(limit, lanes.len())).unwrap_or(i64::MAX))
             .bind(MAX_BYTES)
             .fetch_all(&self.pool)
-            .await?;
+            .await;
+        let found = found.inspect_err(|_| self.reading().full_at = None)?;
+        let mut rows = Vec::with_capacity(found.len());
+        for row in &found {
+            if row.try_get::<Option<i64>, _>("id")?.is_some() {
+                rows.push(Row::from_row(row)?);
+            }
+            if row.try_get("again")? {
+                self.wake.again(self.queue);
+            }
+        }
         let mut in_hand = self.in_hand.rows();
         if full {
             let mut firsts: BTreeMap<i16, i64> = BTreeMap::new();
@@ -200,11 +223,19 @@ impl Outgoing {
                 firsts.entry(lane).and_modify(|first| *first = id.min(*first)).or_insert(id);
             }
             let mut reading = self.reading();
-            reading.floors = std::mem::replace(&mut reading.firsts, firsts);
+            let both = firsts.iter().filter_map(|(lane, id)| Some((*lane, *reading.firsts.get(lane)?.min(id))));
+            reading.floors = both.collect();
+            reading.firsts = firsts;
             reading.full_at = Some(Instant::now());
         }
         in_hand.extend(rows.iter().map(|row| (row.id, (row.lane, row.key.clone()))));
         Ok(rows)
+    }
+
+    /// Something got through: what was set aside has its turn.
+    pub fn got_through(&self) {
+        self.pace.success();
+        self.reading().aside.clear();
     }
 
     fn batch(&self, rows: Vec<Row>, permits: OwnedSemaphorePermit) -> Batch {
@@ -214,23 +245,45 @@ impl Outgoing {
 
     /// Writes what came of rows; tries until the database takes it. What is lost with the process is sent again under its id.
     pub async fn settle(&self, results: Vec<Settled>) {
-        for result in &results {
-            match &result.reaction {
-                Reaction::Settle { .. } => self.pace.success(),
-                Reaction::Pause(reason) => self.pace.away(reason),
-                Reaction::Retry(_) | Reaction::Wait(_) | Reaction::Dead(_) | Reaction::Keep => {}
+        for Settled { row, reaction } in &results {
+            if let Reaction::Pause(reason) = reaction {
+                self.pace.away(reason);
+                let mut reading = self.reading();
+                if reading.aside.len() < ASIDE {
+                    reading.aside.insert(row.key.clone());
+                }
             }
         }
-        let mut pause = Duration::from_millis(50);
-        while let Err(error) = self.settle_once(&results).await {
-            if database::class(&error) == Class::Message {
-                tracing::error!(queue = %self.queue, rows = results.len(), "Outcomes cannot be written, the rows are sent again: error={error}");
-                self.pace.away("outcomes cannot be written");
-                return;
+        let (mut split, mut at, mut pause) = (Split::new(results.len()), 0, Duration::from_millis(50));
+        while let Some(part) = split.next() {
+            let part = &results[at..at + part];
+            match self.settle_once(part).await {
+                Ok(()) => {
+                    at += part.len();
+                    split.got_through(part.len());
+                }
+                Err(error) if !is_splittable(&error) => {
+                    tracing::warn!(queue = %self.queue, rows = part.len(), "Outcomes not written yet, trying again: error={error}");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(Duration::from_secs(1));
+                }
+                Err(error) => {
+                    if split.failed(part.len()) {
+                        self.cannot_be_settled(&part[0].row, &error).await;
+                        at += 1;
+                    }
+                }
             }
-            tracing::warn!(queue = %self.queue, rows = results.len(), "Outcomes not written yet, trying again: error={error}");
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_secs(1));
+        }
+    }
+
+    /// The answer to a row cannot be written, while that of others can: it is dead, or it would be sent for ever.
+    async fn cannot_be_settled(&self, row: &Row, error: &sqlx::Error) {
+        let reason = format!("it was sent, and the answer cannot be written: {error}");
+        tracing::error!(queue = %self.queue, id = row.id, order_id = %row.order_id, "Row given up: error={reason}");
+        let given_up = Settled { row: row.clone(), reaction: Reaction::Dead(reason) };
+        if let Err(error) = self.settle_once(std::slice::from_ref(&given_up)).await {
+            tracing::error!(queue = %self.queue, id = row.id, "Row not given up, it is sent again: error={error}");
         }
     }
 
@@ -238,7 +291,7 @@ impl Outgoing {
         let (mut done, mut failed) = (Vec::new(), Vec::new());
         for Settled { row, reaction } in results {
             match reaction {
-                Reaction::Settle { outcome, reason } => done.push((row.id, *outcome, reason.as_deref().map(shortened))),
+                Reaction::Settle { outcome, reason } => done.push((row, *outcome, reason.as_deref().map(shortened))),
                 Reaction::Retry(error) => {
                     failed.push((row, "waiting", delay(row.attempts.unsigned_abs() + 1), 1, error))
                 }
@@ -252,14 +305,18 @@ impl Outgoing {
         }
         if !done.is_empty() {
             failpoint::reach("settle-before-commit");
-            let settling = sqlx::query(include_str!("sql/settle.sql"))
+            let settling = sqlx::query_scalar(include_str!("sql/settle.sql"))
                 .bind(self.queue.as_str())
-                .bind(done.iter().map(|(id, ..)| *id).collect::<Vec<_>>())
+                .bind(done.iter().map(|(row, ..)| row.id).collect::<Vec<_>>())
                 .bind(done.iter().map(|(_, outcome, _)| *outcome).collect::<Vec<_>>())
                 .bind(done.iter().map(|(.., reason)| reason.as_deref()).collect::<Vec<_>>())
-                .execute(&self.pool);
-            database::traced(&self.pool, "DELETE pending", settling).await?;
+                .bind(done.iter().map(|(row, ..)| row.edition).collect::<Vec<_>>())
+                .fetch_one(&self.pool);
+            let again: bool = database::traced(&self.pool, "DELETE pending", settling).await?;
             failpoint::reach("settle-after-commit");
+            if again {
+                self.wake.again(self.queue);
+            }
         }
         if !failed.is_empty() {
             let noting = sqlx::query(include_str!("sql/fail.sql"))
@@ -269,6 +326,7 @@ impl Outgoing {
                 .bind(failed.iter().map(|(_, _, wait, ..)| wait.as_secs_f64()).collect::<Vec<_>>())
                 .bind(failed.iter().map(|(_, _, _, counted, _)| *counted).collect::<Vec<i32>>())
                 .bind(failed.iter().map(|(.., error)| shortened(error)).collect::<Vec<_>>())
+                .bind(failed.iter().map(|(row, ..)| row.edition).collect::<Vec<_>>())
                 .execute(&self.pool);
             database::traced(&self.pool, "UPDATE pending", noting).await?;
         }
@@ -307,6 +365,10 @@ impl Source for Outgoing {
                 return batch;
             }
             drop(batch);
+            // All that is left was set aside: it is tried anew, after the pause.
+            if !std::mem::take(&mut self.reading().aside).is_empty() {
+                continue;
+            }
             tokio::select! {
                 () = self.wake.woken(self.queue) => {}
                 () = self.lanes.changed() => {}

@@ -1,5 +1,9 @@
-//! How fast a queue may go: a pause while the environment is away, and small steps after trouble.
+//! The circuit breaker of a queue, and the witness of its blame.
+//!
+//! While nothing gets through the queue pauses, with back-off, and small batches look whether it is open again. And since it knows when
+//! something got through, it tells whether a row that failed is to blame: it is when others got through after it had failed.
 
+use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -10,6 +14,9 @@ use super::backoff::delay;
 
 /// The longest pause between two tries while the environment is away.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Rows whose last failure is remembered. One that is forgotten is believed once more.
+const REMEMBERED: usize = 10_000;
 
 /// The pace of one queue in this process. It is the circuit breaker: open while paused, half-open with a small batch after it.
 #[derive(Debug)]
@@ -25,13 +32,15 @@ struct State {
     failures: u32,
     paused_until: Option<Instant>,
     last_success: Option<Instant>,
+    /// When a row failed last.
+    failed: HashMap<i64, Instant>,
 }
 
 impl Pace {
     /// A pace of at most `most` rows a batch.
     #[must_use]
     pub fn new(queue: Queue, most: usize) -> Self {
-        let state = State { limit: most, failures: 0, paused_until: None, last_success: None };
+        let state = State { limit: most, failures: 0, paused_until: None, last_success: None, failed: HashMap::new() };
         Self { queue, most, state: Mutex::new(state) }
     }
 
@@ -68,10 +77,16 @@ impl Pace {
         self.state().failures > 0
     }
 
-    /// Whether something got through after `moment`.
+    /// Row `id` failed at `moment`: whether there is a witness against it, that is, whether something got through since then, or since it
+    /// had failed the last time.
     #[must_use]
-    pub fn succeeded_since(&self, moment: Instant) -> bool {
-        self.state().last_success.is_some_and(|success| success >= moment)
+    pub fn witnessed(&self, id: i64, moment: Instant) -> bool {
+        let mut state = self.state();
+        if state.failed.len() >= REMEMBERED {
+            state.failed.clear();
+        }
+        let before = state.failed.insert(id, moment).unwrap_or(moment);
+        state.last_success.is_some_and(|success| success >= before)
     }
 
     /// Something got through: no pause, and batches grow again.
@@ -100,12 +115,6 @@ impl Pace {
         state.limit = 8.min(self.most);
         tracing::warn!(queue = %self.queue, failures = state.failures, pause_ms = pause.as_millis(), "Queue pauses: reason={reason}");
     }
-
-    /// A batch failed as a whole: the next is half as large, until the row that is to blame stands alone.
-    pub fn halve(&self) {
-        let mut state = self.state();
-        state.limit = (state.limit / 2).max(1);
-    }
 }
 
 #[cfg(test)]
@@ -113,17 +122,23 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_failing_batch_shrinks_to_one_and_success_lets_it_grow() {
-        let pace = Pace::new(Queue::Inbox, 500);
-        let sizes: Vec<usize> = std::iter::from_fn(|| {
-            pace.halve();
-            Some(pace.limit())
-        })
-        .take(10)
-        .collect();
-        assert_eq!(sizes, [250, 125, 62, 31, 15, 7, 3, 1, 1, 1]);
-        (0..9).for_each(|_| pace.success());
-        assert_eq!(pace.limit(), 500);
+    async fn a_row_is_to_blame_when_others_got_through_after_it_had_failed() {
+        let pace = Pace::new(Queue::Dapr, 64);
+        let step = || tokio::time::advance(Duration::from_millis(1));
+        pace.success();
+        step().await;
+        assert!(!pace.witnessed(1, Instant::now()), "what got through before it failed says nothing of now");
+        step().await;
+        assert!(!pace.witnessed(1, Instant::now()), "nothing got through between its failures");
+        step().await;
+        pace.success();
+        step().await;
+        assert!(pace.witnessed(1, Instant::now()), "others got through between its failures");
+        assert!(!pace.witnessed(2, Instant::now()));
+        let failed = Instant::now();
+        step().await;
+        pace.success();
+        assert!(pace.witnessed(3, failed), "others got through after its failure");
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,28 +1,39 @@
-//! What a failed send means. Pure.
+//! The consequence of a send. Pure.
+//!
+//! Blame needs a witness: a failure counts against a row only when others got through the same way. Until then it may be the
+//! environment's, whatever the answer says: a scope that is refused, a method that is not implemented, no answer in time.
 
-/// What came of one row that was sent.
+/// The answer to one row that was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It arrived.
     Sent,
     /// The other side answered no, for good (the warehouse: no such reservation).
     Refused(String),
-    /// The environment: unreachable, not authorised, not implemented, no such component, no answer in time.
-    Unavailable(String),
-    /// A failure that says not whose it is.
+    /// Nobody wants it any more: it was not sent.
+    Obsolete(String),
+    /// It did not arrive.
     Failed(String),
     /// Not tried: an earlier row of its key failed, or the lease ran out.
     Untried,
 }
 
-/// What is done about it.
+impl Verdict {
+    /// Whether the row is done with, one way or another.
+    #[must_use]
+    pub const fn is_final(&self) -> bool {
+        matches!(self, Self::Sent | Self::Refused(_) | Self::Obsolete(_))
+    }
+}
+
+/// The consequence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reaction {
     /// Settled: the row is deleted, the outcome noted.
     Settle {
-        /// `sent` or `refused`.
+        /// `sent`, `refused` or `obsolete`.
         outcome: &'static str,
-        /// The other side's words, when it refused.
+        /// Why, when it was not sent.
         reason: Option<String>,
     },
     /// The row waits and the attempt counts.
@@ -31,40 +42,39 @@ pub enum Reaction {
     Wait(String),
     /// Given up.
     Dead(String),
-    /// Nothing gets through: the whole queue pauses, the row stays as it is.
+    /// Nothing gets through: the whole queue pauses, the row stays as it is and others are tried before it.
     Pause(String),
     /// The row stays as it is.
     Keep,
 }
 
-/// How the others fared that were sent at the same time.
+/// How the others fared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Others {
-    /// At least one arrived.
+    /// One got through after the row had failed: a witness.
     Succeed,
-    /// None did.
+    /// All that were sent with it failed, and none has got through since.
     Fail,
-    /// There were none: one row alone tells nothing of the environment.
-    Absent,
+    /// Nobody can tell: it was sent alone, or those that got through did so before it failed.
+    Unknown,
 }
 
 /// `attempts`: the counted failures of the row before this one.
 ///
-/// | | others succeed | others fail | alone |
+/// | | others got through | others fail too | nobody can tell |
 /// |---|---|---|---|
-/// | unavailable | the row waits, uncounted | the queue pauses | the row waits, uncounted |
 /// | failed | the attempt counts, in the end dead | the queue pauses | the row waits, uncounted |
 #[must_use]
 pub fn react(verdict: Verdict, others: Others, attempts: u32, max_attempts: u32) -> Reaction {
-    match verdict {
-        Verdict::Sent => Reaction::Settle { outcome: "sent", reason: None },
-        Verdict::Refused(reason) => Reaction::Settle { outcome: "refused", reason: Some(reason) },
-        Verdict::Unavailable(reason) | Verdict::Failed(reason) if others == Others::Fail => Reaction::Pause(reason),
-        Verdict::Failed(reason) if others == Others::Absent => Reaction::Wait(reason),
-        Verdict::Unavailable(reason) => Reaction::Wait(reason),
-        Verdict::Failed(reason) if attempts + 1 >= max_attempts => Reaction::Dead(reason),
-        Verdict::Failed(reason) => Reaction::Retry(reason),
-        Verdict::Untried => Reaction::Keep,
+    match (verdict, others) {
+        (Verdict::Sent, _) => Reaction::Settle { outcome: "sent", reason: None },
+        (Verdict::Refused(reason), _) => Reaction::Settle { outcome: "refused", reason: Some(reason) },
+        (Verdict::Obsolete(reason), _) => Reaction::Settle { outcome: "obsolete", reason: Some(reason) },
+        (Verdict::Failed(reason), Others::Fail) => Reaction::Pause(reason),
+        (Verdict::Failed(reason), Others::Unknown) => Reaction::Wait(reason),
+        (Verdict::Failed(reason), Others::Succeed) if attempts + 1 >= max_attempts => Reaction::Dead(reason),
+        (Verdict::Failed(reason), Others::Succeed) => Reaction::Retry(reason),
+        (Verdict::Untried, _) => Reaction::Keep,
     }
 }
 
@@ -72,40 +82,24 @@ pub fn react(verdict: Verdict, others: Others, attempts: u32, max_attempts: u32)
 mod tests {
     use super::*;
 
-    #[test]
-    fn what_fails_with_all_others_counts_nothing() {
-        for verdict in [Verdict::Unavailable("gone".into()), Verdict::Failed("boom".into())] {
-            assert_eq!(react(verdict.clone(), Others::Fail, 99, 3), Reaction::Pause(reason(&verdict)));
-        }
+    fn failed() -> Verdict {
+        Verdict::Failed("boom".into())
     }
 
     #[test]
-    fn what_fails_alone_is_given_up_in_the_end() {
-        let failed = || Verdict::Failed("boom".into());
+    fn what_fails_with_all_others_counts_nothing() {
+        assert_eq!(react(failed(), Others::Fail, 99, 3), Reaction::Pause("boom".into()));
+    }
+
+    #[test]
+    fn what_fails_while_others_get_through_is_given_up_in_the_end() {
         assert_eq!(react(failed(), Others::Succeed, 0, 3), Reaction::Retry("boom".into()));
         assert_eq!(react(failed(), Others::Succeed, 1, 3), Reaction::Retry("boom".into()));
         assert_eq!(react(failed(), Others::Succeed, 2, 3), Reaction::Dead("boom".into()));
     }
 
     #[test]
-    fn the_environment_never_makes_a_row_dead() {
-        assert_eq!(
-            react(Verdict::Unavailable("scope".into()), Others::Succeed, 1000, 3),
-            Reaction::Wait("scope".into())
-        );
-    }
-
-    #[test]
-    fn a_row_that_fails_alone_waits_and_holds_up_nobody() {
-        for verdict in [Verdict::Unavailable("gone".into()), Verdict::Failed("boom".into())] {
-            assert_eq!(react(verdict.clone(), Others::Absent, 99, 3), Reaction::Wait(reason(&verdict)));
-        }
-    }
-
-    fn reason(verdict: &Verdict) -> String {
-        match verdict {
-            Verdict::Unavailable(reason) | Verdict::Failed(reason) => reason.clone(),
-            _ => String::new(),
-        }
+    fn without_a_witness_a_row_waits_and_nothing_counts() {
+        assert_eq!(react(failed(), Others::Unknown, 99, 3), Reaction::Wait("boom".into()));
     }
 }

@@ -2,6 +2,7 @@
 //! A wake-up says only "look": losing one costs a poll interval, never a row.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sqlx::PgPool;
@@ -20,6 +21,8 @@ const COALESCE: Duration = Duration::from_millis(20);
 pub struct Wake {
     local: Arc<[Notify; 4]>,
     remote: Arc<[Notify; 4]>,
+    /// Rows of the queue were made ready again: they may stand before what was read last.
+    again: Arc<[AtomicBool; 4]>,
 }
 
 impl Wake {
@@ -32,6 +35,17 @@ impl Wake {
     /// Rows of `queue` may be there.
     pub fn look(&self, queue: Queue) {
         self.local[queue as usize].notify_one();
+    }
+
+    /// Rows of `queue` that were there before are ready again: a reader begins at the very start.
+    pub fn again(&self, queue: Queue) {
+        self.again[queue as usize].store(true, Ordering::Relaxed);
+        self.look(queue);
+    }
+
+    /// Whether rows were made ready again since this was asked last.
+    pub(super) fn take_again(&self, queue: Queue) -> bool {
+        self.again[queue as usize].swap(false, Ordering::Relaxed)
     }
 
     /// Waits until rows of `queue` may be there.
@@ -55,12 +69,12 @@ pub async fn watch(pool: &PgPool, wake: &Wake, every: Duration) {
 async fn poll(pool: &PgPool, wake: &Wake, every: Duration) {
     let queues = Queue::ALL.map(Queue::as_str);
     loop {
-        let found: Result<Vec<(String,)>, _> =
+        let found: Result<Vec<(String, bool)>, _> =
             sqlx::query_as(include_str!("sql/poll.sql")).bind(queues.as_slice()).fetch_all(pool).await;
         match found {
             Ok(found) => {
-                for queue in Queue::ALL.into_iter().filter(|queue| found.iter().any(|(name,)| name == queue.as_str())) {
-                    wake.look(queue);
+                for (queue, again) in found.iter().filter_map(|(name, again)| Some((Queue::named(name)?, again))) {
+                    if *again { wake.again(queue) } else { wake.look(queue) }
                 }
             }
             // The health probe tells of a database that is away.

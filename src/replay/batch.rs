@@ -89,6 +89,11 @@ impl Found {
         Some(event_id(&self.cause, "dapr", STATUS_CHANGED_TOPIC, order_id, status.as_str()))
     }
 
+    /// The cursor behind it.
+    fn place(&self) -> Cursor {
+        Cursor { at: self.day.and_hms_opt(0, 0, 0).map(|midnight| midnight.and_utc()), id: Some(self.id.to_string()) }
+    }
+
     fn differs(&self, lines: Vec<String>) -> Difference {
         Difference { event_id: self.event_id.clone(), order_id: self.order_id.clone().unwrap_or_default(), lines }
     }
@@ -152,13 +157,7 @@ pub async fn batch(
         let line = || format!("+ {STATUS_CHANGED_TOPIC} again, under its first id");
         announced = sent.into_iter().map(|event| event.differs(vec![line()])).collect();
     }
-    let cursor = found.last().map_or_else(
-        || cursor.clone(),
-        |event| Cursor {
-            at: event.day.and_hms_opt(0, 0, 0).map(|midnight| midnight.and_utc()),
-            id: Some(event.id.to_string()),
-        },
-    );
+    let cursor = found.last().map_or_else(|| cursor.clone(), Found::place);
     Ok(Step { seen: found.len(), cursor, last, again, changed, announced, calls })
 }
 
@@ -172,15 +171,15 @@ pub async fn announce(tx: &mut PgConnection, ids: &[String]) -> Result<u64, sqlx
     Ok(done.rows_affected())
 }
 
-/// The next event behind the cursor: its day, its number, its CloudEvent id.
-pub(super) async fn next(
+/// The next event behind the cursor: the cursor behind it, and its CloudEvent id.
+pub(crate) async fn next(
     tx: &mut PgConnection,
     request: &Request,
     tally: &Tally,
     cursor: &Cursor,
-) -> Result<Option<(NaiveDate, i64, String)>, sqlx::Error> {
+) -> Result<Option<(Cursor, String)>, sqlx::Error> {
     let found = select(tx, request, tally, cursor, 1).await?;
-    Ok(found.into_iter().next().map(|event| (event.day, event.id, event.event_id)))
+    Ok(found.into_iter().next().map(|event| (event.place(), event.event_id)))
 }
 
 async fn select(

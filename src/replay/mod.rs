@@ -19,17 +19,16 @@
 //!
 //! A replay is a run of the queue `cron` (see [`crate::cron`]): a batch is one transaction with the run's place, so that one that is
 //! killed at any instant goes on where it was and finishes once. It is paced by its rate, and by the rest after each batch.
-//! A batch that fails is made again event by event; an event that fails alone is counted and passed over.
+//! A batch that fails is made again in parts, until the event that is to blame stands alone, which is counted and passed over.
 
 mod batch;
 mod event_id;
-mod pass_over;
 mod rehearse;
 mod request;
 
+pub(crate) use batch::next;
 pub use batch::{Difference, Step, announce, batch};
 pub use event_id::event_id;
-pub(crate) use pass_over::pass_over;
 pub use rehearse::{Alike, Rehearsal, rehearse};
 pub(crate) use request::canary;
 pub use request::{Phase, Replay, Request, Share, Tally, ask, runs};

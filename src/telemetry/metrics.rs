@@ -43,6 +43,7 @@ struct Instruments {
 
     cron_runs: Counts<(Job, RunOutcome)>,
     cron_items: Counts<Job>,
+    cron_passed_over: Counts<Job>,
     cron_run: Seconds<Job>,
     cron_since_success: Level<Job>,
 
@@ -142,6 +143,8 @@ impl Metrics {
 
             cron_runs: make.counter("cron_runs_total", "Runs of jobs that came to their end."),
             cron_items: make.counter("cron_items_total", "What jobs have cleaned or changed, committed."),
+            cron_passed_over: make
+                .counter("cron_passed_over_total", "Rows that a job could not do while it could do others."),
             cron_run: make.seconds("cron_run_seconds", "From the first batch of a run to the commit of its last."),
             cron_since_success: make.gauge(
                 "cron_seconds_since_success",
@@ -251,6 +254,11 @@ impl Metrics {
     /// A batch of a job has changed so many items.
     pub fn cron_items(&self, job: Job, count: u64) {
         self.0.cron_items.add(job, count);
+    }
+
+    /// A job went on behind a row that it could not do.
+    pub fn cron_passed_over(&self, job: Job) {
+        self.0.cron_passed_over.add(job, 1);
     }
 
     /// A run came to its end, so long after its beginning where that is known.

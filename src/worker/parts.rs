@@ -176,6 +176,7 @@ impl Parts {
             self.warehouse_connection(&keep)?,
             warehouse_at.addr().clone(),
             settings.warehouse.timeout,
+            self.pool.clone(),
             self.metrics.clone(),
         );
         let dapr = self.egress(Queue::Dapr, &settings.queue.dapr, dapr);

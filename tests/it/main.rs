@@ -4,6 +4,7 @@
 
 mod adoption;
 mod awaited;
+mod blame;
 mod board;
 mod browser;
 mod chart;
@@ -27,6 +28,7 @@ mod lifecycle;
 mod main_path;
 mod migrations;
 mod operations;
+mod order;
 mod order_service;
 mod otlp;
 mod outages;

@@ -78,7 +78,19 @@ pub async fn history(
     let section = Section {
         title: format!("Runs of {job}"),
         command: format!("order-worker cron history {job}"),
-        head: vec!["run", "tick", "kind", "missed", "started", "finished", "items", "batches", "outcome", "error"],
+        head: vec![
+            "run",
+            "tick",
+            "kind",
+            "missed",
+            "started",
+            "finished",
+            "items",
+            "batches",
+            "passed over",
+            "outcome",
+            "error",
+        ],
         rows: runs
             .into_iter()
             .map(|run| {
@@ -92,6 +104,7 @@ pub async fn history(
                     Cell::when(run.finished_at),
                     Cell::text(run.items),
                     Cell::text(run.batches),
+                    Cell::text(run.passed_over),
                     Cell::State(run.outcome),
                     Cell::maybe(run.error),
                 ];

@@ -1,5 +1,5 @@
--- cron/fail: a batch failed: the run waits, or, after its last attempt, has failed. By compare-and-set: what another worker has
--- done with it meanwhile stays.
+-- cron/fail: a batch failed: the run waits, or, after its last attempt, has failed; either way it says why. By compare-and-set: what
+-- another worker has done with it meanwhile stays.
 with hit as materialized (
     select id from order_worker.pending where id = $1 and attempts = $2 for update
 ), waiting as (
@@ -10,5 +10,6 @@ with hit as materialized (
     delete from order_worker.pending p using hit where p.id = hit.id and $6
 )
 update order_worker.cron_runs r
-set started_at = coalesce(r.started_at, clock_timestamp()), finished_at = clock_timestamp(), outcome = 'failed', error = $5, worker = $7
-from hit where r.id = hit.id and $6
+set started_at = coalesce(r.started_at, clock_timestamp()), error = $5, worker = $7,
+    finished_at = case when $6 then clock_timestamp() end, outcome = case when $6 then 'failed' end
+from hit where r.id = hit.id

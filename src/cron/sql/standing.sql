@@ -1,4 +1,5 @@
--- cron/standing: how far a run has come: what it has looked at, where it counts that, or changed.
-select coalesce((result ->> 'seen')::bigint, items) as seen, finished_at is not null as finished, error
+-- cron/standing: how far a run has come: what it has looked at, where it counts that, or changed; why it failed, or why it waits.
+select coalesce((result ->> 'seen')::bigint, items) as seen, finished_at is not null as finished,
+       case when outcome = 'failed' then error end as error, case when finished_at is null then error end as problem
 from order_worker.cron_runs
 where id = $1

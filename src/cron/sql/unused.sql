@@ -6,7 +6,7 @@ join public.orders o on o.id = i.order_id
 where i.reservation_id is not null and coalesce(i.reservation_status, 'reserved') = 'reserved'
   and coalesce(i.reserved_at, '-infinity') < $1
   and (coalesce(i.reserved_at, '-infinity'), i.id) > (coalesce($2::timestamptz, '-infinity'), coalesce($3::text, '-1')::bigint)
-  and coalesce(i.reserved_at, o.created_at) < $1
+  and coalesce(order_worker.finite(i.reserved_at), order_worker.finite(o.created_at)) < $1
   and (o.status in ('payment_failed', 'cancelled') or (o.status = 'pending' and upper(o.payment_method) <> 'COD'))
 order by coalesce(i.reserved_at, '-infinity'), i.id
 limit $4

@@ -10,6 +10,11 @@ select (select count(distinct worker) from order_worker.workers where lease_unti
        (select count(*) from order_worker.incident_journal where resolved_at is null) as incidents,
        (select count(*) from order_worker.pauses) as pauses,
        (select count(*) from order_worker.pending where state in ('ready', 'waiting') and created_at < clock_timestamp() - interval '5 minutes') as old,
+       (select string_agg(format('%s rows of %s do not get through, the oldest is %s: %s', rows, queue, id, left(error, 200)), '; ' order by queue)
+        from (select queue, count(*) as rows, min(id) as id, (array_agg(last_error order by id))[1] as error
+              from order_worker.pending
+              where state = 'waiting' and last_error is not null and created_at < clock_timestamp() - interval '5 minutes'
+              group by queue) failing) as failing,
        (select string_agg(c.stream || ': ' || c.alert, '; ' order by c.stream) from order_worker.stream_cursors c where c.alert is not null) as streams,
        (select extract(epoch from clock_timestamp() - min(c.watermark))::float8 from order_worker.stream_cursors c) as watermark_age,
        (select string_agg(j.job, ', ' order by j.job) from order_worker.cron_jobs j where j.next_tick < clock_timestamp() - interval '5 minutes'

@@ -12,8 +12,8 @@ with chosen as materialized (
     order by o.day, o.id
     limit $5
 ), queued as (
-    insert into order_worker.pending (queue, id, day, lane, key)
-    select 'dapr', id, day, order_worker.lane(order_id), order_id from chosen
+    insert into order_worker.pending (queue, id, day, lane, key, edition)
+    select 'dapr', id, day, order_worker.lane(order_id), order_id, nextval('order_worker.journal_id') from chosen
     on conflict do nothing
 )
 select day, id, topic, order_id, event_id::text as event_id from chosen order by day, id

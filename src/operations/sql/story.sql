@@ -6,7 +6,7 @@ from (
                      case when duplicates > 0 then format('came %s times more', duplicates) end) as detail
     from order_worker.inbox_status where order_id = $1
     union all
-    select created_at, 2, 'status', concat_ws(' ', coalesce(old_status, '(new)'), '->', new_status), null, concat_ws('; ', reason, notes)
+    select coalesce(order_worker.finite(created_at), to_timestamp(0)), 2, 'status', concat_ws(' ', coalesce(old_status, '(new)'), '->', new_status), null, concat_ws('; ', reason, notes)
     from public.order_status_history where order_id = $1
     union all
     select s.created_at, 3, case s.channel when 'dapr' then 'announcement' else 'warehouse' end,

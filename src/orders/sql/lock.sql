@@ -4,6 +4,7 @@ with mine as materialized (
     select id, status, payment_method, delivered, currency, total_amount, created_at
     from public.orders where id = any($1) order by id for no key update skip locked
 )
-select o.id, m.id is not null as locked, m.status, m.payment_method, m.delivered, m.currency, m.total_amount, m.created_at
+select o.id, m.id is not null as locked, m.status, m.payment_method, m.delivered, m.currency, m.total_amount,
+       order_worker.finite(m.created_at) as created_at
 from (select id from public.orders where id = any($1)) o
 left join mine m using (id)

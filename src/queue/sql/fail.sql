@@ -6,4 +6,5 @@ set (state, due, attempts, last_error) = (
            ($6::text[])[n]
     from array_position($1::bigint[], p.id) n
 )
-where p.id = any($1) and p.attempts = ($2::integer[])[array_position($1, p.id)] and p.state || '' = 'ready'
+where p.id = any($1) and p.attempts = ($2::integer[])[array_position($1, p.id)]
+  and p.edition = ($7::bigint[])[array_position($1, p.id)] and p.state || '' = 'ready'

@@ -1,5 +1,5 @@
--- queue/poll: makes waiting rows ready that are due, and tells which queues have something to do: a tick that is due is something
--- too. One statement for all queues.
+-- queue/poll: makes waiting rows ready that are due, and tells which queues have something to do, and whether some of it was there
+-- before: a tick that is due is something too. One statement for all queues.
 with due as (
     select queue, id from order_worker.pending
     where state = 'waiting' and due <= clock_timestamp() and queue = any($1)
@@ -8,7 +8,7 @@ with due as (
 ), promoted as (
     update order_worker.pending set state = 'ready' where id = any(array(select id from due)) returning queue
 )
-select q.queue from unnest($1::text[]) q (queue)
+select q.queue, exists (select from promoted where promoted.queue = q.queue) as again from unnest($1::text[]) q (queue)
 where exists (select from promoted where promoted.queue = q.queue)
    or exists (select from order_worker.pending p where p.queue = q.queue and p.state = 'ready')
    or (q.queue = 'cron' and exists (

@@ -1,32 +1,36 @@
--- queue/settle: rows that are done. Deleting is harmless from anyone; only who deletes writes the outcome. Rows that were blocked
--- behind them go on. At the warehouse the item learns the answer, unless its intent has changed meanwhile.
+-- queue/settle: rows that are done, of the editions that were in hand: one that is sent again meanwhile, or was edited, stays. Deleting
+-- is harmless from anyone; only who deletes writes the outcome. Rows that were blocked behind them go on; returns whether there were any.
+-- At the warehouse the items of the reservation learn the answer, unless their intent has changed meanwhile.
 with done as (
-    delete from order_worker.pending where id = any($2)
+    delete from order_worker.pending p where p.id = any($2) and p.edition = ($5::bigint[])[array_position($2, p.id)]
     returning id, day, key, attempts, ($3::text[])[array_position($2, id)] as outcome, ($4::text[])[array_position($2, id)] as reason
 ), outcome as (
     insert into order_worker.outbox_outcomes (day, id, outcome, attempts, reason)
     select day, id, outcome, attempts + 1, reason from done
     on conflict do nothing
 ), answer as materialized (
-    select d.outcome, d.reason, b.topic = 'ConfirmReservation' as confirms, b.order_id, b.cause,
-           (b.body ->> 'order_item_id')::bigint as item_id, b.body ->> 'reservation_id' as reservation_id
+    select d.id, d.outcome, d.reason, b.topic = 'ConfirmReservation' as confirms, b.order_id, b.cause,
+           b.body ->> 'reservation_id' as reservation_id
     from done d
     cross join lateral (select * from order_worker.outbox o where o.day = d.day and o.id = d.id offset 0) b
-    where $1 = 'warehouse'
+    where $1 = 'warehouse' and d.outcome in ('sent', 'refused')
 ), answered as (
     update public.order_items i
     set reservation_status = case when a.outcome = 'refused' then 'refused' when a.confirms then 'confirmed' else 'released' end
     from answer a
-    where i.id = any(array(select item_id from answer)) and i.id = a.item_id
+    where i.order_id = any(array(select order_id from answer)) and i.order_id = a.order_id and i.reservation_id = a.reservation_id
       and i.reservation_status = case when a.confirms then 'confirming' else 'releasing' end
 ), incident as (
     insert into order_worker.incident_journal (kind, order_id, cause, detail)
     select 'paid_unreserved', order_id, cause, format('the warehouse refused to confirm reservation %s: %s', reservation_id, reason)
     from answer where outcome = 'refused' and confirms
     on conflict do nothing
+), unblocked as (
+    update order_worker.pending set state = 'ready'
+    where id = any(array(
+        select b.id
+        from done d
+        cross join lateral (select id from order_worker.pending where queue = $1 and key = d.key and state = 'blocked' offset 0) b))
+    returning id
 )
-update order_worker.pending set state = 'ready'
-where id = any(array(
-    select b.id
-    from done d
-    cross join lateral (select id from order_worker.pending where queue = $1 and key = d.key and state = 'blocked' offset 0) b))
+select exists (select from unblocked) as again
