@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apalis::prelude::Data;
-use sqlx::PgPool;
 use tokio::time::Instant;
 use tracing::Instrument;
 
@@ -14,6 +13,7 @@ use super::settings::Cron;
 use super::task::Task;
 use super::{Job, Run, Schedule};
 use crate::config::Config;
+use crate::database::PgPool;
 use crate::failpoint;
 use crate::orders::AmountMismatch;
 use crate::queue::{Fault, Pace, Queue, Source, Wake, attempt, delay};
@@ -123,7 +123,12 @@ impl Runner {
     /// The database's, when not even the failure could be written. A batch that failed is no error: its run waits, or has failed.
     pub async fn turn(&self, names: &[&str]) -> Result<Turned, sqlx::Error> {
         let (mut in_hand, began) = (None, Instant::now());
-        match attempt(self.work(names, &mut in_hand)).await {
+        let mut done = attempt(self.work(names, &mut in_hand)).await;
+        if matches!(&done, Err(fault) if fault.renews(&self.pool)) {
+            in_hand = None;
+            done = attempt(self.work(names, &mut in_hand)).await;
+        }
+        match done {
             Ok(None) => Ok(Turned::Nothing),
             Ok(Some((turned, next))) => {
                 // The event path has the database to itself for three quarters of the time.

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use apalis::prelude::Data;
-use sqlx::{PgPool, PgTransaction};
+use sqlx::PgTransaction;
 use tracing::{Instrument, Span};
 
 use super::effects::{Effects, Judged, Postponed, postpone};
 use super::payment::{Undecodable, decode};
 use super::taken::Taken;
-use crate::database::traced;
+use crate::database::{PgPool, traced};
 use crate::failpoint;
 use crate::orders::{self, AmountMismatch, Fact, Payment, decide};
 use crate::queue::{Fault, Pace, Queue, Source, Wake, attempt, delay, look_again};
@@ -86,7 +86,11 @@ impl Applier {
 
     async fn turn(&self, turn: Turn) {
         let mut in_hand = Vec::new();
-        let fault = match attempt(self.apply(turn.limit, &mut in_hand)).await {
+        let mut done = attempt(self.apply(turn.limit, &mut in_hand)).await;
+        if matches!(&done, Err(fault) if fault.renews(&self.pool)) {
+            done = attempt(self.apply(turn.limit, &mut in_hand)).await;
+        }
+        let fault = match done {
             Ok(()) => {
                 self.pace.success();
                 let bytes: usize = in_hand.iter().map(|event| event.body.len()).sum();

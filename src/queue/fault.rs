@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 
 use futures::FutureExt;
 
-use crate::database::{self, Class};
+use crate::database::{self, Class, PgPool};
 
 /// Why a transaction was not applied.
 #[derive(Debug, thiserror::Error)]
@@ -18,10 +18,16 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Whether the environment is to blame: nothing is counted.
+    /// Whether the sessions were to blame, which are then thrown away: the same work is worth another try at once.
+    #[must_use]
+    pub fn renews(&self, pool: &PgPool) -> bool {
+        matches!(self, Self::Database(error) if pool.renewed_after(error))
+    }
+
+    /// Whether the environment is to blame, or once more the session: nothing is counted.
     #[must_use]
     pub fn is_environment(&self) -> bool {
-        matches!(self, Self::Database(error) if database::class(error) == Class::Environment)
+        matches!(self, Self::Database(error) if database::class(error) != Class::Message)
     }
 }
 

@@ -4,14 +4,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use sqlx::PgPool;
 use sqlx::types::chrono::NaiveDate;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::backend::Source;
 use super::{Lanes, Pace, Queue, Reaction, Wake, delay, look_again};
-use crate::database::{self, Class};
+use crate::database::{self, Class, PgPool};
 use crate::failpoint;
 
 /// How often a lane is read from its very start: a lower id may commit after a higher one.

@@ -1,10 +1,10 @@
 //! An event that fails a replay alone.
 
-use sqlx::PgPool;
 use sqlx::types::Json;
 
 use super::{Request, Tally};
 use crate::cron::Run;
+use crate::database::PgPool;
 
 /// Counts the next event of the run as failed and goes on behind it; ends the run when that is one too many. Returns whether it has
 /// ended.
