@@ -16,7 +16,7 @@ version=$(cargo --version) || fail "cargo does not run: the toolchain $toolchain
 [[ $version == "cargo $toolchain"* ]] ||
   fail "the project is pinned to Rust $toolchain (rust-toolchain.toml), but $(command -v cargo) is $version. Install rustup (https://rustup.rs), or that version."
 
-# --- Postgres, Redis, a clock that can be off, a browser, promtool ------------------------------------------------------------------------------------------------
+# --- Postgres, a pooler, Redis, a clock that can be off, a browser, promtool ------------------------------------------------------------------------------------------------
 postgres_is_here() {
   local dir
   for dir in /usr/lib/postgresql/*/bin; do
@@ -30,12 +30,13 @@ postgres_is_here || packages+=(postgresql)
 have redis-server || packages+=(redis-server)
 have setpriv || packages+=(util-linux)
 have faketime || packages+=(faketime)
+[[ -x /usr/sbin/pgbouncer ]] || packages+=(pgbouncer)
 have chromedriver || packages+=(chromium chromium-driver)
 # promtool, which checks the alerts. prometheus itself is run by `make test-production`.
 have promtool || packages+=(prometheus)
 
 if ((${#packages[@]})); then
-  have apt-get || fail "missing: ${packages[*]}, and there is no apt-get here. Install them, so that initdb, postgres, redis-server, setpriv, faketime, chromedriver and promtool are found."
+  have apt-get || fail "missing: ${packages[*]}, and there is no apt-get here. Install them, so that initdb, postgres, redis-server, setpriv, faketime, /usr/sbin/pgbouncer, chromedriver and promtool are found."
   as_root=()
   if ((EUID != 0)); then
     have sudo || fail "missing: ${packages[*]}. Installing them needs root or sudo."

@@ -19,10 +19,10 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use sqlx::PgPool;
 use tokio::sync::Semaphore;
 
 use crate::admin;
+use crate::database::PgPool;
 use crate::queue::Queue;
 use rows::Rows;
 

@@ -18,9 +18,9 @@ use apalis_core::task::task_id::TaskId;
 use apalis_core::worker::context::WorkerContext;
 use futures::Sink;
 use serde_json::{Value, json};
-use sqlx::PgPool;
 use tower_layer::Identity;
 
+use crate::database::PgPool;
 use crate::queue::Queue;
 
 /// One queue; the first that the board knows also answers for all of them.

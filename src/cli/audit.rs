@@ -6,13 +6,13 @@ use std::io::Write;
 use clap::{Args, Subcommand};
 use indicatif::ProgressBar;
 use serde_json::json;
-use sqlx::PgPool;
 
 use super::exit::{Exit, Stop};
 use super::selecting::Moment;
 use super::shown::{Format, Shown};
 use super::{output, roles};
 use crate::config::Config;
+use crate::database::PgPool;
 use crate::operations::{log, proof};
 
 /// Violations that are shown one by one; of more only the number is told.

@@ -1,7 +1,6 @@
 //! `order-worker dead redrive`, `skip` and `runs`: what is done to many dead rows.
 
 use clap::Args;
-use sqlx::PgPool;
 
 use super::exit::{Exit, Stop};
 use super::letters::{Filter, show as show_letters};
@@ -12,6 +11,7 @@ use super::{output, roles};
 use crate::audit;
 use crate::config::Config;
 use crate::cron::DEAD_LETTERS;
+use crate::database::PgPool;
 use crate::operations::bulk::{self, Bulk, Past, Verb};
 use crate::operations::letters;
 

@@ -6,7 +6,6 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
-use sqlx::PgPool;
 
 use super::exit::{Exit, Stop};
 use super::pausing::{self, Change};
@@ -18,6 +17,7 @@ use crate::config::Config;
 use crate::cron::history::{self, Past};
 use crate::cron::ledger;
 use crate::cron::{Job, Runner};
+use crate::database::PgPool;
 use crate::queue::pauses::Pausable;
 
 /// The commands below `cron`.

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
-use sqlx::PgPool;
 
 use super::bulk::{self, Redrive, Runs, Skip};
 use super::exit::{Exit, Stop};
@@ -14,6 +13,7 @@ use super::shown::{Format, Shown};
 use super::{output, roles};
 use crate::audit;
 use crate::config::Config;
+use crate::database::PgPool;
 use crate::operations::letters;
 
 /// The commands below `dead`.

@@ -1,10 +1,10 @@
 //! Events of the inbox: which.
 
 use clap::{Args, ValueEnum};
-use sqlx::PgPool;
 
 use super::exit::Stop;
 use super::selecting::Window;
+use crate::database::PgPool;
 use crate::operations::events::Selection;
 
 /// Which events.

@@ -60,13 +60,23 @@ impl Stop {
     /// An error with all its causes, exit code 1.
     #[must_use]
     pub fn because(error: &dyn Error, hint: &str) -> Self {
+        Self::because_of(Exit::Failed, error, hint)
+    }
+
+    /// An error with all its causes.
+    #[must_use]
+    pub fn because_of(exit: Exit, error: &dyn Error, hint: &str) -> Self {
         let mut message = error.to_string();
         let mut source = error.source();
         while let Some(cause) = source {
-            message = format!("{message}: {cause}");
+            let cause_says = cause.to_string();
+            // Some errors tell their cause themselves.
+            if !message.ends_with(&cause_says) {
+                message = format!("{message}: {cause_says}");
+            }
             source = cause.source();
         }
-        Self::failed(Exit::Failed, message, hint)
+        Self::failed(exit, message, hint)
     }
 }
 

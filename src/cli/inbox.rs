@@ -2,7 +2,6 @@
 
 use clap::{Args, Subcommand};
 use serde_json::json;
-use sqlx::PgPool;
 
 use super::events::Filter;
 use super::exit::{Exit, Stop};
@@ -11,6 +10,7 @@ use super::waiting::{self, Decide};
 use super::{output, reconcile, replay, roles};
 use crate::audit;
 use crate::config::Config;
+use crate::database::PgPool;
 use crate::operations::events::{self, Waits, Whole};
 use crate::operations::masked;
 

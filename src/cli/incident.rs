@@ -4,13 +4,13 @@ use std::io::Write;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
-use sqlx::PgPool;
 
 use super::exit::{Exit, Stop};
 use super::shown::{Format, Shown};
 use super::{output, roles};
 use crate::audit;
 use crate::config::Config;
+use crate::database::PgPool;
 use crate::operations::incidents::{self, Incident, Selection, next_step};
 
 /// The commands below `incident`.

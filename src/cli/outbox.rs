@@ -6,7 +6,6 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 use indicatif::ProgressBar;
 use serde_json::json;
-use sqlx::PgPool;
 
 use super::exit::{Exit, Stop};
 use super::selecting::{Change, Window};
@@ -15,6 +14,7 @@ use super::{output, roles};
 use crate::audit;
 use crate::config::Config;
 use crate::cron::ledger;
+use crate::database::PgPool;
 use crate::operations::messages::{self, Resend, Selection};
 
 /// Announcements that become pending in one transaction.

@@ -5,12 +5,12 @@ use std::io::Write;
 use chrono::{DateTime, Utc};
 use clap::Args;
 use serde_json::json;
-use sqlx::PgPool;
 
 use super::exit::Stop;
 use super::shown::{Format, Shown};
 use super::{output, roles};
 use crate::audit;
+use crate::database::PgPool;
 use crate::queue::pauses::{Pausable, Pause};
 
 /// The flags of `pause` and `resume`.

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use sqlx::PgPool;
 
 use super::exit::{Exit, Stop};
 use super::{output, roles};
 use crate::config::Config;
 use crate::cron::{Job, Runner, Turned, history};
+use crate::database::PgPool;
 use crate::queue::pauses::{Pausable, in_the_way};
 use crate::queue::{Wake, worker_name};
 use crate::telemetry::Metrics;

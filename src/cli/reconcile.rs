@@ -4,7 +4,6 @@ use chrono::TimeDelta;
 use clap::Args;
 use indicatif::ProgressBar;
 use serde_json::json;
-use sqlx::PgPool;
 
 use super::exit::{Exit, Stop};
 use super::selecting::Moment;
@@ -12,6 +11,7 @@ use super::shown::{Format, Shown};
 use super::{output, roles};
 use crate::audit;
 use crate::config::Config;
+use crate::database::PgPool;
 use crate::inbox::{Accept, Acceptor};
 use crate::queue::Wake;
 use crate::reconcile::{Alert, From, Look, LookError, Reconciler, Taker};

@@ -3,7 +3,6 @@
 use chrono::{DateTime, TimeDelta};
 use clap::Args;
 use serde_json::json;
-use sqlx::PgPool;
 use sqlx::types::Json;
 
 use super::events::Filter;
@@ -15,6 +14,7 @@ use super::{output, roles};
 use crate::audit;
 use crate::config::Config;
 use crate::cron::{REPLAY, ledger};
+use crate::database::PgPool;
 use crate::operations::events::Selection;
 use crate::replay::{self, Phase, Rehearsal, Replay, Request, Share, Tally};
 

@@ -1,10 +1,8 @@
 //! Where the command line meets what it runs: the worker, the migrations and the database, here and nowhere else.
 
-use sqlx::PgPool;
-
 use crate::config::{Config, DatabaseUrl, Layers};
-use crate::database::{self, SchemaState};
-use crate::worker::{self, Mode};
+use crate::database::{self, PgPool, SchemaState};
+use crate::worker::{self, Mode, WorkerError};
 
 use super::exit::{Exit, Stop};
 
@@ -19,7 +17,10 @@ pub(super) fn block_on<T>(role: impl Future<Output = Result<T, Stop>>) -> Result
 
 /// The worker.
 pub(super) async fn work(config: Config, layers: Layers, mode: Mode) -> Result<(), Stop> {
-    worker::run(config, layers, mode).await.map_err(|error| Stop::because(&error, ""))
+    worker::run(config, layers, mode).await.map_err(|error| {
+        let exit = if matches!(error, WorkerError::Pooled(_)) { Exit::Usage } else { Exit::Failed };
+        Stop::because_of(exit, &error, "")
+    })
 }
 
 /// The database of the worker, for a command.
@@ -48,7 +49,9 @@ pub(super) fn refuse(error: sqlx::Error) -> Stop {
         way_out.as_str()
     } else if database::lacks_rights(error) {
         "run `order-worker migrate` with the owner in MIGRATE_DATABASE_URL and this role in DATABASE_URL"
-    } else if database::class(error) == database::Class::Environment {
+    } else if let Some(way_out) = database::way_out(error) {
+        way_out
+    } else if database::class(error) != database::Class::Message {
         "see that Postgres is there, and what DATABASE_URL or data.database.source names; then try again"
     } else {
         ""

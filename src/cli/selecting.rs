@@ -7,11 +7,11 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use clap::Args;
 use humantime_serde::re::humantime;
-use sqlx::PgPool;
 
 use super::exit::{Exit, Stop};
 use super::roles;
 use crate::cron::ledger;
+use crate::database::PgPool;
 use crate::operations;
 
 /// Changes of more rows than this are asked about.

@@ -4,12 +4,12 @@ use std::io::Write;
 
 use clap::Args;
 use serde_json::json;
-use sqlx::PgPool;
 
 use super::exit::{Exit, Stop};
 use super::shown::{Format, Shown};
 use super::{output, roles};
 use crate::audit;
+use crate::database::PgPool;
 use crate::operations::events::{self, Waits};
 
 /// Which events, and why.

@@ -4,9 +4,8 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use sqlx::PgPool;
-
 use super::page::Line;
+use crate::database::PgPool;
 use crate::queue::{Queue, contents};
 
 const EVERY: Duration = Duration::from_secs(10);

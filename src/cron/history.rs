@@ -2,9 +2,9 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use sqlx::PgPool;
 
 use super::Job;
+use crate::database::PgPool;
 
 /// A job with its last run, for people.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow)]

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 
 use super::{Job, Schedule, due};
 use crate::audit;
+use crate::database::PgPool;
 use crate::orders::column;
 
 /// How far a run has come: behind this candidate, by time and then by id. No time: before all times.

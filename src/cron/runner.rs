@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apalis::prelude::Data;
-use sqlx::PgPool;
 use tokio::time::Instant;
 use tracing::Instrument;
 
@@ -14,6 +13,7 @@ use super::settings::Cron;
 use super::task::Task;
 use super::{Job, Run, Schedule};
 use crate::config::Config;
+use crate::database::PgPool;
 use crate::failpoint;
 use crate::orders::AmountMismatch;
 use crate::queue::{Fault, Pace, Queue, Source, Split, Wake, attempt, delay};
@@ -139,7 +139,7 @@ impl Runner {
     /// The database's, when not even the failure could be written. A batch that failed is no error: its run waits, or has failed.
     pub async fn turn(&self, names: &[&str]) -> Result<Turned, sqlx::Error> {
         let began = Instant::now();
-        let (mut split, mut failing, mut done) = (None::<Split>, None::<String>, None);
+        let (mut split, mut failing, mut done, mut renewed) = (None::<Split>, None::<String>, None, false);
         loop {
             let part = match &split {
                 None => None,
@@ -161,6 +161,7 @@ impl Runner {
                         _ => break,
                     }
                 }
+                (Err(fault), _) if !renewed && fault.renews(&self.pool) => renewed = true,
                 (Err(fault), Some(InHand { run, limit })) if fault.is_splittable() && limit > 0 => {
                     failing = Some(run.job.clone());
                     if split.get_or_insert(Split::new(limit)).failed(limit) {

@@ -26,7 +26,7 @@ impl MigrateError {
     pub fn hint(&self) -> String {
         let hint = match self {
             Self::Database(error) => {
-                if let Some(way_out) = super::tls_way_out(error) {
+                if let Some(way_out) = super::tls_way_out(error).or_else(|| super::way_out(error).map(str::to_owned)) {
                     return way_out;
                 }
                 "see that Postgres is there, and what MIGRATE_DATABASE_URL (or else DATABASE_URL) names; then run it again"

@@ -4,7 +4,8 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use super::migrations::{MIGRATOR, newest};
 use super::schema::{self, SchemaState};
-use super::{MigrateError, adopt};
+use super::terms::Terms;
+use super::{MigrateError, adopt, pooler};
 
 /// What a migration did, or would do.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +28,9 @@ pub async fn migrate(url: &str, runtime_url: Option<&str>, dry_run: bool) -> Res
     let options = super::options(url)?;
     let migrator_role = options.get_username().to_owned();
     let mut connection = PgConnection::connect_with(&options).await?;
+    pooler::keeps_backends(&mut connection, &options).await?;
+    let terms = if dry_run { Terms::of_a_command() } else { Terms::of_a_migration() };
+    terms.agree(&mut connection).await?;
     if !dry_run {
         // Until the session ends: of two that run at once the second waits here, and tells what it finds.
         sqlx::query("select pg_advisory_lock(hashtext('order_worker.migrate'))").execute(&mut connection).await?;

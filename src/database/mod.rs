@@ -1,77 +1,59 @@
 //! The database: sessions that cannot become zombies, the schema, and what an error of it means.
 
 mod adopt;
+mod class;
 mod error;
 mod migrate;
 mod migrations;
 mod partitions;
+mod pool;
+mod pooler;
 mod schema;
 pub mod settings;
+mod terms;
 mod traced;
 
 use std::str::FromStr;
 use std::time::Duration;
 
+use sqlx::ConnectOptions;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, PgPool};
 
+pub use class::{Class, Unfit, class, lacks_rights, unfit};
 pub use error::MigrateError;
 pub use migrate::{Report, migrate};
 pub use partitions::maintain;
+pub use pool::{PgPool, Session};
 pub use schema::{SchemaState, schema_state, schema_state_directly};
 pub use traced::traced;
 
 use crate::telemetry::chain;
 use crate::tls;
 use settings::Database;
-
-/// SQLSTATE insufficient_privilege.
-const LACKS_RIGHTS: &str = "42501";
-
-/// Whose fault a database error is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Class {
-    /// The environment's: it will go away, nothing is counted.
-    Environment,
-    /// The statement's or its values': it will come again.
-    Message,
-}
-
-/// Classes by SQLSTATE: 08 connection, 40 rollback (deadlock, serialization), 53 resources, 55 not in the right state (lock_timeout),
-/// 57 operator intervention (shutdown, statement_timeout), 25 a transaction that was ended (idle_in_transaction_session_timeout),
-/// 28 and 42501 rights. Everything that is no answer of the server is the environment's, but for values that do not decode.
-#[must_use]
-pub fn class(error: &sqlx::Error) -> Class {
-    match error {
-        sqlx::Error::Database(database) => {
-            let code = database.code().unwrap_or_default();
-            let environment = ["08", "25", "28", "40", "53", "55", "57", "58"];
-            if code == LACKS_RIGHTS || environment.iter().any(|class| code.starts_with(class)) {
-                Class::Environment
-            } else {
-                Class::Message
-            }
-        }
-        sqlx::Error::ColumnDecode { .. }
-        | sqlx::Error::Decode(_)
-        | sqlx::Error::Encode(_)
-        | sqlx::Error::ColumnNotFound(_)
-        | sqlx::Error::TypeNotFound { .. }
-        | sqlx::Error::RowNotFound => Class::Message,
-        _ => Class::Environment,
-    }
-}
-
-/// Whether the role may not do what it was asked to.
-#[must_use]
-pub fn lacks_rights(error: &sqlx::Error) -> bool {
-    error.as_database_error().is_some_and(|error| error.code().as_deref() == Some(LACKS_RIGHTS))
-}
+use terms::Terms;
 
 /// What to do about an error of the TLS connection; none for other errors.
 #[must_use]
 pub fn tls_way_out(error: &sqlx::Error) -> Option<String> {
     tls::way_out(&chain(error).to_string(), "sslrootcert of the database URL")
+}
+
+/// What to do about a pooler whose sessions are none.
+pub const POOLED: &str = "the worker needs sessions of its own (limits, prepared statements, LISTEN): \
+     name Postgres itself in DATABASE_URL, or a pooler with pool_mode = session";
+
+/// What to do about a session that was refused, or cannot be used; none for other errors.
+#[must_use]
+pub fn way_out(error: &sqlx::Error) -> Option<&'static str> {
+    match unfit(error) {
+        Some(Unfit::Pooled(_)) => return Some(POOLED),
+        Some(Unfit::ReadOnly(_)) => return Some("name the primary in DATABASE_URL, or let it be written again"),
+        None => {}
+    }
+    let refusal = error.as_database_error()?.message();
+    refusal.contains("unsupported startup parameter").then_some(
+        "the pooler refuses a parameter of the connection: take it out of the database URL, or name it in ignore_startup_parameters of PgBouncer",
+    )
 }
 
 /// How to connect.
@@ -81,7 +63,8 @@ pub fn tls_way_out(error: &sqlx::Error) -> Option<String> {
 /// When the URL is none, or names a file of certificates that cannot be read.
 pub fn options(url: &str) -> Result<PgConnectOptions, sqlx::Error> {
     certificates_are_there(url)?;
-    let options = PgConnectOptions::from_str(url)?.application_name("order-worker");
+    // What poolers refuse is left out: numbers are read in their binary form, whatever extra_float_digits is.
+    let options = PgConnectOptions::from_str(url)?.application_name("order-worker").extra_float_digits(None);
     Ok(options.log_slow_statements(tracing::log::LevelFilter::Warn, Duration::from_secs(1)))
 }
 
@@ -98,6 +81,9 @@ fn certificates_are_there(url: &str) -> Result<(), sqlx::Error> {
     Ok(())
 }
 
+/// How long a connection of a pool is kept.
+const LIFETIME: Duration = Duration::from_secs(30 * 60);
+
 /// A pool for a command of an operator: what it asks differs from one time to the next, so each statement is planned as it is, and
 /// one that goes through a long history may take its time.
 ///
@@ -105,33 +91,23 @@ fn certificates_are_there(url: &str) -> Result<(), sqlx::Error> {
 ///
 /// When the URL is none.
 pub fn connect_for_a_command(url: &str, settings: &Database) -> Result<PgPool, sqlx::Error> {
-    let options = options(url)?.statement_cache_capacity(settings.statement_cache).options([
-        ("statement_timeout", "30min"),
-        ("lock_timeout", "10s"),
-        ("idle_in_transaction_session_timeout", "60s"),
-        ("plan_cache_mode", "force_custom_plan"),
-        ("jit", "off"),
-    ]);
-    Ok(PgPoolOptions::new().max_connections(2).acquire_timeout(settings.acquire_timeout).connect_lazy_with(options))
+    let pool = PgPoolOptions::new().max_connections(2).acquire_timeout(settings.acquire_timeout);
+    Ok(PgPool::lazy(pool, worker_options(url, settings)?, Terms::of_a_command()))
 }
 
 /// Connections of the console and the board together.
 const PAGES: u32 = 4;
-/// The longest that a page is worth waiting for.
-const PAGE: Duration = Duration::from_secs(10);
 
 /// A pool for the pages of the console: few connections and short statements of their own, so that whoever looks, however often
-/// and at whatever, takes none from the events. What pages ask differs, so each statement is planned as it is.
+/// and at whatever, takes none from the events.
 ///
 /// # Errors
 ///
 /// When the URL is none.
 pub fn connect_for_pages(url: &str, settings: &Database) -> Result<PgPool, sqlx::Error> {
-    Ok(PgPoolOptions::new()
-        .max_connections(PAGES)
-        .acquire_timeout(settings.acquire_timeout)
-        .max_lifetime(Duration::from_secs(30 * 60))
-        .connect_lazy_with(pages_options(url, settings)?))
+    let pool =
+        PgPoolOptions::new().max_connections(PAGES).acquire_timeout(settings.acquire_timeout).max_lifetime(LIFETIME);
+    Ok(PgPool::lazy(pool, pages_options(url, settings)?, Terms::of_pages(settings)))
 }
 
 /// How [`connect_for_pages`] connects.
@@ -140,18 +116,7 @@ pub fn connect_for_pages(url: &str, settings: &Database) -> Result<PgPool, sqlx:
 ///
 /// When the URL is none.
 pub fn pages_options(url: &str, settings: &Database) -> Result<PgConnectOptions, sqlx::Error> {
-    let millis = |time: Duration| format!("{}ms", time.as_millis());
-    let options = options(url)?
-        .application_name("order-worker console")
-        .statement_cache_capacity(settings.statement_cache)
-        .options([
-            ("statement_timeout", millis(settings.statement_timeout.min(PAGE))),
-            ("lock_timeout", millis(settings.lock_timeout)),
-            ("idle_in_transaction_session_timeout", millis(settings.idle_in_transaction_timeout)),
-            ("plan_cache_mode", "force_custom_plan".to_owned()),
-            ("jit", "off".to_owned()),
-        ]);
-    Ok(options)
+    Ok(worker_options(url, settings)?.application_name("order-worker console"))
 }
 
 /// A pool that connects when it is needed, and never to a session without limits.
@@ -160,11 +125,11 @@ pub fn pages_options(url: &str, settings: &Database) -> Result<PgConnectOptions,
 ///
 /// When the URL is none.
 pub fn connect(url: &str, settings: &Database) -> Result<PgPool, sqlx::Error> {
-    Ok(PgPoolOptions::new()
+    let pool = PgPoolOptions::new()
         .max_connections(settings.max_connections)
         .acquire_timeout(settings.acquire_timeout)
-        .max_lifetime(Duration::from_secs(30 * 60))
-        .connect_lazy_with(worker_options(url, settings)?))
+        .max_lifetime(LIFETIME);
+    Ok(PgPool::lazy(pool, worker_options(url, settings)?, Terms::of_the_worker(settings)))
 }
 
 /// How [`connect`] connects.
@@ -173,23 +138,6 @@ pub fn connect(url: &str, settings: &Database) -> Result<PgPool, sqlx::Error> {
 ///
 /// When the URL is none.
 pub fn worker_options(url: &str, settings: &Database) -> Result<PgConnectOptions, sqlx::Error> {
-    let millis = |time: Duration| format!("{}ms", time.as_millis());
-    let options = options(url)?.statement_cache_capacity(settings.statement_cache).options([
-        ("statement_timeout", millis(settings.statement_timeout)),
-        ("lock_timeout", millis(settings.lock_timeout)),
-        // A worker that fell asleep inside a transaction loses it before others take its lanes.
-        ("idle_in_transaction_session_timeout", millis(settings.idle_in_transaction_timeout)),
-        ("tcp_keepalives_idle", "10".to_owned()),
-        ("tcp_keepalives_interval", "5".to_owned()),
-        ("tcp_keepalives_count", "3".to_owned()),
-        ("tcp_user_timeout", "20000".to_owned()),
-        // Partitions are pruned when a statement runs; planning it anew each time costs more than the statement.
-        ("plan_cache_mode", "force_generic_plan".to_owned()),
-        ("jit", "off".to_owned()),
-        // `pending` is nearly empty or full of work, and its statistics are those of another moment: of the plans that would do
-        // for an empty table only those are left that go by the keys.
-        ("enable_seqscan", "off".to_owned()),
-        ("enable_mergejoin", "off".to_owned()),
-    ]);
-    Ok(options)
+    // With none, each statement would be prepared under a name that nothing takes back before the session ends.
+    Ok(options(url)?.statement_cache_capacity(settings.statement_cache.max(1)))
 }

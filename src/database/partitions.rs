@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use sqlx::PgPool;
-
+use super::PgPool;
 use crate::cron::ledger;
 use crate::inbox::settings::Inbox;
 

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use sqlx::{ConnectOptions, PgConnection, PgPool};
+use sqlx::PgConnection;
 
+use super::PgPool;
 use super::migrations::newest;
 
 /// How long a look on a connection of its own may take.
@@ -29,13 +30,14 @@ pub async fn schema_state(pool: &PgPool) -> Result<SchemaState, sqlx::Error> {
     state(&mut *pool.acquire().await?).await
 }
 
-/// The same on a connection of its own, whose error says why there is none; a pool's says only that it waited in vain.
+/// The same in a session of its own, the first: its error says why there is none, also where a pooler stands that lends its backends
+/// for one transaction.
 ///
 /// # Errors
 ///
 /// When the database does not answer.
 pub async fn schema_state_directly(pool: &PgPool) -> Result<SchemaState, sqlx::Error> {
-    let look = async { state(&mut pool.connect_options().connect().await?).await };
+    let look = async { state(&mut pool.first_session().await?.connection).await };
     let late = |_| sqlx::Error::Io(std::io::Error::from(std::io::ErrorKind::TimedOut));
     tokio::time::timeout(LONGEST_LOOK, look).await.map_err(late)?
 }

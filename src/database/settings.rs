@@ -26,7 +26,7 @@ pub struct Database {
     /// that fell asleep inside a transaction has lost it before others take its lanes.
     #[serde(with = "humantime_serde")]
     pub idle_in_transaction_timeout: Duration,
-    /// Prepared statements kept for each connection; 0 keeps none.
+    /// Prepared statements kept for each connection; 0 keeps the last one only.
     pub statement_cache: usize,
 }
 

@@ -2,9 +2,9 @@
 
 use std::future::Future;
 
-use sqlx::PgPool;
 use tracing::Instrument;
 
+use super::PgPool;
 use crate::telemetry::spans;
 
 /// Does `work` in a span of its own, named by `summary`: what is done to which table, as `SELECT orders`. A failure is marked with its

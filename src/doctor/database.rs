@@ -2,11 +2,10 @@
 
 use std::time::{Duration, SystemTime};
 
-use sqlx::PgPool;
-
 use super::Findings;
 use crate::config::Config;
-use crate::database::{self, SchemaState};
+use crate::database::{self, PgPool, SchemaState};
+use crate::telemetry::chain;
 
 /// The oldest server that the worker runs on.
 const OLDEST: i32 = 150_000;
@@ -23,13 +22,19 @@ struct Server {
     synchronous_commit: String,
     max_connections: i32,
     standby: bool,
+    read_only: bool,
     now: f64,
     superuser: bool,
     role: String,
     oldest_transaction: f64,
-    statement_timeout: String,
-    lock_timeout: String,
-    idle_timeout: String,
+}
+
+/// How long the worker's sessions go on.
+#[derive(sqlx::FromRow)]
+struct Limits {
+    statement: String,
+    lock: String,
+    idle: String,
 }
 
 #[derive(sqlx::FromRow)]
@@ -49,16 +54,23 @@ struct Queue {
 }
 
 pub(super) async fn examine(config: &Config, pool: &PgPool, findings: &mut Findings) {
+    // Before anything is asked of it: what a pooler hides would else show as something else.
+    if let Err(error) = pool.first_session().await {
+        let next = database::tls_way_out(&error).unwrap_or_else(|| {
+            database::way_out(&error)
+                .unwrap_or("see that Postgres is there, what DATABASE_URL names, and that a network policy lets this pod through")
+                .to_owned()
+        });
+        return findings.broken("database", format!("no answer: {}", chain(&error)), next);
+    }
     match sqlx::query_as::<_, Server>(include_str!("sql/server.sql")).fetch_one(pool).await {
         Err(error) => {
-            let next = database::tls_way_out(&error).unwrap_or_else(|| {
-                "see that Postgres is there, what DATABASE_URL names, and that a network policy lets this pod through"
-                    .to_owned()
-            });
+            let next = "see that Postgres is there, and what DATABASE_URL names";
             return findings.broken("database", format!("no answer: {error}"), next);
         }
         Ok(server) => self::server(config, &server, findings),
     }
+    limits(config, findings).await;
     match database::schema_state_directly(pool).await {
         Ok(SchemaState::Fits) => findings.ok("schema", "fits this order-worker"),
         Ok(SchemaState::Older(why)) => return findings.broken("schema", why, "order-worker migrate"),
@@ -81,12 +93,49 @@ pub(super) async fn examine(config: &Config, pool: &PgPool, findings: &mut Findi
     }
 }
 
+/// As one of the worker's sessions has them.
+async fn limits(config: &Config, findings: &mut Findings) {
+    const ABOUT: &str = "limits of a session";
+    let session = async {
+        let url = config.database_url().map_err(|error| error.to_string())?;
+        let pool = database::connect(url.expose(), &config.worker.database).map_err(|error| error.to_string())?;
+        let limits: Limits = sqlx::query_as(include_str!("sql/limits.sql"))
+            .fetch_one(pool.session().await.map_err(|error| chain(&error).to_string())?.connection())
+            .await
+            .map_err(|error| error.to_string())?;
+        Ok::<_, String>(limits)
+    };
+    match session.await {
+        Ok(Limits { statement, lock, idle }) if [&statement, &lock, &idle].iter().any(|limit| *limit == "0") => {
+            let seen = format!("statement {statement}, lock {lock}, idle transaction {idle}: 0 is no limit");
+            findings.broken(
+                ABOUT,
+                seen,
+                "see what stands between the worker and Postgres: it takes SET and does nothing",
+            );
+        }
+        Ok(Limits { statement, lock, idle }) => {
+            let seen = format!(
+                "a statement ends after {statement}, a wait for a lock after {lock}, an idle transaction after {idle}"
+            );
+            findings.ok(ABOUT, seen);
+        }
+        Err(error) => findings.warning(ABOUT, format!("not known: {error}"), "see what stands above"),
+    }
+}
+
 fn server(config: &Config, server: &Server, findings: &mut Findings) {
     let settings = &config.worker.database;
     if server.version < OLDEST {
         findings.broken("database", format!("Postgres {}", server.version_name), "Postgres 15 or newer");
     } else if server.standby {
-        findings.broken("database", "this is a standby: nothing can be written", "name the primary in DATABASE_URL");
+        findings.broken("database", "read-only: this is a standby", "name the primary in DATABASE_URL");
+    } else if server.read_only {
+        findings.broken(
+            "database",
+            "read-only: default_transaction_read_only is on for the server, the database or the role",
+            "let it be written again; workers wait until then, and cannot renew their leases",
+        );
     } else {
         findings.ok("database", format!("Postgres {}, as {}", server.version_name, server.role));
     }
@@ -103,17 +152,6 @@ fn server(config: &Config, server: &Server, findings: &mut Findings) {
             "run the worker as a role of its own: README, Run it",
         );
     }
-    // As the command's session has them from the server; the worker's own sessions set theirs.
-    let zombies = format!(
-        "the worker's sessions end a statement after {:?}, a wait for a lock after {:?}, an idle transaction after {:?} (the server's own: {}, {}, {})",
-        settings.statement_timeout,
-        settings.lock_timeout,
-        settings.idle_in_transaction_timeout,
-        server.statement_timeout,
-        server.lock_timeout,
-        server.idle_timeout,
-    );
-    findings.ok("settings against zombies", zombies);
     let pool = i32::try_from(settings.max_connections).unwrap_or(i32::MAX);
     if pool.saturating_mul(3) > server.max_connections {
         let seen = format!("a pool of {pool} in each replica, of {} in all", server.max_connections);

@@ -10,9 +10,9 @@ mod sidecar;
 mod warehouse;
 
 use serde::Serialize;
-use sqlx::PgPool;
 
 use crate::config::Config;
+use crate::database::PgPool;
 
 /// How a thing is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use crate::database::PgPool;
 use serde::Deserialize;
-use sqlx::PgPool;
 use tonic::transport::Channel as Connection;
 use tonic::{Code, Request, Status};
 

@@ -9,12 +9,11 @@ use std::time::Duration;
 
 use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
-use sqlx::postgres::{PgConnection, PgPool};
-use sqlx::{ConnectOptions, Connection};
 use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::Channel;
 
 use super::Condition;
+use crate::database::{PgPool, Session};
 use crate::sidecar;
 use crate::telemetry::chain;
 
@@ -32,13 +31,13 @@ pub(super) async fn within<C: Into<Condition>>(look: impl Future<Output = C>) ->
 /// Postgres.
 pub(super) struct Database {
     pool: PgPool,
-    connection: Option<PgConnection>,
+    session: Option<Session>,
 }
 
 impl Database {
     /// With the address and the credentials of `pool`, as they are when a connection is made.
     pub(super) fn of(pool: &PgPool) -> Self {
-        Self { pool: pool.clone(), connection: None }
+        Self { pool: pool.clone(), session: None }
     }
 
     /// `host:port/database`, or the socket's path in place of host and port.
@@ -52,13 +51,12 @@ impl Database {
     }
 
     pub(super) async fn look(&mut self) -> Result<String, String> {
-        // Taken out, so that a connection whose answer did not come in time is not used again.
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => self.pool.connect_options().connect().await.map_err(|error| chain(&error).to_string())?,
+        // Taken out, so that a session whose answer did not come in time is not used again.
+        let session = match self.session.take() {
+            Some(mut session) => session.still_fits().await.map(|()| session),
+            None => self.pool.session().await,
         };
-        connection.ping().await.map_err(|error| chain(&error).to_string())?;
-        self.connection = Some(connection);
+        self.session = Some(session.map_err(|error| chain(&error).to_string())?);
         Ok("reachable".to_owned())
     }
 }

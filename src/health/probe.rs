@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::time::Duration;
 
-use sqlx::PgPool;
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -12,6 +11,7 @@ use tonic::transport::Channel;
 
 use super::connections::{Database, Redis, Sidecar, within};
 use super::{Condition, Reporter};
+use crate::database::PgPool;
 use crate::telemetry::Metrics;
 
 const EVERY: Duration = Duration::from_secs(2);

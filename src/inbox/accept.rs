@@ -9,13 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use sqlx::PgPool;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::{Event, Key, decode};
-use crate::database::{self, Class};
+use crate::database::{self, Class, PgPool};
 use crate::failpoint;
 use crate::queue::{Queue, Wake};
 use crate::telemetry::labels::{FailReason, Outcome, Topic};

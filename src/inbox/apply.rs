@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use apalis::prelude::Data;
-use sqlx::{PgPool, PgTransaction};
+use sqlx::PgTransaction;
 use tracing::{Instrument, Span};
 
 use super::effects::{Effects, Judged, Postponed, postpone};
 use super::payment::{Undecodable, decode};
 use super::taken::Taken;
-use crate::database::traced;
+use crate::database::{PgPool, traced};
 use crate::failpoint;
 use crate::orders::{self, AmountMismatch, Fact, Payment, decide};
 use crate::queue::{Fault, Pace, Queue, Source, Split, Wake, attempt, delay, look_again};
@@ -91,7 +91,7 @@ impl Applier {
     /// Applies the next events. Where they cannot be applied together they are applied in parts, until the one that is to blame stands
     /// alone: the others wait for nobody.
     async fn turn(&self, turn: Turn) {
-        let (mut split, mut unproven) = (Split::new(turn.limit), 0);
+        let (mut split, mut unproven, mut renewed) = (Split::new(turn.limit), 0, false);
         while let Some(part) = split.next() {
             let mut in_hand = Vec::new();
             match attempt(self.apply(part, &mut in_hand)).await {
@@ -106,6 +106,7 @@ impl Applier {
                     }
                     split.got_through(in_hand.len());
                 }
+                Err(fault) if !renewed && fault.renews(&self.pool) => renewed = true,
                 // Nothing was taken, or nothing gets through: no event is to blame.
                 Err(fault) if in_hand.is_empty() || !fault.is_splittable() || unproven >= UNPROVEN => {
                     self.pace.away(&fault.to_string());

@@ -5,12 +5,13 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use sqlx::PgConnection;
 use sqlx::types::Json;
-use sqlx::{PgConnection, PgPool};
 
 use super::letters;
 use crate::audit;
 use crate::cron::{DEAD_LETTERS, ledger};
+use crate::database::PgPool;
 use crate::queue::Queue;
 
 /// As many rows as a record of the audit log names.

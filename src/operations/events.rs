@@ -3,9 +3,10 @@
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::Serialize;
 use serde_json::Value;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 
 use super::Window;
+use crate::database::PgPool;
 
 /// Which events. What is not said does not matter.
 #[derive(Clone, Debug, Default)]

@@ -2,7 +2,9 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
+
+use crate::database::PgPool;
 
 /// Which incidents. What is not said does not matter.
 #[derive(Clone, Debug, Default)]

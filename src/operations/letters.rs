@@ -2,8 +2,9 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 
+use crate::database::PgPool;
 use crate::queue::Queue;
 
 /// Which dead rows. What is not said does not matter.

@@ -3,7 +3,8 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
-use sqlx::PgPool;
+
+use crate::database::PgPool;
 
 /// A message that was in hand when its worker died.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow)]

@@ -6,7 +6,8 @@
 use chrono::NaiveDate;
 use futures::TryStreamExt;
 use serde::Serialize;
-use sqlx::PgPool;
+
+use crate::database::PgPool;
 
 /// A rule.
 #[derive(Clone, Copy, Debug)]

@@ -3,7 +3,8 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
-use sqlx::PgPool;
+
+use crate::database::PgPool;
 
 /// An order as it stands.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow)]

@@ -2,9 +2,9 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use sqlx::PgPool;
 
 use super::Queue;
+use crate::database::PgPool;
 
 /// What a queue holds.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow)]

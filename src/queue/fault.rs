@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 
 use futures::FutureExt;
 
-use crate::database::{self, Class};
+use crate::database::{self, Class, PgPool};
 
 /// Why a transaction was not applied.
 #[derive(Debug, thiserror::Error)]
@@ -27,23 +27,29 @@ impl Fault {
         }
     }
 
-    /// Whether the environment is to blame: nothing is counted.
+    /// Whether the sessions were to blame, which are then thrown away: the same work is worth another try at once.
+    #[must_use]
+    pub fn renews(&self, pool: &PgPool) -> bool {
+        matches!(self, Self::Database(error) if pool.renewed_after(error))
+    }
+
+    /// Whether the environment is to blame, or once more the session: nothing is counted.
     #[must_use]
     pub fn is_environment(&self) -> bool {
-        matches!(self, Self::Database(error) if database::class(error) == Class::Environment)
+        matches!(self, Self::Database(error) if database::class(error) != Class::Message)
     }
 }
 
-/// Whether an error may be that of single rows. Not when there was no answer, nor by SQLSTATE: 08 connection, 25006 read-only,
-/// 28 and 3D no such user or database, 53 resources, 57P shutdown, 58 the server's system.
+/// Whether an error may be that of single rows: an answer about them, or one that another writer or a rule for single rows can cause, by
+/// SQLSTATE: 40 deadlock, serialization, 42501 rights (row security), 55 lock_timeout and the like, 57014 statement_timeout.
 #[must_use]
 pub fn is_splittable(error: &sqlx::Error) -> bool {
-    match error {
-        sqlx::Error::Database(database) => {
-            let code = database.code().unwrap_or_default();
-            !["08", "25006", "28", "3D", "53", "57P", "58"].iter().any(|class| code.starts_with(class))
-        }
-        other => database::class(other) == Class::Message,
+    let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default();
+    let of_a_row = || ["40", "42501", "55", "57014"].iter().any(|class| code.starts_with(class));
+    match database::class(error) {
+        Class::Message => true,
+        Class::Environment => of_a_row(),
+        Class::Session => false,
     }
 }
 

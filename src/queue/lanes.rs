@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use sqlx::PgPool;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::Queue;
+use crate::database::PgPool;
 use crate::telemetry::Metrics;
 
 /// The lease of this process on lanes of one queue.

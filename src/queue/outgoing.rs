@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sqlx::types::chrono::NaiveDate;
-use sqlx::{FromRow, PgPool, Row as _};
+use sqlx::{FromRow, Row as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::backend::Source;
 use super::{Lanes, Pace, Queue, Reaction, Split, Wake, delay, is_splittable, look_again};
-use crate::database;
+use crate::database::{self, PgPool};
 use crate::failpoint;
 
 /// How often a lane is read from its very start: a lower id may commit after a higher one.

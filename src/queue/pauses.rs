@@ -2,11 +2,12 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 
 use super::Queue;
 use crate::audit;
 use crate::cron::Job;
+use crate::database::PgPool;
 
 /// What can be paused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

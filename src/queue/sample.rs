@@ -2,10 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use sqlx::PgPool;
-
 use super::{Contents, Pace, Queue, contents};
 use crate::cron::Job;
+use crate::database::PgPool;
 use crate::operations::incidents;
 use crate::orders::IncidentKind;
 use crate::telemetry::{Metrics, QueueSample, Sample};

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use sqlx::PgPool;
 use sqlx::postgres::PgListener;
 use tokio::sync::Notify;
 
 use super::Queue;
+use crate::database::PgPool;
 
 /// The channel of NOTIFY; its payload is a queue's name.
 const CHANNEL: &str = "order_worker";

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use sqlx::PgPool;
 
 use super::look::{CLAIM, known};
 use super::{Alert, From, LookError, Reconciler, Taker};
 use crate::config::Config;
+use crate::database::PgPool;
 use crate::inbox::Accept;
 use crate::telemetry::Metrics;
 use crate::telemetry::labels::Topic;

@@ -7,13 +7,13 @@ use chrono::{DateTime, Utc};
 use redis::aio::MultiplexedConnection;
 use serde::Serialize;
 use serde_json::json;
-use sqlx::PgPool;
 
 use super::stream::{self, Stream};
 use super::{Alert, Id, Known, alert, is_another};
 use crate::audit;
 use crate::broker;
 use crate::config::Config;
+use crate::database::PgPool;
 use crate::inbox::{Accept, CONFIRMED_TOPIC, Event, FAILED_TOPIC};
 use crate::ingress::published;
 

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::PgPool;
-
 use super::request::write;
 use super::{Difference, Request, Tally, batch};
 use crate::cron::Cursor;
+use crate::database::PgPool;
 use crate::orders::AmountMismatch;
 
 /// Events of one batch.

@@ -6,11 +6,12 @@ use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use sqlx::PgConnection;
 use sqlx::types::Json;
-use sqlx::{PgConnection, PgPool};
 
 use crate::audit;
 use crate::cron::{REPLAY, ledger};
+use crate::database::PgPool;
 
 /// What is to be replayed, and how.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -20,7 +20,7 @@ pub use mode::{Mode, UnknownMode};
 
 use crate::config::{Config, Layers};
 use crate::connection::BadAddress;
-use crate::database::{self, SchemaState, schema_state_directly};
+use crate::database::{self, POOLED, SchemaState, Unfit, schema_state_directly};
 use crate::telemetry::{self, Metrics, TelemetryError};
 use parts::Parts;
 
@@ -46,6 +46,9 @@ pub enum WorkerError {
     /// The configuration of the database.
     #[error("the database")]
     Database(#[from] sqlx::Error),
+    /// A pooler between the worker and its database.
+    #[error("{POOLED}")]
+    Pooled(#[source] sqlx::Error),
     /// The schema is too new for this binary.
     #[error("{0}")]
     Schema(String),
@@ -121,10 +124,13 @@ impl Parts {
                 Ok(SchemaState::Fits) => return Ok(()),
                 Ok(SchemaState::Newer(why)) => return Err(WorkerError::Schema(why)),
                 Ok(SchemaState::Older(why)) => format!("Waiting for the schema: {why}"),
+                Err(error) if matches!(database::unfit(&error), Some(Unfit::Pooled(_))) => {
+                    return Err(WorkerError::Pooled(error));
+                }
                 Err(error) if database::lacks_rights(&error) => format!(
                     "Waiting for the runtime rights: error={error}; run `order-worker migrate` with the owner in MIGRATE_DATABASE_URL and this role in DATABASE_URL"
                 ),
-                Err(error) if database::class(&error) == database::Class::Environment => {
+                Err(error) if database::class(&error) != database::Class::Message => {
                     let way_out = database::tls_way_out(&error).map(|way_out| format!("; {way_out}"));
                     format!("Waiting for the database: error={error}{}", way_out.unwrap_or_default())
                 }

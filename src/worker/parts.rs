@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apalis::prelude::{Monitor, WorkerBuilder, WorkerBuilderExt};
-use sqlx::PgPool;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::metadata::AsciiMetadataValue;
@@ -19,7 +18,7 @@ use crate::config::{Config, Layers, ListenAddr, Secret};
 use crate::connection::{connection, endpoint};
 use crate::console::Site;
 use crate::cron::Runner;
-use crate::database::{self, SchemaState, schema_state};
+use crate::database::{self, PgPool, SchemaState, schema_state};
 use crate::discovery::{self, Registration};
 use crate::egress::{self, Dapr, Egress, Warehouse};
 use crate::health::{Condition, Health, Probe, Reporter};

@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use apalis::prelude::{Data, Monitor, WorkerBuilder, WorkerBuilderExt};
 use apalis_cron::{CronScheduler, Tick};
-use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::cron::{Runner, Wakes};
-use crate::database;
+use crate::database::{self, PgPool};
 use crate::egress::{self, Egress};
 use crate::inbox::Applier;
 use crate::queue::{self, Backend, Outgoing, Queue, Wake};

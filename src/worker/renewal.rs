@@ -6,12 +6,11 @@
 
 use std::time::Duration;
 
-use sqlx::PgPool;
 use tokio::sync::watch;
 
 use crate::config::{Config, DatabaseUrl, Layers, Secret};
 use crate::console::Site;
-use crate::database;
+use crate::database::{self, PgPool};
 
 const EVERY: Duration = Duration::from_secs(10);
 

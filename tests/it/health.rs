@@ -4,6 +4,7 @@ use std::future::ready;
 use std::time::Duration;
 
 use order_worker::admin::{self, State, Subscriptions};
+use order_worker::database::{self, settings::Database};
 use order_worker::health::{Condition, Health, Probe};
 use order_worker::telemetry::Metrics;
 use rig::http::get;
@@ -11,7 +12,6 @@ use rig::postgres::Postgres;
 use rig::redis::Redis;
 use rig::sidecar::Sidecar;
 use rig::wait::until;
-use sqlx::postgres::PgPoolOptions;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Endpoint;
@@ -25,7 +25,15 @@ async fn parts_that_restart_are_seen_to_go_and_to_come_back() {
     let sidecar_addr = format!("127.0.0.1:{}", sidecar.grpc_port());
     let url = postgres.database("health").await;
     // Every connection of the pool is in use: that is not a database that is away.
-    let pool = PgPoolOptions::new().max_connections(1).connect(&url).await.unwrap();
+    let settings = Database {
+        max_connections: 1,
+        acquire_timeout: LIMIT,
+        statement_timeout: LIMIT,
+        lock_timeout: LIMIT,
+        idle_in_transaction_timeout: LIMIT,
+        statement_cache: 1,
+    };
+    let pool = database::connect(&url, &settings).unwrap();
     let busy = pool.acquire().await.unwrap();
 
     let metrics = Metrics::new().unwrap();

@@ -42,6 +42,7 @@ mod roles;
 mod runbook;
 mod scene;
 mod secrets;
+mod sessions;
 mod shop;
 mod streams;
 mod tls;

@@ -8,7 +8,6 @@ use std::time::Instant;
 
 use axum::routing::post;
 use dapr::dapr::proto::runtime::v1::{GetMetadataRequest, GetMetadataResponse};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tokio::net::{TcpListener, TcpStream};
 use tonic::server::UnaryService;
 use tonic::transport::server::TcpIncoming;
@@ -18,11 +17,27 @@ use tracing::instrument::WithSubscriber;
 
 use super::super::{Condition, Health};
 use super::*;
+use crate::database::settings::Database;
+use crate::database::{self, PgPool};
 use crate::telemetry::capture::{self, Captured};
 
 /// A port that nobody listens on.
 async fn closed() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+}
+
+/// Of seven connections.
+fn pool(at: SocketAddr) -> PgPool {
+    let second = Duration::from_secs(1);
+    let settings = Database {
+        max_connections: 7,
+        acquire_timeout: second,
+        statement_timeout: second,
+        lock_timeout: second,
+        idle_in_transaction_timeout: second,
+        statement_cache: 1,
+    };
+    database::connect(&format!("postgres://order_worker:secret@{at}/orders"), &settings).unwrap()
 }
 
 struct Looked<S> {
@@ -35,15 +50,9 @@ struct Looked<S> {
 type Asked = fn() -> Ready<Condition>;
 
 fn looked(database: SocketAddr, sidecar: SocketAddr, redis: SocketAddr, token: Option<&'static str>) -> Looked<Asked> {
-    let options = PgConnectOptions::new_without_pgpass()
-        .host(&database.ip().to_string())
-        .port(database.port())
-        .username("order_worker")
-        .password("secret")
-        .database("orders");
     let metrics = Metrics::new().unwrap();
     let probe = Probe {
-        pool: PgPoolOptions::new().max_connections(7).connect_lazy_with(options),
+        pool: pool(database),
         schema: (|| ready(Condition::good("version 1"))) as Asked,
         sidecar: Endpoint::from_shared(format!("http://{sidecar}")).unwrap().connect_lazy(),
         sidecar_addr: sidecar.to_string(),
@@ -253,8 +262,7 @@ async fn the_prober_looks_at_once_and_stops_when_told() {
     let (reporter, mut health) = Health::unknown();
     let metrics = Metrics::new().unwrap();
     let probe = Probe {
-        pool: PgPoolOptions::new()
-            .connect_lazy_with(PgConnectOptions::new_without_pgpass().host("127.0.0.1").port(away.port())),
+        pool: pool(away),
         schema: || ready(Condition::good("version 1")),
         sidecar: Endpoint::from_shared(format!("http://{away}")).unwrap().connect_lazy(),
         sidecar_addr: away.to_string(),

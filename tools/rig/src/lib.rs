@@ -28,6 +28,7 @@ pub mod order_service;
 pub mod orders;
 pub mod payment;
 pub mod plan;
+pub mod pooler;
 pub mod ports;
 pub mod postgres;
 pub mod process;

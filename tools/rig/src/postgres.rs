@@ -53,7 +53,7 @@ impl Postgres {
     async fn start_with(settings: &[&str], files: &[(&str, &str)]) -> Postgres {
         let bin = bin_dir();
         let user = rustix::process::geteuid().is_root().then(|| "postgres".to_owned());
-        let dir = reachable_dir(user.as_deref());
+        let dir = reachable_dir("postgres", user.as_deref());
         let data = dir.path().join("data");
         fs::create_dir(&data).unwrap();
         if let Some(user) = &user {
@@ -210,7 +210,8 @@ impl Postgres {
         self.url(&database)
     }
 
-    async fn sql(&self, sql: &str) -> sqlx::Result<()> {
+    /// Runs a statement of the superuser's in the database `postgres`.
+    pub async fn sql(&self, sql: &str) -> sqlx::Result<()> {
         let mut connection = self.connect("postgres").await?;
         connection.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await?;
         connection.close().await
@@ -270,15 +271,16 @@ fn bin_dir() -> PathBuf {
 }
 
 // initdb refuses root, and the user that runs it instead cannot enter a checkout under /root.
-fn reachable_dir(user: Option<&str>) -> RunDir {
-    let dir = RunDir::new("postgres");
+/// A directory that another user can enter.
+pub(crate) fn reachable_dir(name: &str, user: Option<&str>) -> RunDir {
+    let dir = RunDir::new(name);
     let Some(user) = user else { return dir };
     let reaches = Command::new("setpriv")
         .args(["--reuid", user, "--regid", user, "--init-groups", "--", "test", "-x"])
         .arg(dir.path())
         .status()
         .expect("setpriv (util-linux) runs Postgres as another user than root");
-    if reaches.success() { dir } else { RunDir::within(&std::env::temp_dir().join("order-worker-rig"), "postgres") }
+    if reaches.success() { dir } else { RunDir::within(&std::env::temp_dir().join("order-worker-rig"), name) }
 }
 
 fn initdb(bin: &Path, data: &Path, dir: &Path, user: Option<String>) {
