@@ -79,6 +79,18 @@ pub const CHECKS: &[Check] = &[
         sql: include_str!("sql/proof_statuses.sql"),
     },
     Check {
+        name: "confirm_before_release",
+        rule: "no reservation is confirmed after it was released",
+        mend: "order-worker outbox show {}",
+        sql: include_str!("sql/proof_calls.sql"),
+    },
+    Check {
+        name: "item_is_answered",
+        rule: "an item that waits for the warehouse has a call that is to be made",
+        mend: "order-worker order show {}",
+        sql: include_str!("sql/proof_items.sql"),
+    },
+    Check {
         name: "pending_has_a_body",
         rule: "a row to be done has its body in the journal",
         mend: "order-worker dead skip --id {}",
