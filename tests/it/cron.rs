@@ -412,7 +412,7 @@ async fn each_mode_does_its_own_part_and_drains_the_outbox() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_that_fails_waits_holds_up_no_other_and_gives_up_in_the_end() {
+async fn a_job_that_can_do_nothing_fails_says_why_and_holds_up_no_other() {
     let scene = scene_of("failing_job", &["session_cleanup", "cart_cleanup"]).await;
     scene
         .shop
@@ -422,23 +422,33 @@ async fn a_job_that_fails_waits_holds_up_no_other_and_gives_up_in_the_end() {
              insert into sessions values ('s1', null, now() - interval '2 days')",
         )
         .await;
-    let waits =
-        "select count(*) from order_worker.pending where queue = 'cron' and key = 'session_cleanup' and attempts > 2
-                 and last_error like '%no session may go%'";
-    wait::until("the job to wait", SOON, async || scene.shop.count(waits).await == 1).await;
+    let failed = "select count(*) from order_worker.cron_runs
+                  where outcome = 'failed' and passed_over = 1 and error like 's1 passed over: %no session may go%'";
+    wait::until("the run to fail", SOON, async || scene.shop.count(failed).await > 0).await;
     has_run(&scene.shop, "cart_cleanup").await;
     assert!(scene.worker.logs().contains("Job failed: session_cleanup, error="), "{}", scene.worker.log_tail());
+    scene.shop.execute("drop trigger refuse on sessions").await;
+    // The next run makes up for it, and for the ticks meanwhile.
+    wait::until("the session to be gone", SOON, async || scene.shop.count("select count(*) from sessions").await == 0)
+        .await;
+    has_run(&scene.shop, "session_cleanup").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_whose_table_is_away_waits_says_why_and_gives_up_in_the_end() {
+    let scene = scene_of("waiting_job", &["session_cleanup", "cart_cleanup"]).await;
+    scene.shop.execute("alter table sessions rename to sessions_elsewhere").await;
+    let waits = "select count(*) from order_worker.pending p join order_worker.cron_runs r using (id)
+                 where p.key = 'session_cleanup' and p.attempts > 2 and r.outcome is null and r.error like '%sessions%'";
+    wait::until("the job to wait", SOON, async || scene.shop.count(waits).await == 1).await;
+    has_run(&scene.shop, "cart_cleanup").await;
     // Its last attempt.
     scene
         .shop
         .execute("update order_worker.pending set attempts = 9, state = 'ready' where key = 'session_cleanup'")
         .await;
-    let failed =
-        "select count(*) from order_worker.cron_runs where outcome = 'failed' and error like '%no session may go%'";
+    let failed = "select count(*) from order_worker.cron_runs where outcome = 'failed' and error like '%sessions%'";
     wait::until("the run to fail", SOON, async || scene.shop.count(failed).await == 1).await;
-    scene.shop.execute("drop trigger refuse on sessions").await;
-    // The next run makes up for it, and for the ticks meanwhile.
-    wait::until("the session to be gone", SOON, async || scene.shop.count("select count(*) from sessions").await == 0)
-        .await;
+    scene.shop.execute("alter table sessions_elsewhere rename to sessions").await;
     has_run(&scene.shop, "session_cleanup").await;
 }
