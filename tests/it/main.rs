@@ -45,3 +45,4 @@ mod streams;
 mod tls;
 mod tls_front;
 mod traces;
+mod word;
