@@ -100,3 +100,73 @@ begin atomic
         select d.verb from order_worker.decisions d where d.id = closed_by_person.event_id and d.verb <> 'edit'
         order by d.decided_at desc limit 1) last on true;
 end;
+
+-- Gives a row that was given up, or waits for its next attempt, another body and makes it ready: the journals are not the runtime
+-- role's to change, and here the old body is kept. The event keeps its key and fingerprint, the announcement its id: what comes again
+-- is still recognised. What a body has to be is checked before (src/operations/edit.rs); here stands what must hold whatever the caller.
+create or replace function order_worker.edit_dead(row_id bigint, new_body bytea, actor text, reason text) returns text
+    language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    letter order_worker.pending;
+    old_body bytea;
+    json jsonb;
+    belongs_to text;
+begin
+    select * into letter from order_worker.pending p where p.id = row_id for update;
+    if not found or letter.queue = 'cron' or letter.state not in ('dead', 'waiting') then
+        raise exception 'row % is neither dead nor waiting', row_id using errcode = 'check_violation',
+            hint = 'order-worker dead list';
+    end if;
+    begin
+        json := convert_from(new_body, 'UTF8')::jsonb;
+    exception when others then
+        raise exception 'the new body is no JSON: %', sqlerrm using errcode = 'invalid_parameter_value';
+    end;
+    if jsonb_typeof(json) <> 'object' then
+        raise exception 'the new body is a JSON %, an object is expected', jsonb_typeof(json) using errcode = 'invalid_parameter_value';
+    end if;
+    if letter.queue = 'inbox' then
+        select i.body into strict old_body from order_worker.inbox i where i.day = letter.day and i.id = letter.id;
+        update order_worker.inbox i
+        set body = new_body, order_id = json ->> 'order_id', payment_id = json ->> 'payment_id'
+        where i.day = letter.day and i.id = letter.id;
+        update order_worker.pending p set key = coalesce(json ->> 'order_id', '') where p.id = letter.id;
+    else
+        select convert_to(o.body::text, 'UTF8'), o.order_id into strict old_body, belongs_to
+        from order_worker.outbox o where o.day = letter.day and o.id = letter.id;
+        if letter.queue = 'dapr' and json ->> 'order_id' is distinct from belongs_to then
+            raise exception 'the new body is about order %, the announcement about %', coalesce(json ->> 'order_id', '(none)'), belongs_to
+                using errcode = 'check_violation';
+        end if;
+        update order_worker.outbox o set body = json where o.day = letter.day and o.id = letter.id;
+        update order_worker.outbox_keys k set body_hash = sha256(convert_to(json::text, 'UTF8')) where k.id = letter.id
+            and k.event_id = (select o.event_id from order_worker.outbox o where o.day = letter.day and o.id = letter.id);
+    end if;
+    insert into order_worker.edits (queue, id, edited_by, reason, old_body) values (letter.queue, letter.id, actor, reason, old_body);
+    insert into order_worker.decisions (id, day, actor, verb, reason) values (letter.id, letter.day, actor, 'edit', reason);
+    update order_worker.pending p set state = 'ready', attempts = 0, due = clock_timestamp() where p.id = letter.id;
+    return letter.queue;
+end $$;
+
+-- What a message that is not sent waits for, and until when: behind the columns that were there.
+create or replace view order_worker.outbox_status as
+select b.event_id::text as event_id, b.channel, b.topic, b.order_id,
+       case
+           when o.outcome = 'skipped' then 'skipped'
+           -- A refusal is the warehouse's answer: the call was made.
+           when o.outcome is not null then 'sent'
+           when p.state = 'dead' then 'dead'
+           when p.state = 'blocked' and exists (
+               select from order_worker.pending head
+               where head.queue = p.queue and head.key = p.key and head.id < p.id and head.state = 'dead') then 'parked'
+           else 'pending'
+       end as state,
+       coalesce(o.attempts, p.attempts) as attempts,
+       b.created_at,
+       case when o.outcome <> 'skipped' then o.settled_at end as sent_at,
+       coalesce(o.reason, p.last_error) as reason, b.cause, b.day, b.id,
+       p.state as waits, case when p.state = 'waiting' then p.due end as due
+from order_worker.outbox b
+left join order_worker.outbox_outcomes o on o.day = b.day and o.id = b.id
+left join order_worker.pending p on p.queue = b.channel and p.id = b.id;

@@ -1,6 +1,7 @@
 //! What the jobs do: one batch of one run, in the caller's transaction.
 
 use std::collections::{BTreeSet, HashSet};
+use std::fmt;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,19 @@ pub struct Terms {
 
 impl terms::Terms for Terms {
     const KIND: &'static str = "jobs";
+}
+
+impl fmt::Display for Terms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { session_minutes, cart_minutes, order_minutes, reservation_minutes, cod_too, streams } = self;
+        write!(
+            f,
+            "unpaid orders are cancelled after {order_minutes} min{}, reservations released after {reservation_minutes} min, carts deleted \
+             after {cart_minutes} min, sessions after {session_minutes} min, {}",
+            if *cod_too { ", COD orders too" } else { "" },
+            if streams.is_some() { "not before reconciliation has looked" } else { "without reconciliation" },
+        )
+    }
 }
 
 impl Terms {

@@ -1,7 +1,9 @@
 //! `worker.inbox`: what becomes of the events received.
 
+use std::fmt;
 use std::time::Duration;
 
+use humantime_serde::re::humantime;
 use serde::{Deserialize, Serialize};
 
 use crate::config::rule::Rule;
@@ -48,6 +50,16 @@ pub struct Terms {
 
 impl terms::Terms for Terms {
     const KIND: &'static str = "events";
+}
+
+impl fmt::Display for Terms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mismatch = match self.amount_mismatch {
+            AmountMismatch::Apply => "apply",
+            AmountMismatch::Hold => "hold",
+        };
+        write!(f, "amount_mismatch {mismatch}, wait_for_order {}", humantime::format_duration(self.wait_for_order))
+    }
 }
 
 impl From<&Inbox> for Terms {

@@ -305,6 +305,7 @@ impl Parts {
         tracing::info!("Starting cron jobs...");
         let (pool, wake, metrics) = (self.pool.clone(), self.wake.clone(), self.metrics.clone());
         let runner = Runner::new(pool, wake, metrics, &self.config, queue::worker_name());
+        let runner = if self.mode.consumes_events() { runner.judging_events() } else { runner };
         for (job, schedule, enabled) in runner.jobs() {
             if *enabled {
                 tracing::info!("Registered job: {job} ({})", schedule.expression);
