@@ -29,7 +29,8 @@ select b.event_id::text as event_id, b.channel, b.topic, b.order_id,
        coalesce(o.attempts, p.attempts) as attempts,
        b.created_at,
        case when o.outcome not in ('skipped', 'obsolete') then o.settled_at end as sent_at,
-       coalesce(o.reason, p.last_error) as reason, b.cause, b.day, b.id
+       coalesce(o.reason, p.last_error) as reason, b.cause, b.day, b.id,
+       p.state as waits, case when p.state = 'waiting' then p.due end as due
 from order_worker.outbox b
 left join order_worker.outbox_outcomes o on o.day = b.day and o.id = b.id
 left join order_worker.pending p on p.queue = b.channel and p.id = b.id;

@@ -1,4 +1,7 @@
 //! The audit log: who did what and why (migrations/0008_audit.sql).
+//!
+//! A record names a person, as they have said it themselves: a command is told by `--as`, the console by the login. Nothing is guessed from
+//! the environment, in which anybody may set `USER` to anything. Beside it stand the database role, and the host that it came from.
 
 use serde_json::Value;
 use sqlx::PgConnection;
@@ -16,17 +19,14 @@ pub async fn record(
     target: &str,
     detail: &Value,
 ) -> Result<(), sqlx::Error> {
-    let recorded = sqlx::query("select order_worker.record($1, $2, $3, $4)");
-    recorded.bind(actor).bind(action).bind(target).bind(detail).execute(tx).await?;
+    let recorded = sqlx::query("select order_worker.record($1, $2, $3, $4, $5)");
+    recorded.bind(actor).bind(action).bind(target).bind(detail).bind(host()).execute(tx).await?;
     Ok(())
 }
 
-/// Who sits at this command line: `user@host`.
-#[must_use]
-pub fn actor() -> String {
-    let first =
-        |names: &[&str]| names.iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
-    let host = || std::fs::read_to_string("/etc/hostname").ok().map(|name| name.trim().to_owned());
-    let user = first(&["SUDO_USER", "USER", "LOGNAME"]).unwrap_or_else(|| "unknown".into());
-    format!("{user}@{}", first(&["HOSTNAME"]).or_else(host).unwrap_or_else(|| "localhost".into()))
+/// The machine or pod that this process runs on, as its kernel says.
+fn host() -> Option<String> {
+    let name =
+        ["/proc/sys/kernel/hostname", "/etc/hostname"].iter().find_map(|path| std::fs::read_to_string(path).ok());
+    name.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty())
 }

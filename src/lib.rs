@@ -26,6 +26,7 @@ pub mod reconcile;
 pub mod replay;
 pub mod sidecar;
 pub mod telemetry;
+pub mod terms;
 pub mod tls;
 pub mod worker;
 

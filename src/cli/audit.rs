@@ -198,13 +198,14 @@ async fn log(pool: &PgPool, newest: &Newest) -> Result<(), Stop> {
     match newest.shown.output {
         Format::Json => output::json(&records),
         Format::Table => output::table(
-            ["id", "at", "actor", "role", "action", "target", "detail"],
+            ["id", "at", "actor", "role", "host", "action", "target", "detail"],
             records.into_iter().map(|one| {
                 [
                     one.id.to_string(),
                     output::moment(one.at),
                     one.actor,
                     one.role,
+                    output::dash(one.host),
                     one.action,
                     one.target,
                     one.detail.to_string(),

@@ -1,19 +1,22 @@
 //! `order-worker dead redrive`, `skip` and `runs`: what is done to many dead rows.
 
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
+use serde_json::json;
 
 use super::exit::{Exit, Stop};
 use super::letters::{Filter, show as show_letters};
-use super::performing::{self, counting, unpaused, until_ended};
+use super::operator::Operator;
+use super::performing::{self, Here, Judges, counting, unpaused, until_ended};
 use super::selecting::Change;
 use super::shown::{Format, Shown};
-use super::{output, roles};
-use crate::audit;
+use super::{output, roles, told_since};
 use crate::config::Config;
 use crate::cron::DEAD_LETTERS;
 use crate::database::PgPool;
 use crate::operations::bulk::{self, Bulk, Past, Verb};
-use crate::operations::letters;
+use crate::operations::letters::{self, Letter, Selection};
+use crate::operations::since::{self, Since};
 
 /// The most rows that one command changes.
 const MOST: u32 = 100_000;
@@ -46,7 +49,7 @@ pub struct Skip {
     pub filter: Filter,
 
     /// Why: stands in the outcome and in the audit log
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
     pub reason: String,
 
     /// How.
@@ -58,8 +61,16 @@ pub struct Skip {
 #[derive(Debug, Args)]
 pub struct Way {
     /// Do not wait for the end: workers make it
-    #[arg(long)]
+    #[arg(long, conflicts_with = "here")]
     pub detach: bool,
+
+    /// Where.
+    #[command(flatten)]
+    pub here: Here,
+
+    /// Who.
+    #[command(flatten)]
+    pub operator: Operator,
 
     /// With what consent.
     #[command(flatten)]
@@ -86,49 +97,99 @@ pub(super) async fn redrive(pool: &PgPool, redrive: &Redrive, config: &Config) -
     if redrive.filter.is_empty() && !redrive.all {
         return Err(Stop::failed(Exit::Usage, "nothing says which rows", "--queue, --key, --because, --id, or --all"));
     }
-    run(pool, Verb::Redrive, &redrive.filter, &redrive.reason, &redrive.way, config).await
+    run(pool, Verb::Redrive, &Of::dead(&redrive.filter), &redrive.reason, &redrive.way, config).await
 }
 
 pub(super) async fn skip(pool: &PgPool, skip: &Skip, config: &Config) -> Result<(), Stop> {
     if skip.filter.is_empty() {
         return Err(Stop::failed(Exit::Usage, "nothing says which rows", "--queue, --key, --because, or --id"));
     }
-    run(pool, Verb::Skip, &skip.filter, &skip.reason, &skip.way, config).await
+    run(pool, Verb::Skip, &Of::dead(&skip.filter), &skip.reason, &skip.way, config).await
 }
 
 pub(super) async fn list(pool: &PgPool, runs: &Runs) -> Result<(), Stop> {
     show(&runs.shown, &bulk::runs(pool, None, runs.limit).await.map_err(roles::refuse)?)
 }
 
-async fn run(pool: &PgPool, verb: Verb, filter: &Filter, reason: &str, way: &Way, config: &Config) -> Result<(), Stop> {
+/// Which rows, and how they were selected, in the words of the command line.
+pub(super) struct Of {
+    selection: Selection,
+    target: String,
+}
+
+impl Of {
+    fn dead(filter: &Filter) -> Self {
+        Self { selection: filter.selection(), target: target(filter) }
+    }
+
+    /// Messages that are not sent, by their numbers.
+    pub(super) fn unsent(ids: &[i64]) -> Self {
+        let selection = Selection { ids: ids.to_vec(), unsent: true, ..Selection::default() };
+        let ids: Vec<_> = ids.iter().take(20).map(ToString::to_string).collect();
+        Self { selection, target: ids.join(" ") }
+    }
+}
+
+pub(super) async fn run(
+    pool: &PgPool,
+    verb: Verb,
+    of: &Of,
+    reason: &str,
+    way: &Way,
+    config: &Config,
+) -> Result<(), Stop> {
+    let actor = way.operator.person(way.change.dry_run)?;
+    let unsent = of.selection.unsent;
     // One more than may be changed at once is too many.
-    let letters = letters::list(pool, &filter.selection(), MOST + 1).await.map_err(roles::refuse)?;
+    let letters = letters::list(pool, &of.selection, MOST + 1).await.map_err(roles::refuse)?;
     if letters.is_empty() {
-        return Err(Stop::failed(Exit::Failed, "no dead row is selected", "order-worker dead list"));
+        return Err(roles::refuse(bulk::nothing(unsent)));
     }
     if letters.len() > MOST as usize {
         let hint = "select fewer by --queue, --because or --key, and do it in parts";
         return Err(Stop::failed(Exit::Failed, format!("more than {MOST} rows are selected"), hint));
     }
     if way.change.dry_run {
-        return show_letters(&way.shown, &letters);
+        let ids: Vec<i64> = letters.iter().map(|letter| letter.id).collect();
+        let mut connection = pool.acquire().await.map_err(roles::refuse)?;
+        let since = since::of(&mut connection, &ids).await.map_err(roles::refuse)?;
+        return rehearsed(&way.shown, &letters, &since);
     }
     let rows = letters.len() as u64;
     way.change.consent(rows, verb.as_str())?;
     unpaused(pool, None).await?;
     let ids: Vec<i64> = letters.iter().map(|letter| letter.id).collect();
-    let bulk = Bulk { verb, rows, actor: audit::actor(), reason: reason.to_owned() };
+    let performer = performing::performer(pool, config, &way.here, Judges::Nothing, way.detach).await?;
+    let bulk = Bulk { verb, rows, actor, reason: reason.to_owned(), unsent };
     let mut tx = pool.begin().await.map_err(roles::refuse)?;
-    let id = bulk::ask(&mut tx, &ids, &bulk, &target(filter)).await.map_err(roles::refuse)?;
+    let id = bulk::ask(&mut tx, &ids, &bulk, &of.target).await.map_err(roles::refuse)?;
     tx.commit().await.map_err(roles::refuse)?;
     if way.detach {
         return told(pool, id, &way.shown).await;
     }
     let bar = counting("rows", Some(rows));
-    let failed = until_ended(pool, &performing::runner(pool, config)?, DEAD_LETTERS, id, &bar).await?;
+    let failed = until_ended(pool, &performer, DEAD_LETTERS, id, &bar).await?;
     told(pool, id, &way.shown).await?;
     failed
         .map_or(Ok(()), |error| Err(Stop::failed(Exit::Failed, format!("run {id}: {error}"), "order-worker dead list")))
+}
+
+/// What would be changed, with what has happened to the orders since.
+fn rehearsed(shown: &Shown, letters: &[Letter], since: &[Since]) -> Result<(), Stop> {
+    match shown.output {
+        Format::Json => {
+            let with_since = |letter: &Letter| {
+                let mut json = json!(letter);
+                json["since"] = json!(since.iter().filter(|one| one.id == letter.id).collect::<Vec<_>>());
+                json
+            };
+            output::json(&letters.iter().map(with_since).collect::<Vec<_>>())
+        }
+        Format::Table => {
+            show_letters(shown, letters)?;
+            told_since::show(since)
+        }
+    }
 }
 
 /// What has become of one run.
@@ -143,7 +204,7 @@ async fn told(pool: &PgPool, id: i64, shown: &Shown) -> Result<(), Stop> {
             };
             let left = i64::try_from(*rows).unwrap_or(i64::MAX) - done;
             let rest = if left > 0 {
-                format!("; {left} more were selected, but dead no longer or not reached")
+                format!("; {left} more were selected, but are done with, just being sent, or not reached")
             } else {
                 String::new()
             };
@@ -172,7 +233,7 @@ fn show(shown: &Shown, runs: &[Past]) -> Result<(), Stop> {
         Format::Table => output::table(
             ["run", "asked", "what", "by", "rows", "seen", "done", "outcome", "reason", "error"],
             runs.iter().map(|run| {
-                let Bulk { verb, rows, actor, reason } = &run.request.0;
+                let Bulk { verb, rows, actor, reason, .. } = &run.request.0;
                 [
                     run.id.to_string(),
                     output::moment(run.asked_at),

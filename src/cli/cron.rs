@@ -3,21 +3,23 @@
 use std::io::Write;
 use std::time::Duration;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::exit::{Exit, Stop};
+use super::operator::Operator;
 use super::pausing::{self, Change};
-use super::performing::{self, unpaused, until_ended};
+use super::performing::{self, Here, Judges, Performer, unpaused, until_ended};
 use super::shown::{Format, Shown};
 use super::{output, roles};
-use crate::audit;
 use crate::config::Config;
 use crate::cron::history::{self, Past};
 use crate::cron::ledger;
 use crate::cron::{Job, Runner};
 use crate::database::PgPool;
+use crate::operations::jobs;
 use crate::queue::pauses::Pausable;
 
 /// The commands below `cron`.
@@ -36,13 +38,16 @@ pub enum CronCommand {
     /// Run a job now
     ///
     /// The same code and the same ledger as at a tick, as a run of its own (kind manual): it waits for a run of the job
-    /// that is under way, and workers help with it; when this command is interrupted, they finish it.
+    /// that is under way. A worker performs it, by the worker's settings, and this command waits; when it is interrupted, the run
+    /// goes on. With no worker alive --here performs it, by the settings that a worker has registered last.
     #[command(after_long_help = concat!(
         "Examples:\n",
         "  order-worker cron run cart_cleanup --dry-run\n",
-        "  order-worker cron run cart_cleanup\n",
+        "  order-worker cron run cart_cleanup --as ada\n",
+        "  order-worker cron run cart_cleanup --here --as ada\n",
         "\n",
-        "With --dry-run each batch is made and rolled back, and each item is named on a line of its own.\n",
+        "With --dry-run each batch is made and rolled back, and each item is named on a line of its own. It judges by the settings that a \
+         worker has registered last, and says which.\n",
         "\n",
         "Exit codes: 0 the run succeeded, 1 it failed, 2 refused",
     ))]
@@ -61,7 +66,7 @@ pub enum CronCommand {
     /// Run no tick of a job until it is resumed
     #[command(after_long_help = concat!(
         "Examples:\n",
-        "  order-worker cron pause order_cleanup --reason 'payment provider is down'\n",
+        "  order-worker cron pause order_cleanup --reason 'payment provider is down' --as ada\n",
         "\n",
         "A run that is under way stops behind its batch and goes on when the job is resumed.\n",
         "\n",
@@ -72,7 +77,7 @@ pub enum CronCommand {
     /// Let a paused job go on
     #[command(after_long_help = concat!(
         "Examples:\n",
-        "  order-worker cron resume order_cleanup\n",
+        "  order-worker cron resume order_cleanup --reason 'it is back' --as ada\n",
         "\n",
         "Ticks that were missed meanwhile become one run.\n",
         "\n",
@@ -84,7 +89,7 @@ pub enum CronCommand {
     #[command(after_long_help = concat!(
         "Examples:\n",
         "  order-worker inbox replays\n",
-        "  order-worker cron cancel 4711 --reason 'wrong selection'\n",
+        "  order-worker cron cancel 4711 --reason 'wrong selection' --as ada\n",
         "\n",
         "What its batches have done stays. A batch that is under way is waited for.\n",
         "\n",
@@ -101,12 +106,16 @@ pub struct Cancel {
     pub run: i64,
 
     /// Why: stands beside the run and in the audit log
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
     pub reason: String,
 
     /// Say what would change, and change nothing
     #[arg(long)]
     pub dry_run: bool,
+
+    /// Who.
+    #[command(flatten)]
+    pub operator: Operator,
 
     /// How the result is shown.
     #[command(flatten)]
@@ -123,6 +132,14 @@ pub struct Run {
     /// Name what would change, and change nothing
     #[arg(long)]
     pub dry_run: bool,
+
+    /// Where.
+    #[command(flatten)]
+    pub here: Here,
+
+    /// Who.
+    #[command(flatten)]
+    pub operator: Operator,
 
     /// How the result is shown.
     #[command(flatten)]
@@ -172,8 +189,11 @@ pub(super) async fn run(command: &CronCommand, config: &Config) -> Result<(), St
         CronCommand::Resume(which) => change(which, Change::Resume).await,
         CronCommand::Cancel(cancel) => self::cancel(&pool, cancel).await,
         CronCommand::Run(run) => {
-            let runner = performing::runner(&pool, config)?;
-            if run.dry_run { rehearse(&runner, run).await } else { perform(&pool, &runner, run).await }
+            if run.dry_run {
+                rehearse(&performing::runner(&pool, config, Judges::Jobs).await?, run).await
+            } else {
+                perform(&pool, run, config).await
+            }
         }
     }
 }
@@ -267,11 +287,18 @@ async fn rehearse(runner: &Runner, run: &Run) -> Result<(), Stop> {
     }
 }
 
-async fn perform(pool: &PgPool, runner: &Runner, run: &Run) -> Result<(), Stop> {
-    let job = run.job;
+async fn perform(pool: &PgPool, run: &Run, config: &Config) -> Result<(), Stop> {
+    let (job, actor) = (run.job, run.operator.person(false)?);
     unpaused(pool, Some(job)).await?;
-    let id = ask(pool, runner, job).await.map_err(roles::refuse)?;
-    let failed = until_ended(pool, runner, job.as_str(), id, &counting(job)).await?;
+    let performer = performing::performer(pool, config, &run.here, Judges::Jobs, false).await?;
+    if let Performer::Here(runner) = &performer {
+        // No worker may have run here yet.
+        ledger::register_if_missing(pool, runner.jobs()).await.map_err(roles::refuse)?;
+    }
+    let mut tx = pool.begin().await.map_err(roles::refuse)?;
+    let (id, _) = jobs::run(&mut tx, job, &actor).await.map_err(roles::refuse)?;
+    tx.commit().await.map_err(roles::refuse)?;
+    let failed = until_ended(pool, &performer, job.as_str(), id, &counting(job)).await?;
     let past = history::past(pool, job, id).await.map_err(roles::refuse)?;
     show(&run.shown, std::slice::from_ref(&past), &past)?;
     failed.map_or(Ok(()), |error| {
@@ -282,12 +309,9 @@ async fn perform(pool: &PgPool, runner: &Runner, run: &Run) -> Result<(), Stop> 
 
 async fn cancel(pool: &PgPool, cancel: &Cancel) -> Result<(), Stop> {
     let run = cancel.run;
+    let actor = cancel.operator.person(cancel.dry_run)?;
     let mut tx = pool.begin().await.map_err(roles::refuse)?;
-    let job = ledger::cancel(&mut tx, run, &cancel.reason, &audit::actor()).await.map_err(roles::refuse)?;
-    let Some(job) = job else {
-        let hint = "order-worker cron history JOB, order-worker inbox replays, order-worker dead runs";
-        return Err(Stop::failed(Exit::Failed, format!("run {run} is none, or has ended already"), hint));
-    };
+    let job = jobs::cancel(&mut tx, run, &cancel.reason, &actor).await.map_err(roles::refuse)?;
     if cancel.dry_run { tx.rollback().await } else { tx.commit().await }.map_err(roles::refuse)?;
     match cancel.shown.output {
         Format::Json => output::json(&json!({ "run": run, "job": job, "dry_run": cancel.dry_run })),
@@ -296,20 +320,4 @@ async fn cancel(pool: &PgPool, cancel: &Cancel) -> Result<(), Stop> {
             output::line(&format!("run {run} of {job} {would} ended where it stands; what it has done stays"))
         }
     }
-}
-
-/// Writes the run down, and that somebody asked for it.
-async fn ask(pool: &PgPool, runner: &Runner, job: Job) -> Result<i64, sqlx::Error> {
-    let mut tx = pool.begin().await?;
-    let (id, tick) = match ledger::ask(&mut tx, job.as_str(), None).await? {
-        Some(asked) => asked,
-        None => {
-            // No worker has run here yet: the job is registered as it is configured.
-            ledger::register(pool, runner.jobs()).await?;
-            ledger::ask(&mut tx, job.as_str(), None).await?.ok_or(sqlx::Error::RowNotFound)?
-        }
-    };
-    audit::record(&mut tx, &audit::actor(), "cron run", job.as_str(), &json!({ "run": id, "tick": tick })).await?;
-    tx.commit().await?;
-    Ok(id)
 }

@@ -1,20 +1,21 @@
 //! `order-worker dead`.
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::PathBuf;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::bulk::{self, Redrive, Runs, Skip};
 use super::exit::{Exit, Stop};
 use super::letters::{Filter, show};
+use super::operator::Operator;
 use super::shown::{Format, Shown};
-use super::{output, roles};
-use crate::audit;
+use super::{output, roles, told_since};
 use crate::config::Config;
 use crate::database::PgPool;
-use crate::operations::letters;
+use crate::operations::{self, letters, since};
 
 /// The commands below `dead`.
 #[derive(Debug, Subcommand)]
@@ -34,31 +35,34 @@ pub enum DeadCommand {
     #[command(after_long_help = concat!(
         "Examples:\n",
         "  order-worker dead redrive --because 'did not appear' --dry-run\n",
-        "  order-worker dead redrive --queue dapr --reason 'the broker is mended'\n",
-        "  order-worker dead redrive --all --confirm 1234 --reason 'a new version reads them'\n",
+        "  order-worker dead redrive --queue dapr --reason 'the broker is mended' --as ada\n",
+        "  order-worker dead redrive --all --confirm 1234 --reason 'a new version reads them' --as ada\n",
         "\n",
-        "It is a run over the rows that are selected now, in batches. Workers help with it, and finish it when this command is interrupted; \
-         order-worker cron cancel RUN ends it.\n",
+        "It is a run over the rows that are selected now, in batches. Workers perform it, and finish it when this command is interrupted; \
+         order-worker cron cancel RUN ends it. --dry-run tells what has happened to the orders since.\n",
         "\n",
         "Exit codes: 0 done, 1 none is dead, not confirmed or cancelled, 2 refused",
     ))]
     Redrive(Redrive),
 
-    /// Give one dead row another body, and try it again; the old body is kept
+    /// Give one row that is dead, or waits for its next attempt, another body, and try it again; the old body is kept
+    ///
+    /// The body is checked when it is given, by the code that will use it: an event has to be readable, an announcement to have its
+    /// topic's shape and its order, a call of the warehouse to name an item of its order and that item's reservation.
     #[command(after_long_help = concat!(
         "Examples:\n",
-        "  order-worker inbox show 4711 --reveal --reason 'ticket 42' -o json | jq '.[0].body' > body.json\n",
+        "  order-worker inbox show 4711 --reveal --reason 'ticket 42' --as ada -o json | jq '.[0].body' > body.json\n",
         "  order-worker dead edit 4711 --body body.json --reason 'the amount was text' --dry-run\n",
-        "  order-worker dead edit 4711 --body - --reason 'the amount was text' < body.json\n",
+        "  order-worker dead edit 4711 --body - --reason 'the amount was text' --as ada < body.json\n",
         "\n",
-        "Exit codes: 0 done, 1 it is not dead or the body cannot be used, 2 refused",
+        "Exit codes: 0 done, 1 there is no such row or the body cannot be used, 2 refused",
     ))]
     Edit(Edit),
 
     /// Give dead rows up for good: what is parked behind them goes on
     #[command(after_long_help = concat!(
         "Examples:\n",
-        "  order-worker dead skip --id 4711 --reason 'the consumer was told by hand'\n",
+        "  order-worker dead skip --id 4711 --reason 'the consumer was told by hand' --as ada\n",
         "\n",
         "A run, as with redrive.\n",
         "\n",
@@ -105,12 +109,16 @@ pub struct Edit {
     pub body: PathBuf,
 
     /// Why: stands beside the old body and in the audit log
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
     pub reason: String,
 
-    /// Say what would change, and change nothing
+    /// Check the body, say what has happened to the order since, and change nothing
     #[arg(long)]
     pub dry_run: bool,
+
+    /// Who.
+    #[command(flatten)]
+    pub operator: Operator,
 
     /// How the result is shown.
     #[command(flatten)]
@@ -168,17 +176,19 @@ async fn edit(pool: &PgPool, edit: &Edit) -> Result<(), Stop> {
             "--body FILE, or --body - for stdin",
         )
     })?;
+    let actor = edit.operator.person(edit.dry_run)?;
     let mut tx = pool.begin().await.map_err(roles::refuse)?;
-    let actor = audit::actor();
-    let queue = letters::edit(&mut tx, edit.id, &body, &actor, &edit.reason).await.map_err(roles::refuse)?;
-    let detail = json!({ "reason": edit.reason });
-    audit::record(&mut tx, &actor, "dead edit", &edit.id.to_string(), &detail).await.map_err(roles::refuse)?;
+    let queue = operations::edit(&mut tx, edit.id, &body, &edit.reason, &actor).await.map_err(roles::refuse)?;
+    let since = if edit.dry_run { since::of(&mut tx, &[edit.id]).await.map_err(roles::refuse)? } else { Vec::new() };
     if edit.dry_run { tx.rollback().await } else { tx.commit().await }.map_err(roles::refuse)?;
     match edit.shown.output {
-        Format::Json => output::json(&json!({ "id": edit.id, "queue": queue, "dry_run": edit.dry_run })),
+        Format::Json => {
+            output::json(&json!({ "id": edit.id, "queue": queue, "dry_run": edit.dry_run, "since": since }))
+        }
         Format::Table => {
             let would = if edit.dry_run { "would be" } else { "is" };
-            output::write(|out| writeln!(out, "row {} of {queue} {would} tried again with the new body", edit.id))
+            output::line(&format!("row {} of {queue} {would} tried again with the new body", edit.id))?;
+            told_since::show(&since)
         }
     }
 }

@@ -1,10 +1,12 @@
 //! `order-worker inbox`.
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::events::Filter;
 use super::exit::{Exit, Stop};
+use super::operator::Operator;
 use super::shown::{Format, Shown};
 use super::waiting::{self, Decide};
 use super::{output, reconcile, replay, roles};
@@ -34,7 +36,7 @@ pub enum InboxCommand {
     #[command(after_long_help = concat!(
         "Examples:\n",
         "  order-worker inbox show 5f0c9d3e-17\n",
-        "  order-worker inbox show 4711 --reveal --reason 'ticket 42'\n",
+        "  order-worker inbox show 4711 --reveal --reason 'ticket 42' --as ada\n",
         "\n",
         "Exit codes: 0 done, 1 there is no such event, 2 refused",
     ))]
@@ -47,15 +49,18 @@ pub enum InboxCommand {
     /// effect and is left alone, so that there is never a second one. With --announce the announcements of the selection are sent
     /// again, under their first ids.
     ///
-    /// A replay is a durable run: workers make it beside live traffic, behind it in priority. Killed at any instant, it goes on
-    /// where it was. This command helps and waits for its end; when it is interrupted, workers finish it. An event that fails
-    /// alone is counted and passed over.
+    /// What a person has decided is final: events that were rejected, dropped or skipped, or whose incident was resolved, are left
+    /// alone, unless --include-decided says otherwise; --dry-run names them in both cases.
+    ///
+    /// A replay is a durable run: workers make it by their own settings, beside live traffic and behind it in priority. Killed at any
+    /// instant, it goes on where it was. This command waits for its end; when it is interrupted, workers finish it. An event that
+    /// fails alone is counted and passed over. --dry-run judges by the settings that a worker has registered last, and says which.
     #[command(after_long_help = concat!(
         "Examples:\n",
         "  order-worker inbox replay --since 2h --dry-run                       # what would differ, as a diff\n",
-        "  order-worker inbox replay --since 2h --canary 1% --stop-after 5 --rate 500 --reason 'wrong code ran'\n",
-        "  order-worker inbox replay --outcome dead --because 'did not appear' --reason 'the orders are there now'\n",
-        "  order-worker inbox replay --since 2h --announce --reason 'the consumer lost them'\n",
+        "  order-worker inbox replay --since 2h --canary 1% --stop-after 5 --rate 500 --reason 'wrong code ran' --as ada\n",
+        "  order-worker inbox replay --outcome dead --because 'did not appear' --reason 'the orders are there now' --as ada\n",
+        "  order-worker inbox replay --since 2h --announce --reason 'the consumer lost them' --as ada\n",
         "  order-worker inbox replays                                           # the last ones, and how far they are\n",
         "\n",
         "Exit codes: 0 done, 1 it was stopped or is not confirmed, 2 refused",
@@ -79,7 +84,7 @@ pub enum InboxCommand {
         "Examples:\n",
         "  order-worker inbox reconcile\n",
         "  order-worker inbox reconcile --since 2h -o json\n",
-        "  order-worker inbox reconcile --since 2h --accept\n",
+        "  order-worker inbox reconcile --since 2h --accept --as ada\n",
         "\n",
         "Exit codes: 0 done, 1 failed, 2 refused, 3 a stream has lost what no look can find",
     ))]
@@ -89,18 +94,19 @@ pub enum InboxCommand {
     #[command(after_long_help = concat!(
         "Examples:\n",
         "  order-worker inbox list --outcome held\n",
-        "  order-worker inbox approve 4711 --reason 'the shop granted a discount'\n",
+        "  order-worker inbox approve 4711 --reason 'the shop granted a discount' --as ada\n",
         "\n",
         "Exit codes: 0 done, 1 none of them is held, 2 refused",
     ))]
     Approve(Decide),
 
-    /// Settle a held event: it changes nothing
+    /// Settle a held event, or one that waits: it changes nothing, and no replay asks again
     #[command(after_long_help = concat!(
         "Examples:\n",
-        "  order-worker inbox reject 4711 --reason 'refunded'\n",
+        "  order-worker inbox reject 4711 --reason 'refunded' --as ada\n",
+        "  order-worker inbox reject 4711 --reason 'its order will never come' --as ada\n",
         "\n",
-        "Exit codes: 0 done, 1 none of them is held, 2 refused",
+        "Exit codes: 0 done, 1 none of them is held or waits, 2 refused",
     ))]
     Reject(Decide),
 }
@@ -137,8 +143,12 @@ pub struct Show {
     pub reveal: bool,
 
     /// Why: stands in the audit log
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
     pub reason: Option<String>,
+
+    /// Who, with --reveal.
+    #[command(flatten)]
+    pub operator: Operator,
 
     /// How it is shown.
     #[command(flatten)]
@@ -153,8 +163,8 @@ pub(super) async fn run(command: &InboxCommand, config: &Config) -> Result<(), S
         InboxCommand::Replay(arguments) => replay::run(&pool, arguments, config).await,
         InboxCommand::Replays(replays) => replay::list(&pool, replays).await,
         InboxCommand::Reconcile(arguments) => reconcile::run(&pool, arguments, config).await,
-        InboxCommand::Approve(decide) => waiting::approve(&pool, Waits::Held, "inbox approve", decide).await,
-        InboxCommand::Reject(decide) => waiting::reject(&pool, Waits::Held, "inbox reject", decide).await,
+        InboxCommand::Approve(decide) => waiting::approve(&pool, Waits::Held, decide).await,
+        InboxCommand::Reject(decide) => waiting::reject(&pool, Waits::Held, decide).await,
     }
 }
 
@@ -210,9 +220,8 @@ async fn show(pool: &PgPool, show: &Show) -> Result<(), Stop> {
     if show.reveal {
         let detail = json!({ "reason": show.reason });
         let mut tx = pool.begin().await.map_err(roles::refuse)?;
-        audit::record(&mut tx, &audit::actor(), "inbox show --reveal", &show.event, &detail)
-            .await
-            .map_err(roles::refuse)?;
+        let actor = show.operator.person(false)?;
+        audit::record(&mut tx, &actor, "inbox show --reveal", &show.event, &detail).await.map_err(roles::refuse)?;
         tx.commit().await.map_err(roles::refuse)?;
     }
     let body = |event: &Whole| {

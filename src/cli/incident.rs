@@ -2,13 +2,14 @@
 
 use std::io::Write;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::exit::{Exit, Stop};
+use super::operator::Operator;
 use super::shown::{Format, Shown};
 use super::{output, roles};
-use crate::audit;
 use crate::config::Config;
 use crate::database::PgPool;
 use crate::operations::incidents::{self, Incident, Selection, next_step};
@@ -39,7 +40,7 @@ pub enum IncidentCommand {
     /// Say that incidents were looked at and mended
     #[command(after_long_help = concat!(
         "Examples:\n",
-        "  order-worker incident resolve 12 13 --reason 'refunded, ticket 42'\n",
+        "  order-worker incident resolve 12 13 --reason 'refunded, ticket 42' --as ada\n",
         "\n",
         "Exit codes: 0 done, 1 none of them is open, 2 refused",
     ))]
@@ -90,12 +91,16 @@ pub struct Resolve {
     pub ids: Vec<i64>,
 
     /// What was done: stands in the audit log
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
     pub reason: String,
 
     /// Say what would change, and change nothing
     #[arg(long)]
     pub dry_run: bool,
+
+    /// Who.
+    #[command(flatten)]
+    pub operator: Operator,
 
     /// How the result is shown.
     #[command(flatten)]
@@ -151,22 +156,21 @@ pub(super) async fn run(command: &IncidentCommand, config: &Config) -> Result<()
 }
 
 async fn resolve(pool: &PgPool, resolve: &Resolve) -> Result<(), Stop> {
+    let actor = resolve.operator.person(resolve.dry_run)?;
     let mut tx = pool.begin().await.map_err(roles::refuse)?;
-    let actor = audit::actor();
-    let ids = incidents::resolve(&mut tx, &resolve.ids, &actor).await.map_err(roles::refuse)?;
-    if ids.is_empty() {
-        return Err(Stop::failed(Exit::Failed, "none of these incidents is open", "order-worker incident list"));
-    }
-    for id in &ids {
-        let detail = json!({ "reason": resolve.reason });
-        audit::record(&mut tx, &actor, "incident resolve", &id.to_string(), &detail).await.map_err(roles::refuse)?;
-    }
+    let ids = incidents::resolve(&mut tx, &resolve.ids, &resolve.reason, &actor).await.map_err(roles::refuse)?;
     if resolve.dry_run { tx.rollback().await } else { tx.commit().await }.map_err(roles::refuse)?;
     match resolve.shown.output {
         Format::Json => output::json(&json!({ "ids": ids, "dry_run": resolve.dry_run })),
         Format::Table => output::write(|out| {
             let would = if resolve.dry_run { "would be" } else { "is" };
-            ids.iter().try_for_each(|id| writeln!(out, "incident {id} {would} resolved"))
+            resolve.ids.iter().try_for_each(|id| {
+                if ids.contains(id) {
+                    writeln!(out, "incident {id} {would} resolved")
+                } else {
+                    writeln!(out, "incident {id} is not open: it is left as it is")
+                }
+            })
         }),
     }
 }

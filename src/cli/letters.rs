@@ -30,7 +30,13 @@ pub struct Filter {
 
 impl Filter {
     pub(super) fn selection(&self) -> Selection {
-        Selection { queue: self.queue, key: self.key.clone(), reason: self.because.clone(), ids: self.ids.clone() }
+        Selection {
+            queue: self.queue,
+            key: self.key.clone(),
+            reason: self.because.clone(),
+            ids: self.ids.clone(),
+            unsent: false,
+        }
     }
 
     pub(super) const fn is_empty(&self) -> bool {
@@ -42,11 +48,12 @@ pub(super) fn show(shown: &Shown, letters: &[Letter]) -> Result<(), Stop> {
     match shown.output {
         Format::Json => output::json(&letters),
         Format::Table => output::table(
-            ["queue", "id", "since", "topic", "event", "order", "attempts", "parked", "reason"],
+            ["queue", "id", "state", "since", "topic", "event", "order", "attempts", "parked", "reason"],
             letters.iter().map(|letter| {
                 [
                     letter.queue.clone(),
                     letter.id.to_string(),
+                    letter.state.clone(),
                     output::moment(letter.created_at),
                     output::dash(letter.topic.as_deref()),
                     output::dash(letter.event_id.as_deref()),

@@ -18,6 +18,7 @@ mod inbox;
 mod incident;
 mod letters;
 mod migrate;
+mod operator;
 mod order;
 mod outbox;
 mod output;
@@ -31,6 +32,7 @@ mod roles;
 mod selecting;
 mod shown;
 mod single_dash;
+mod told_since;
 mod waiting;
 
 use std::ffi::OsString;

@@ -1,24 +1,23 @@
 //! `order-worker outbox`.
 
-use std::io::Write;
 use std::time::Duration;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand, ValueEnum};
 use indicatif::ProgressBar;
 use serde_json::json;
 
+use super::bulk::{self, Of, Way};
 use super::exit::{Exit, Stop};
+use super::operator::Operator;
 use super::selecting::{Change, Window};
 use super::shown::{Format, Shown};
 use super::{output, roles};
-use crate::audit;
 use crate::config::Config;
 use crate::cron::ledger;
 use crate::database::PgPool;
+use crate::operations::bulk::Verb;
 use crate::operations::messages::{self, Resend, Selection};
-
-/// Announcements that become pending in one transaction.
-const BATCH: u32 = 1_000;
 
 /// The commands below `outbox`.
 #[derive(Debug, Subcommand)]
@@ -27,6 +26,7 @@ pub enum OutboxCommand {
     #[command(after_long_help = concat!(
         "Examples:\n",
         "  order-worker outbox list --since 2h --state pending\n",
+        "  order-worker outbox list --state waiting                 # tried and not arrived: why, until when, what is behind it\n",
         "  order-worker outbox list --order o-17 -o json\n",
         "\n",
         "Exit codes: 0 done, 1 failed, 2 refused",
@@ -49,12 +49,55 @@ pub enum OutboxCommand {
     #[command(after_long_help = concat!(
         "Examples:\n",
         "  order-worker outbox resend --since 2h --dry-run\n",
-        "  order-worker outbox resend --since 2026-01-31T14:00:00Z --until 2026-01-31T15:30:00Z --reason 'Redis lost its data'\n",
-        "  order-worker outbox resend --since 30d --order o-17 --reason 'the consumer lost it'\n",
+        "  order-worker outbox resend --since 2026-01-31T14:00:00Z --until 2026-01-31T15:30:00Z --reason 'Redis lost its data' --as ada\n",
+        "  order-worker outbox resend --since 30d --order o-17 --reason 'the consumer lost it' --as ada\n",
         "\n",
         "Exit codes: 0 done, 1 failed or not confirmed, 2 refused",
     ))]
     Resend(Again),
+
+    /// Try messages again that wait or are dead, from their first attempt on
+    ///
+    /// For one that waits for its next attempt and need not any more, whatever it waits for. What is blocked behind it goes on by
+    /// itself. A run, as with dead redrive.
+    #[command(after_long_help = concat!(
+        "Examples:\n",
+        "  order-worker outbox list --state waiting\n",
+        "  order-worker outbox redrive 4711 --reason 'the component allows the topic now' --as ada\n",
+        "\n",
+        "Exit codes: 0 done, 1 none of them waits or is dead, not confirmed or cancelled, 2 refused",
+    ))]
+    Redrive(Unsent),
+
+    /// Give messages up that are not sent: what waits behind them goes on
+    ///
+    /// For one that will never do, dead or not: an announcement to a topic that the component refuses, a call that the warehouse does
+    /// not know. One that a worker is just sending is left alone. A run, as with dead skip.
+    #[command(after_long_help = concat!(
+        "Examples:\n",
+        "  order-worker outbox list --state waiting\n",
+        "  order-worker outbox skip 4711 --reason 'nobody reads that topic' --dry-run\n",
+        "  order-worker outbox skip 4711 4712 --reason 'nobody reads that topic' --as ada\n",
+        "\n",
+        "Exit codes: 0 done, 1 none of them waits or is dead, not confirmed or cancelled, 2 refused",
+    ))]
+    Skip(Unsent),
+}
+
+/// Which messages, and why.
+#[derive(Debug, Args)]
+pub struct Unsent {
+    /// Their numbers in the outbox
+    #[arg(value_name = "ID", required = true)]
+    pub ids: Vec<i64>,
+
+    /// Why: stands in the audit log, and beside a message that is given up
+    #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
+    pub reason: String,
+
+    /// How.
+    #[command(flatten)]
+    pub way: Way,
 }
 
 /// What may have become of a message.
@@ -70,6 +113,10 @@ pub enum State {
     Parked,
     /// An operator gave it up
     Skipped,
+    /// Not sent: it was tried, and waits for its next attempt
+    Waiting,
+    /// Not sent: it is behind another of its order or reservation that waits or is dead
+    Blocked,
 }
 
 /// Where a message goes.
@@ -141,8 +188,12 @@ pub struct Again {
     pub topic: Option<String>,
 
     /// Why: stands in the audit log
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
     pub reason: Option<String>,
+
+    /// Who.
+    #[command(flatten)]
+    pub operator: Operator,
 
     /// How.
     #[command(flatten)]
@@ -163,7 +214,13 @@ pub(super) async fn run(command: &OutboxCommand, config: &Config) -> Result<(), 
         OutboxCommand::List(list) => self::list(&pool, list).await,
         OutboxCommand::Show(show) => self::show(&pool, show).await,
         OutboxCommand::Resend(again) => resend(&pool, again).await,
+        OutboxCommand::Redrive(unsent) => self::unsent(&pool, Verb::Redrive, unsent, config).await,
+        OutboxCommand::Skip(unsent) => self::unsent(&pool, Verb::Skip, unsent, config).await,
     }
+}
+
+async fn unsent(pool: &PgPool, verb: Verb, unsent: &Unsent, config: &Config) -> Result<(), Stop> {
+    bulk::run(pool, verb, &Of::unsent(&unsent.ids), &unsent.reason, &unsent.way, config).await
 }
 
 async fn list(pool: &PgPool, list: &List) -> Result<(), Stop> {
@@ -178,16 +235,20 @@ async fn list(pool: &PgPool, list: &List) -> Result<(), Stop> {
     match list.shown.output {
         Format::Json => output::json(&messages),
         Format::Table => output::table(
-            ["id", "written", "topic", "order", "state", "attempts", "sent", "event", "reason"],
+            ["id", "written", "topic", "order", "state", "attempts", "sent or due", "behind it", "event", "reason"],
             messages.into_iter().map(|message| {
                 [
                     message.id.to_string(),
                     output::moment(message.created_at),
                     message.topic,
                     message.order_id,
-                    message.state,
+                    message
+                        .waits
+                        .filter(|waits| waits != "ready" && message.state == "pending")
+                        .unwrap_or(message.state),
                     output::dash(message.attempts),
-                    output::dash(message.sent_at.map(output::moment)),
+                    output::dash(message.sent_at.or(message.due).map(output::moment)),
+                    message.behind.to_string(),
                     message.event_id,
                     output::dash(message.reason),
                 ]
@@ -228,46 +289,33 @@ async fn resend(pool: &PgPool, again: &Again) -> Result<(), Stop> {
     };
     let now = ledger::now(pool).await.map_err(roles::refuse)?;
     let until = window.until.unwrap_or(now);
-    let which = Resend { since, until, order: again.order.clone(), topic: again.topic.clone() };
+    let which = Resend { since, until, order: again.order.clone(), topic: again.topic.clone(), id: None };
+    let (dry_run, reason) = (again.change.dry_run, again.reason.as_deref());
+    let actor = again.operator.person(dry_run)?;
 
-    // Counted first, in rolled-back batches: nobody consents to a number that is not known.
-    let due = walk(pool, &which, false).await?;
-    if !again.change.dry_run && due > 0 {
-        again.change.consent(due, "resend")?;
+    // Counted first, and rolled back: nobody consents to a number that is not known.
+    let walk = async |message: &'static str, commit: bool| -> Result<u64, Stop> {
+        let bar = ProgressBar::new_spinner().with_message(message);
+        bar.enable_steady_tick(Duration::from_millis(100));
         let mut tx = pool.begin().await.map_err(roles::refuse)?;
-        let detail = json!({ "announcements": due, "since": since, "until": until, "order": which.order, "topic": which.topic, "reason": again.reason });
-        audit::record(&mut tx, &audit::actor(), "outbox resend", "dapr", &detail).await.map_err(roles::refuse)?;
-        tx.commit().await.map_err(roles::refuse)?;
-        walk(pool, &which, true).await?;
+        let told = |so_far| bar.set_position(so_far);
+        let due = messages::resend(&mut tx, &which, reason, &actor, told).await.map_err(roles::refuse)?;
+        if commit { tx.commit().await } else { tx.rollback().await }.map_err(roles::refuse)?;
+        bar.finish_and_clear();
+        Ok(due)
+    };
+    let mut due = walk("counting", false).await?;
+    if !dry_run {
+        again.change.consent(due, "resend")?;
+        due = walk("queueing", true).await?;
     }
     match again.shown.output {
-        Format::Json => output::json(
-            &json!({ "announcements": due, "since": since, "until": until, "dry_run": again.change.dry_run }),
-        ),
+        Format::Json => {
+            output::json(&json!({ "announcements": due, "since": since, "until": until, "dry_run": dry_run }))
+        }
         Format::Table => {
-            let would = if again.change.dry_run { "would be sent again" } else { "are sent again" };
-            output::write(|out| writeln!(out, "{due} announcements {would}, under their first ids"))
+            let would = if dry_run { "would be sent again" } else { "are sent again" };
+            output::line(&format!("{due} announcements {would}, under their first ids"))
         }
     }
-}
-
-/// Goes through them batch by batch; a batch is committed, or counted and rolled back. One that is interrupted may be begun again:
-/// what is pending is passed over.
-async fn walk(pool: &PgPool, which: &Resend, commit: bool) -> Result<u64, Stop> {
-    let bar = ProgressBar::new_spinner().with_message(if commit { "queueing" } else { "counting" });
-    bar.enable_steady_tick(Duration::from_millis(100));
-    let (mut after, mut total) = (None, 0);
-    loop {
-        let mut tx = pool.begin().await.map_err(roles::refuse)?;
-        let batch = messages::resend(&mut tx, which, after, BATCH).await.map_err(roles::refuse)?;
-        if commit { tx.commit().await } else { tx.rollback().await }.map_err(roles::refuse)?;
-        total += batch.len() as u64;
-        bar.inc(batch.len() as u64);
-        match batch.last() {
-            Some(last) if batch.len() == BATCH as usize => after = Some((last.day, last.id)),
-            _ => break,
-        }
-    }
-    bar.finish_and_clear();
-    Ok(total)
 }

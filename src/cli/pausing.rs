@@ -4,12 +4,14 @@ use std::io::Write;
 
 use chrono::{DateTime, Utc};
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use serde_json::json;
 
 use super::exit::Stop;
+use super::operator::Operator;
 use super::shown::{Format, Shown};
 use super::{output, roles};
-use crate::audit;
+
 use crate::database::PgPool;
 use crate::queue::pauses::{Pausable, Pause};
 
@@ -17,8 +19,12 @@ use crate::queue::pauses::{Pausable, Pause};
 #[derive(Debug, Args)]
 pub struct Flags {
     /// Why: stands in the audit log, and beside the pause
-    #[arg(long, value_name = "TEXT")]
-    pub reason: Option<String>,
+    #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
+    pub reason: String,
+
+    /// Who.
+    #[command(flatten)]
+    pub operator: Operator,
 
     /// Say what would change, and change nothing
     #[arg(long)]
@@ -38,11 +44,12 @@ pub(super) enum Change {
 
 /// Pauses or resumes `what`, called `name`. That it is so already is no error: what was asked for holds.
 pub(super) async fn run(pool: &PgPool, what: Pausable, name: &str, change: Change, flags: &Flags) -> Result<(), Stop> {
+    let actor = flags.operator.person(flags.dry_run)?;
     let before = what.paused(pool).await.map_err(roles::refuse)?;
     let mut tx = pool.begin().await.map_err(roles::refuse)?;
     let changed = match change {
-        Change::Pause => what.pause(&mut tx, flags.reason.as_deref(), &audit::actor()).await,
-        Change::Resume => what.resume(&mut tx, flags.reason.as_deref(), &audit::actor()).await,
+        Change::Pause => what.pause(&mut tx, &flags.reason, &actor).await,
+        Change::Resume => what.resume(&mut tx, &flags.reason, &actor).await,
     }
     .map_err(roles::refuse)?;
     if flags.dry_run { tx.rollback().await } else { tx.commit().await }.map_err(roles::refuse)?;

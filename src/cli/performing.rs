@@ -1,51 +1,214 @@
-//! Runs that an operator has asked for, made here to their end, beside the workers.
+//! Runs that an operator asks for. Workers perform them, by their own settings; the command waits.
 
-use std::time::Duration;
+use std::fmt::Display;
+use std::io::Write;
+use std::time::{Duration, Instant};
 
+use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::exit::{Exit, Stop};
 use super::{output, roles};
 use crate::config::Config;
-use crate::cron::{Job, Runner, Turned, history};
+use crate::cron::{self, Job, Runner, Turned, history};
 use crate::database::PgPool;
+use crate::inbox;
 use crate::queue::pauses::{Pausable, in_the_way};
-use crate::queue::{Wake, worker_name};
+use crate::queue::{Queue, Wake, is_drained, worker_name};
 use crate::telemetry::Metrics;
+use crate::terms::{self, Registered, Terms};
 
 /// Between two looks at a run that a worker has in hand.
 const LOOK: Duration = Duration::from_millis(200);
+/// How long a command waits for a worker when the last one has gone: a rollout takes a moment.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Who performs it.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Here {
+    /// Perform it in this process, by the settings that workers have registered last: for when no worker is alive
+    #[arg(long)]
+    pub here: bool,
+
+    /// With --here, where no worker has ever registered its settings: by those of this shell
+    #[arg(long, requires = "here")]
+    pub own_settings: bool,
+}
+
+/// What decides in a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Judges {
+    /// After how long the jobs give something up.
+    Jobs,
+    /// How events are judged.
+    Events,
+    /// Nothing: it does to each row what was said.
+    Nothing,
+}
+
+/// Who performs a run.
+#[derive(Debug)]
+pub(super) enum Performer {
+    /// Workers, some of which are alive.
+    Workers,
+    /// This process.
+    Here(Box<Runner>),
+}
 
 /// Refuses a run that would wait for somebody to remember a pause.
 pub(super) async fn unpaused(pool: &PgPool, job: Option<Job>) -> Result<(), Stop> {
     let Some((what, pause)) = in_the_way(pool, job).await.map_err(roles::refuse)? else { return Ok(()) };
     let of = what.name();
     let command = match what {
-        Pausable::Job(_) => format!("order-worker cron resume {of}"),
-        Pausable::Queue(_) => format!("order-worker queue resume {of}"),
+        Pausable::Job(_) => format!("order-worker cron resume {of} --reason TEXT"),
+        Pausable::Queue(_) => format!("order-worker queue resume {of} --reason TEXT"),
     };
     let (at, by) = (output::moment(pause.paused_at), pause.paused_by);
     Err(Stop::failed(Exit::Failed, format!("{of} is paused, since {at} by {by}"), command))
 }
 
-/// What makes the runs of this process.
-pub(super) fn runner(pool: &PgPool, config: &Config) -> Result<Runner, Stop> {
-    let metrics = Metrics::new().map_err(|error| Stop::because(&error, ""))?;
-    Ok(Runner::new(pool.clone(), Wake::default(), metrics, config, worker_name()))
+/// Who is to perform a run, before it is asked for: nobody asks for what nobody does, unless they do not wait for it.
+pub(super) async fn performer(
+    pool: &PgPool,
+    config: &Config,
+    here: &Here,
+    judges: Judges,
+    detach: bool,
+) -> Result<Performer, Stop> {
+    if here.here {
+        if judges != Judges::Nothing && !here.own_settings && !is_registered(pool, judges).await? {
+            let what = "no worker has ever registered its settings in this database: those of this shell would decide";
+            let hint = format!(
+                "start a worker (order-worker -mode all), or add --own-settings to perform {}",
+                Settings::of(config).told(judges)
+            );
+            return Err(Stop::failed(Exit::Failed, what, hint));
+        }
+        return Ok(Performer::Here(Box::new(runner(pool, config, judges).await?)));
+    }
+    if is_drained(pool, Queue::Cron).await.map_err(roles::refuse)? {
+        return Ok(Performer::Workers);
+    }
+    if detach {
+        // Nobody who reads stderr has to: that it waits stands in the lists of runs.
+        let _ = writeln!(
+            std::io::stderr(),
+            "note: no worker that performs it is alive (mode cron or all): it waits for one"
+        );
+        return Ok(Performer::Workers);
+    }
+    let told = match judges {
+        Judges::Nothing => String::new(),
+        _ if is_registered(pool, judges).await? => {
+            let (settings, who) = settings(pool, config, judges).await?;
+            format!(", {}, as {who}", settings.told(judges))
+        }
+        _ => ". No worker has registered its settings in this database yet: with --own-settings those of this shell decide".to_owned(),
+    };
+    let hint = format!("start one; or add --here to perform it in this process{told}");
+    Err(Stop::failed(
+        Exit::Failed,
+        "no worker that performs it is alive (mode cron or all): nothing was asked for",
+        hint,
+    ))
 }
 
-/// Makes batches of runs of `name` until `run` has ended, by whomever. Returns why it failed, if it did. Interrupted, the run is a
+/// What decides, whoever has said it.
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    jobs: cron::Terms,
+    pub(super) events: inbox::Terms,
+}
+
+impl Settings {
+    fn of(config: &Config) -> Self {
+        Self { jobs: cron::Terms::of(config), events: inbox::Terms::from(&config.worker.inbox) }
+    }
+
+    fn told(&self, judges: Judges) -> String {
+        let by = |settings: &dyn Display| format!("by these settings: {settings}");
+        match judges {
+            Judges::Jobs => by(&self.jobs),
+            Judges::Events => by(&self.events),
+            Judges::Nothing => String::new(),
+        }
+    }
+}
+
+async fn is_registered(pool: &PgPool, judges: Judges) -> Result<bool, Stop> {
+    Ok(match judges {
+        Judges::Jobs => registered::<cron::Terms>(pool).await?.is_some(),
+        Judges::Events => registered::<inbox::Terms>(pool).await?.is_some(),
+        Judges::Nothing => true,
+    })
+}
+
+async fn registered<T: Terms>(pool: &PgPool) -> Result<Option<Registered<T>>, Stop> {
+    terms::registered(pool).await.map_err(|error| match error {
+        sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => Stop::failed(
+            Exit::Failed,
+            format!("the settings that a worker has registered cannot be read by this version: {error}"),
+            "use the order-worker of the workers' version",
+        ),
+        error => roles::refuse(error),
+    })
+}
+
+/// By which settings a command judges that has to judge by itself, and whose they are.
+async fn settings(pool: &PgPool, config: &Config, judges: Judges) -> Result<(Settings, String), Stop> {
+    fn who<T>(of: &Registered<T>) -> String {
+        format!("{} (v{}) has registered them at {}", of.worker, of.version, output::moment(of.registered_at))
+    }
+    let (jobs, events) = (registered::<cron::Terms>(pool).await?, registered::<inbox::Terms>(pool).await?);
+    let said = match judges {
+        Judges::Jobs => jobs.as_ref().map(who),
+        Judges::Events | Judges::Nothing => events.as_ref().map(who),
+    };
+    let mut settings = Settings::of(config);
+    if let Some(registered) = jobs {
+        settings.jobs = registered.terms;
+    }
+    if let Some(registered) = events {
+        settings.events = registered.terms;
+    }
+    let said = said.unwrap_or_else(|| "this shell has them: no worker has ever registered its own".to_owned());
+    Ok((settings, said))
+}
+
+/// By which settings a rehearsal judges; says which, on stderr.
+pub(super) async fn judging(pool: &PgPool, config: &Config, judges: Judges) -> Result<Settings, Stop> {
+    let (settings, who) = settings(pool, config, judges).await?;
+    // Nobody who reads stderr has to: the result is on stdout.
+    let _ = writeln!(std::io::stderr(), "note: judged {}, as {who}", settings.told(judges));
+    Ok(settings)
+}
+
+/// What makes the runs of this process, by the settings that workers have registered.
+pub(super) async fn runner(pool: &PgPool, config: &Config, judges: Judges) -> Result<Runner, Stop> {
+    let settings = match judges {
+        Judges::Nothing => Settings::of(config),
+        judges => judging(pool, config, judges).await?,
+    };
+    let metrics = Metrics::new().map_err(|error| Stop::because(&error, ""))?;
+    let runner = Runner::new(pool.clone(), Wake::default(), metrics, config, worker_name());
+    Ok(runner.judging_by(settings.jobs, &settings.events))
+}
+
+/// Waits until `run` of `name` has ended, or makes its batches here. Returns why it failed, if it did. Interrupted, the run is a
 /// worker's to finish.
 pub(super) async fn until_ended(
     pool: &PgPool,
-    runner: &Runner,
+    performer: &Performer,
     name: &str,
     run: i64,
     bar: &ProgressBar,
 ) -> Result<Option<String>, Stop> {
-    let mut told = None;
+    let (mut told, mut seen_alive) = (None, Instant::now());
     loop {
-        let turned = runner.turn(&[name]).await.map_err(roles::refuse)?;
+        let turned = match performer {
+            Performer::Here(runner) => runner.turn(&[name]).await.map_err(roles::refuse)?,
+            Performer::Workers => Turned::Nothing,
+        };
         let Some(standing) = history::standing(pool, run).await.map_err(roles::refuse)? else {
             return Err(Stop::failed(Exit::Failed, format!("run {run} of {name} is gone"), "order-worker audit log"));
         };
@@ -57,6 +220,18 @@ pub(super) async fn until_ended(
         if let Some(problem) = standing.problem.filter(|problem| told.as_ref() != Some(problem)) {
             bar.suspend(|| output::note(&format!("{name}: {problem}")));
             told = Some(problem);
+        }
+        if let Performer::Workers = performer {
+            if is_drained(pool, Queue::Cron).await.map_err(roles::refuse)? {
+                seen_alive = Instant::now();
+            } else if seen_alive.elapsed() > PATIENCE {
+                bar.finish_and_clear();
+                let what = format!("no worker is alive any more: run {run} waits for one");
+                let hint = format!(
+                    "start one (mode cron or all), which goes on with it; or end it: order-worker cron cancel {run} --reason TEXT"
+                );
+                return Err(Stop::failed(Exit::Failed, what, hint));
+            }
         }
         if turned == Turned::Nothing {
             tokio::time::sleep(LOOK).await;

@@ -26,10 +26,12 @@ pub enum QuarantineCommand {
     List(List),
 
     /// Decide about quarantined events: --accept handles them as events of their own, --drop settles them
+    ///
+    /// Accepting says that a body counts, not that its amount will do: that is judged like any other.
     #[command(after_long_help = concat!(
         "Examples:\n",
-        "  order-worker quarantine resolve 4711 --drop --reason 'sent by a test'\n",
-        "  order-worker quarantine resolve 4711 --accept --reason 'the publisher used an id twice'\n",
+        "  order-worker quarantine resolve 4711 --drop --reason 'sent by a test' --as ada\n",
+        "  order-worker quarantine resolve 4711 --accept --reason 'the publisher used an id twice' --as ada\n",
         "\n",
         "Exit codes: 0 done, 1 none of them is quarantined, 2 refused",
     ))]
@@ -68,11 +70,9 @@ pub(super) async fn run(command: &QuarantineCommand, config: &Config) -> Result<
     let pool = roles::database(config).await?;
     match command {
         QuarantineCommand::Resolve(Resolve { accept: true, decide, .. }) => {
-            waiting::approve(&pool, Waits::Quarantined, "quarantine resolve --accept", decide).await
+            waiting::approve(&pool, Waits::Quarantined, decide).await
         }
-        QuarantineCommand::Resolve(Resolve { decide, .. }) => {
-            waiting::reject(&pool, Waits::Quarantined, "quarantine resolve --drop", decide).await
-        }
+        QuarantineCommand::Resolve(Resolve { decide, .. }) => waiting::reject(&pool, Waits::Quarantined, decide).await,
         QuarantineCommand::List(list) => {
             let events = events::waiting(&pool, Waits::Quarantined, list.limit).await.map_err(roles::refuse)?;
             match list.shown.output {

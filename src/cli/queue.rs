@@ -28,8 +28,8 @@ pub enum QueueCommand {
     /// What is in hand is finished; what comes in is kept. Of the inbox: events are taken in and wait.
     #[command(after_long_help = concat!(
         "Examples:\n",
-        "  order-worker queue pause warehouse --reason 'stocktaking until 14:00'\n",
-        "  order-worker queue pause dapr --dry-run\n",
+        "  order-worker queue pause warehouse --reason 'stocktaking until 14:00' --as ada\n",
+        "  order-worker queue pause dapr --reason 'a look' --dry-run\n",
         "\n",
         "Exit codes: 0 done or paused already, 1 failed, 2 refused",
     ))]
@@ -38,7 +38,7 @@ pub enum QueueCommand {
     /// Let a paused queue go on
     #[command(after_long_help = concat!(
         "Examples:\n",
-        "  order-worker queue resume warehouse\n",
+        "  order-worker queue resume warehouse --reason 'counted' --as ada\n",
         "\n",
         "Exit codes: 0 done or not paused, 1 failed, 2 refused",
     ))]

@@ -6,10 +6,10 @@ use indicatif::ProgressBar;
 use serde_json::json;
 
 use super::exit::{Exit, Stop};
+use super::operator::Operator;
 use super::selecting::Moment;
 use super::shown::{Format, Shown};
 use super::{output, roles};
-use crate::audit;
 use crate::config::Config;
 use crate::database::PgPool;
 use crate::inbox::{Accept, Acceptor};
@@ -27,6 +27,10 @@ pub struct Arguments {
     /// Accept what is missing, and go on from here on a stream that has lost something
     #[arg(long)]
     pub accept: bool,
+
+    /// Who, with --accept.
+    #[command(flatten)]
+    pub operator: Operator,
 
     /// How the result is shown.
     #[command(flatten)]
@@ -55,7 +59,7 @@ pub(super) async fn run(pool: &PgPool, arguments: &Arguments, config: &Config) -
     };
     let topics = reconciler.topics();
     let bar = ProgressBar::new(topics.len() as u64).with_message("streams");
-    let (mut looks, actor) = (Vec::new(), audit::actor());
+    let (mut looks, actor) = (Vec::new(), arguments.operator.person(!arguments.accept)?);
     let accept = if arguments.accept { Some(acceptor(pool, config)?) } else { None };
     let taker = accept.as_ref().map(|accept| Taker { accept, actor: &actor });
     let another = reconciler.is_another().await.map_err(failed)?;

@@ -2,16 +2,17 @@
 
 use chrono::{DateTime, TimeDelta};
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use serde_json::json;
 use sqlx::types::Json;
 
 use super::events::Filter;
 use super::exit::{Exit, Stop};
-use super::performing::{self, counting, unpaused, until_ended};
+use super::operator::Operator;
+use super::performing::{self, Here, Judges, Performer, counting, unpaused, until_ended};
 use super::selecting::Change;
 use super::shown::{Format, Shown};
 use super::{output, roles};
-use crate::audit;
 use crate::config::Config;
 use crate::cron::{REPLAY, ledger};
 use crate::database::PgPool;
@@ -41,12 +42,24 @@ pub struct Arguments {
     #[arg(long, value_name = "EVENTS")]
     pub stop_after: Option<u64>,
 
-    /// Do not wait for the end: workers make it
+    /// Judge again too what a person has decided about: rejected, dropped or skipped events, and those with a resolved incident
     #[arg(long)]
+    pub include_decided: bool,
+
+    /// Do not wait for the end: workers make it
+    #[arg(long, conflicts_with = "here")]
     pub detach: bool,
 
+    /// Where.
+    #[command(flatten)]
+    pub here: Here,
+
+    /// Who.
+    #[command(flatten)]
+    pub operator: Operator,
+
     /// Why: stands in the audit log
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
     pub reason: Option<String>,
 
     /// How.
@@ -83,15 +96,16 @@ pub(super) async fn run(pool: &PgPool, arguments: &Arguments, config: &Config) -
     let count = count(pool, &arguments.filter.resolve(pool).await?).await?;
     arguments.change.consent(count, "replay")?;
     unpaused(pool, None).await?;
+    let performer = performing::performer(pool, config, &arguments.here, Judges::Events, arguments.detach).await?;
+    let actor = arguments.operator.person(false)?;
     let mut tx = pool.begin().await.map_err(roles::refuse)?;
-    let id =
-        replay::ask(&mut tx, &request, arguments.reason.as_deref(), &audit::actor()).await.map_err(roles::refuse)?;
+    let id = replay::ask(&mut tx, &request, arguments.reason.as_deref(), &actor).await.map_err(roles::refuse)?;
     tx.commit().await.map_err(roles::refuse)?;
     if arguments.detach {
         let runs = replay::runs(pool, Some(id), 1).await.map_err(roles::refuse)?;
         return show(&arguments.shown, &runs);
     }
-    perform(pool, arguments, id, count, config).await
+    perform(pool, arguments, id, count, &performer).await
 }
 
 /// What was asked for, with its ends: an event that comes later is none of it.
@@ -115,6 +129,7 @@ async fn request(pool: &PgPool, arguments: &Arguments, config: &Config) -> Resul
         outcome,
         reason,
         announce: arguments.announce,
+        include_decided: arguments.include_decided,
         rate: arguments.rate,
         canary: arguments.canary.map(Share::of_10_000),
         most_failures: arguments.stop_after,
@@ -128,6 +143,7 @@ async fn count(pool: &PgPool, selection: &Selection) -> Result<u64, Stop> {
 
 /// Says what would differ, grouped.
 async fn rehearse(pool: &PgPool, arguments: &Arguments, request: &Request, config: &Config) -> Result<(), Stop> {
+    let settings = performing::judging(pool, config, Judges::Events).await?;
     let bar = counting("events looked at", None);
     let began = std::time::Instant::now();
     let seen = |tally: &Tally| {
@@ -135,7 +151,7 @@ async fn rehearse(pool: &PgPool, arguments: &Arguments, request: &Request, confi
         true
     };
     let rehearsal =
-        replay::rehearse(pool, request, config.worker.inbox.amount_mismatch, seen).await.map_err(roles::refuse)?;
+        replay::rehearse(pool, request, settings.events.amount_mismatch, seen).await.map_err(roles::refuse)?;
     bar.finish_and_clear();
     let Rehearsal { tally, groups, .. } = rehearsal;
     let seconds = began.elapsed().as_secs_f64();
@@ -155,18 +171,23 @@ async fn rehearse(pool: &PgPool, arguments: &Arguments, request: &Request, confi
                 }
                 output::blank()?;
             }
-            let Tally { seen, unchanged, again, changed, announced, .. } = tally;
+            let Tally { seen, unchanged, again, changed, announced, decided, .. } = tally;
+            let decided = match decided {
+                0 => String::new(),
+                some if arguments.include_decided => format!(" {some} of them decided about by a person,"),
+                some => format!(" {some} left alone, as a person has decided,"),
+            };
             output::line(&format!(
-                "{seen} events in {seconds:.1} s: {unchanged} unchanged, {again} would be handled again, {changed} would end otherwise, \
+                "{seen} events in {seconds:.1} s: {unchanged} unchanged,{decided} {again} would be handled again, {changed} would end otherwise, \
                  {announced} announcements would be sent again; nothing was changed"
             ))
         }
     }
 }
 
-async fn perform(pool: &PgPool, arguments: &Arguments, id: i64, count: u64, config: &Config) -> Result<(), Stop> {
+async fn perform(pool: &PgPool, arguments: &Arguments, id: i64, count: u64, performer: &Performer) -> Result<(), Stop> {
     let bar = counting("events replayed", Some(count));
-    let failed = until_ended(pool, &performing::runner(pool, config)?, REPLAY, id, &bar).await?;
+    let failed = until_ended(pool, performer, REPLAY, id, &bar).await?;
     show(&arguments.shown, &replay::runs(pool, Some(id), 1).await.map_err(roles::refuse)?)?;
     failed.map_or(Ok(()), |error| {
         Err(Stop::failed(Exit::Failed, format!("replay {id}: {error}"), "order-worker dead list"))
@@ -186,6 +207,7 @@ fn show(shown: &Shown, runs: &[Replay]) -> Result<(), Stop> {
                 "unchanged",
                 "again",
                 "changed",
+                "decided",
                 "announced",
                 "failed",
                 "error",
@@ -202,6 +224,7 @@ fn show(shown: &Shown, runs: &[Replay]) -> Result<(), Stop> {
                     tally.unchanged.to_string(),
                     tally.again.to_string(),
                     tally.changed.to_string(),
+                    tally.decided.to_string(),
                     tally.announced.to_string(),
                     tally.failed.to_string(),
                     output::dash(run.error.as_deref()),

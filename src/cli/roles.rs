@@ -2,6 +2,7 @@
 
 use crate::config::{Config, DatabaseUrl, Layers};
 use crate::database::{self, PgPool, SchemaState};
+use crate::operations;
 use crate::worker::{self, Mode, WorkerError};
 
 use super::exit::{Exit, Stop};
@@ -40,9 +41,12 @@ pub(super) async fn database_of_pages(config: &Config) -> Result<PgPool, Stop> {
     database::connect_for_pages(config.database_url()?.expose(), &config.worker.database).map_err(refuse)
 }
 
-/// What the database has answered, with the way out.
-#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-pub(super) fn refuse(error: sqlx::Error) -> Stop {
+/// Why something was not done, or what the database has answered, with the way out.
+pub(super) fn refuse(error: impl Into<operations::Error>) -> Stop {
+    let error = match error.into() {
+        operations::Error::Refused { what, next } => return Stop::failed(Exit::Failed, what, next),
+        operations::Error::Database(error) => error,
+    };
     let error = &error;
     let tls = database::tls_way_out(error);
     let hint = if let Some(way_out) = &tls {

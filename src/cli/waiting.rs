@@ -3,14 +3,17 @@
 use std::io::Write;
 
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use serde_json::json;
+use sqlx::PgConnection;
 
-use super::exit::{Exit, Stop};
+use super::exit::Stop;
+use super::operator::Operator;
 use super::shown::{Format, Shown};
-use super::{output, roles};
-use crate::audit;
+use super::{output, roles, told_since};
 use crate::database::PgPool;
 use crate::operations::events::{self, Waits};
+use crate::operations::since::{self, Since};
 
 /// Which events, and why.
 #[derive(Debug, Args)]
@@ -20,58 +23,68 @@ pub struct Decide {
     pub ids: Vec<i64>,
 
     /// Why: stands in the audit log
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
     pub reason: String,
 
-    /// Say what would change, and change nothing
+    /// Say what would change and what has happened to the order since, and change nothing
     #[arg(long)]
     pub dry_run: bool,
+
+    /// Who.
+    #[command(flatten)]
+    pub operator: Operator,
 
     /// How the result is shown.
     #[command(flatten)]
     pub shown: Shown,
 }
 
-/// They are handled, whatever their amount.
-pub(super) async fn approve(pool: &PgPool, waits: Waits, action: &str, decide: &Decide) -> Result<(), Stop> {
+/// They are handled.
+pub(super) async fn approve(pool: &PgPool, waits: Waits, decide: &Decide) -> Result<(), Stop> {
+    let actor = decide.operator.person(decide.dry_run)?;
     let mut tx = pool.begin().await.map_err(roles::refuse)?;
-    let ids = events::approve(&mut tx, waits, &decide.ids, &audit::actor()).await.map_err(roles::refuse)?;
-    finish(tx, action, "is handled", &ids, decide).await
+    let since = since(&mut tx, decide).await?;
+    let ids = events::approve(&mut tx, waits, &decide.ids, &decide.reason, &actor).await.map_err(roles::refuse)?;
+    finish(tx, "is handled", &ids, &since, decide).await
 }
 
 /// They change nothing.
-pub(super) async fn reject(pool: &PgPool, waits: Waits, action: &str, decide: &Decide) -> Result<(), Stop> {
+pub(super) async fn reject(pool: &PgPool, waits: Waits, decide: &Decide) -> Result<(), Stop> {
+    let actor = decide.operator.person(decide.dry_run)?;
     let mut tx = pool.begin().await.map_err(roles::refuse)?;
-    let actor = audit::actor();
+    let since = since(&mut tx, decide).await?;
     let ids = events::reject(&mut tx, waits, &decide.ids, &decide.reason, &actor).await.map_err(roles::refuse)?;
-    finish(tx, action, "is settled as rejected", &ids, decide).await
+    finish(tx, "is settled as rejected", &ids, &since, decide).await
+}
+
+/// What a rehearsal tells besides.
+async fn since(tx: &mut PgConnection, decide: &Decide) -> Result<Vec<Since>, Stop> {
+    if !decide.dry_run {
+        return Ok(Vec::new());
+    }
+    since::of(tx, &decide.ids).await.map_err(roles::refuse)
 }
 
 async fn finish(
-    mut tx: sqlx::PgTransaction<'_>,
-    action: &str,
+    tx: sqlx::PgTransaction<'_>,
     done: &str,
     ids: &[i64],
+    since: &[Since],
     decide: &Decide,
 ) -> Result<(), Stop> {
-    if ids.is_empty() {
-        let asked: Vec<_> = decide.ids.iter().map(ToString::to_string).collect();
-        return Err(Stop::failed(
-            Exit::Failed,
-            format!("none of {} waits for this", asked.join(", ")),
-            "look at its outcome: order-worker inbox show ID",
-        ));
-    }
-    for id in ids {
-        let (detail, actor) = (json!({ "reason": decide.reason }), audit::actor());
-        audit::record(&mut tx, &actor, action, &id.to_string(), &detail).await.map_err(roles::refuse)?;
-    }
     if decide.dry_run { tx.rollback().await } else { tx.commit().await }.map_err(roles::refuse)?;
+    let others: Vec<i64> = decide.ids.iter().copied().filter(|id| !ids.contains(id)).collect();
     match decide.shown.output {
-        Format::Json => output::json(&json!({ "ids": ids, "dry_run": decide.dry_run })),
-        Format::Table => output::write(|out| {
+        Format::Json => output::json(&json!({
+            "ids": ids, "unchanged": others, "dry_run": decide.dry_run, "since": told_since::by_row(ids, since),
+        })),
+        Format::Table => {
             let would = if decide.dry_run { " (dry run: nothing was changed)" } else { "" };
-            ids.iter().try_for_each(|id| writeln!(out, "event {id} {done}{would}"))
-        }),
+            output::write(|out| {
+                ids.iter().try_for_each(|id| writeln!(out, "event {id} {done}{would}"))?;
+                others.iter().try_for_each(|id| writeln!(out, "event {id} does not wait for this: it is left as it is"))
+            })?;
+            told_since::show(since)
+        }
     }
 }

@@ -32,6 +32,9 @@ const GIVEN_NAMES: [(&str, &str); 13] = [
     ("OTEL_SERVICE_NAME", "worker.telemetry.service_name"),
 ];
 
+/// Names the person who gives a command (`--as`): no key, and so in no file.
+pub const OPERATOR: &str = "ORDER_WORKER_OPERATOR";
+
 /// Holds only the port of an endpoint whose host is this one.
 const DAPR_GRPC_PORT: &str = "DAPR_GRPC_PORT";
 
@@ -85,7 +88,7 @@ pub(super) fn read(environment: &BTreeMap<String, String>) -> Result<Vec<Found>,
                     found.push(value(&format!("{name}{FILE}"), path, &text, &rules)?);
                 }
             }
-            None if is_service_variable(name, text) => {}
+            None if name == OPERATOR || is_service_variable(name, text) => {}
             None => return Err(unknown(name, keys.keys())),
         }
     }

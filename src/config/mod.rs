@@ -26,7 +26,7 @@ pub mod service;
 
 pub use address::{GrpcEndpoint, HttpEndpoint, ListenAddr, RemoteAddr};
 pub use database_url::DatabaseUrl;
-pub use environment::from_file as secret_in_file;
+pub use environment::{OPERATOR, from_file as secret_in_file};
 pub use error::ConfigError;
 pub use origin::{Origin, Origins, Setting};
 pub use secret::Secret;

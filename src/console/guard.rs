@@ -16,6 +16,7 @@ use super::Desk;
 use super::tries::Tries;
 use super::users::Role;
 use crate::admin;
+use crate::operations;
 
 /// The cookie of a session.
 pub(super) const COOKIE: &str = "order_worker_session";
@@ -95,6 +96,15 @@ impl From<sqlx::Error> for Refusal {
     fn from(error: sqlx::Error) -> Self {
         tracing::warn!("Console: error={error}");
         Self(StatusCode::SERVICE_UNAVAILABLE, format!("the database: {error}"))
+    }
+}
+
+impl From<operations::Error> for Refusal {
+    fn from(error: operations::Error) -> Self {
+        match error {
+            operations::Error::Refused { what, next } => Self(StatusCode::CONFLICT, format!("{what}; {next}")),
+            operations::Error::Database(error) => error.into(),
+        }
     }
 }
 

@@ -1,8 +1,10 @@
 //! What the jobs do: one batch of one run, in the caller's transaction.
 
 use std::collections::{BTreeSet, HashSet};
+use std::fmt;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 
 use super::{Cursor, Job, Run};
@@ -10,20 +12,38 @@ use crate::config::Config;
 use crate::orders::{self, Decided, Fact, Locked, decide};
 use crate::reconcile;
 use crate::telemetry::trace;
+use crate::terms;
 
 /// A watermark that is older is worth a warning.
 const LONG: TimeDelta = TimeDelta::hours(1);
 
-/// After how long what is given up.
-#[derive(Clone, Debug)]
+/// After how long what is given up, and what has to be known before: a worker registers it at its start ([`crate::terms`]).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Terms {
-    session: TimeDelta,
-    cart: TimeDelta,
-    order: TimeDelta,
-    reservation: TimeDelta,
+    session_minutes: u32,
+    cart_minutes: u32,
+    order_minutes: u32,
+    reservation_minutes: u32,
     cod_too: bool,
     /// The streams that are reconciled, for which what gives orders up waits.
     streams: Option<[String; 3]>,
+}
+
+impl terms::Terms for Terms {
+    const KIND: &'static str = "jobs";
+}
+
+impl fmt::Display for Terms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { session_minutes, cart_minutes, order_minutes, reservation_minutes, cod_too, streams } = self;
+        write!(
+            f,
+            "unpaid orders are cancelled after {order_minutes} min{}, reservations released after {reservation_minutes} min, carts deleted \
+             after {cart_minutes} min, sessions after {session_minutes} min, {}",
+            if *cod_too { ", COD orders too" } else { "" },
+            if streams.is_some() { "not before reconciliation has looked" } else { "without reconciliation" },
+        )
+    }
 }
 
 impl Terms {
@@ -31,12 +51,11 @@ impl Terms {
     #[must_use]
     pub fn of(config: &Config) -> Self {
         let business = &config.business;
-        let minutes = |minutes: u32| TimeDelta::minutes(minutes.into());
         Self {
-            session: minutes(business.session.timeout_minutes),
-            cart: minutes(business.cart.timeout_minutes),
-            order: minutes(business.order.auto_cancel_minutes),
-            reservation: minutes(business.inventory.reservation_timeout_minutes),
+            session_minutes: business.session.timeout_minutes,
+            cart_minutes: business.cart.timeout_minutes,
+            order_minutes: business.order.auto_cancel_minutes,
+            reservation_minutes: business.inventory.reservation_timeout_minutes,
             cod_too: business.order.auto_cancel_cod,
             streams: (config.worker.reconcile.enabled && config.data.redis.addr.is_some())
                 .then(|| reconcile::topics(&config.worker.eventbus.dead_letter_topic)),
@@ -117,11 +136,12 @@ async fn candidates(
     } else {
         run.tick
     };
+    let minutes = |minutes: u32| TimeDelta::minutes(minutes.into());
     let (sql, before) = match job {
-        Job::SessionCleanup => (include_str!("sql/sessions.sql"), now - terms.session),
-        Job::CartCleanup => (include_str!("sql/carts.sql"), now - terms.cart),
-        Job::OrderCleanup => (include_str!("sql/unpaid.sql"), now - terms.order),
-        Job::ReservationCleanup => (include_str!("sql/unused.sql"), now - terms.reservation),
+        Job::SessionCleanup => (include_str!("sql/sessions.sql"), now - minutes(terms.session_minutes)),
+        Job::CartCleanup => (include_str!("sql/carts.sql"), now - minutes(terms.cart_minutes)),
+        Job::OrderCleanup => (include_str!("sql/unpaid.sql"), now - minutes(terms.order_minutes)),
+        Job::ReservationCleanup => (include_str!("sql/unused.sql"), now - minutes(terms.reservation_minutes)),
         Job::CodAutoConfirm => (include_str!("sql/delivered.sql"), now),
     };
     let mut query = sqlx::query_as(sql).bind(before).bind(run.cursor.at).bind(&run.cursor.id).bind(i64::from(limit));
@@ -200,4 +220,26 @@ async fn waiting(tx: &mut PgConnection, ids: &BTreeSet<&str>) -> Result<HashSet<
     let ids: Vec<&str> = ids.iter().copied().collect();
     let keys: Vec<String> = sqlx::query_scalar(include_str!("sql/waiting.sql")).bind(ids).fetch_all(tx).await?;
     Ok(keys.into_iter().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn terms_of_another_version_are_read() {
+        let terms = Terms {
+            session_minutes: 1,
+            cart_minutes: 2,
+            order_minutes: 4_320,
+            reservation_minutes: 3,
+            cod_too: true,
+            streams: Some(["a", "b", "c"].map(str::to_owned)),
+        };
+        let mut written = json!(terms);
+        written["of"] = json!("a later version");
+        assert_eq!(serde_json::from_value::<Terms>(written).unwrap(), terms);
+    }
 }

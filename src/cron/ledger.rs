@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use serde_json::{Value, json};
+use serde_json::Value;
 use sqlx::PgConnection;
 
 use super::{Job, Schedule, due};
-use crate::audit;
 use crate::database::PgPool;
 use crate::orders::column;
 
@@ -100,6 +99,18 @@ pub async fn register(pool: &PgPool, jobs: &[(Job, Schedule, bool)]) -> Result<(
     Ok(())
 }
 
+/// The same of jobs that no worker has registered yet; the others stay as they are.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn register_if_missing(pool: &PgPool, jobs: &[(Job, Schedule, bool)]) -> Result<(), sqlx::Error> {
+    let known: Vec<String> = sqlx::query_scalar("select job from order_worker.cron_jobs").fetch_all(pool).await?;
+    let missing: Vec<_> =
+        jobs.iter().filter(|(job, ..)| !known.iter().any(|name| name == job.as_str())).cloned().collect();
+    if missing.is_empty() { Ok(()) } else { register(pool, &missing).await }
+}
+
 #[derive(sqlx::FromRow)]
 struct DueRow {
     job: String,
@@ -152,18 +163,14 @@ pub async fn ask(
     sqlx::query_as(include_str!("sql/ask.sql")).bind(name).bind(request).fetch_optional(tx).await
 }
 
-/// Ends a run where it stands; what its batches have done stays. Returns its job; none: it has ended already, or there is none.
+/// Ends a run where it stands, with the words of why; what its batches have done stays. Returns its job; none: it has ended already, or
+/// there is none.
 ///
 /// # Errors
 ///
 /// The database's.
-pub async fn cancel(tx: &mut PgConnection, run: i64, reason: &str, actor: &str) -> Result<Option<String>, sqlx::Error> {
-    let query = sqlx::query_scalar(include_str!("sql/cancel.sql")).bind(run);
-    let job: Option<String> = query.bind(format!("cancelled by {actor}: {reason}")).fetch_optional(&mut *tx).await?;
-    if let Some(job) = &job {
-        audit::record(tx, actor, "cron cancel", job, &json!({ "run": run, "reason": reason })).await?;
-    }
-    Ok(job)
+pub(crate) async fn cancel(tx: &mut PgConnection, run: i64, why: &str) -> Result<Option<String>, sqlx::Error> {
+    sqlx::query_scalar(include_str!("sql/cancel.sql")).bind(run).bind(why).fetch_optional(tx).await
 }
 
 /// The run whose next batch this transaction is to make, of those with these names.

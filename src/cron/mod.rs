@@ -33,6 +33,7 @@ mod task;
 mod wakes;
 mod work;
 
+pub use jobs::Terms;
 pub use ledger::{Cursor, DEAD_LETTERS, REPLAY, Run};
 pub use runner::{Runner, Turned};
 pub use schedule::{Due, Expression, Kind, Schedule, TimeZone, due};

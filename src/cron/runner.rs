@@ -15,10 +15,12 @@ use super::{Job, Run, Schedule};
 use crate::config::Config;
 use crate::database::PgPool;
 use crate::failpoint;
+use crate::inbox;
 use crate::orders::AmountMismatch;
 use crate::queue::{Fault, Pace, Queue, Source, Split, Wake, attempt, delay};
 use crate::telemetry::labels::RunOutcome;
 use crate::telemetry::{Metrics, spans};
+use crate::terms;
 
 /// Failures of a run after which it has failed; its job's next tick begins anew.
 const MAX_ATTEMPTS: i32 = 10;
@@ -42,7 +44,10 @@ pub struct Runner {
     pub(super) metrics: Metrics,
     pub(super) settings: Cron,
     pub(super) terms: Terms,
-    pub(super) on_mismatch: AmountMismatch,
+    /// Of a process that judges events itself; none: as those do that take events in.
+    on_mismatch: Option<AmountMismatch>,
+    /// Where none of those has ever said how.
+    on_mismatch_here: AmountMismatch,
     /// Each job with its schedule, and whether it is enabled.
     jobs: Vec<(Job, Schedule, bool)>,
     pub(super) worker: String,
@@ -87,8 +92,30 @@ impl Runner {
         let settings = &config.worker.cron;
         let jobs = Job::ALL.map(|job| (job, settings.schedule(job), settings.entry(job).enabled)).to_vec();
         let pace = Pace::new(Queue::Cron, 1);
-        let (terms, on_mismatch) = (Terms::of(config), config.worker.inbox.amount_mismatch);
-        Self { pool, wake, pace, metrics, settings: settings.clone(), terms, on_mismatch, jobs, worker }
+        let (terms, on_mismatch_here) = (Terms::of(config), config.worker.inbox.amount_mismatch);
+        let (settings, on_mismatch) = (settings.clone(), None);
+        Self { pool, wake, pace, metrics, settings, terms, on_mismatch, on_mismatch_here, jobs, worker }
+    }
+
+    /// The same, of a process that takes events in: it judges them by its own configuration in a replay, too.
+    #[must_use]
+    pub fn judging_events(self) -> Self {
+        Self { on_mismatch: Some(self.on_mismatch_here), ..self }
+    }
+
+    /// Whether a replay applies a payment of another amount. In mode cron it does what the workers do that take events in.
+    pub(super) async fn on_mismatch(&self) -> Result<AmountMismatch, sqlx::Error> {
+        if let Some(own) = self.on_mismatch {
+            return Ok(own);
+        }
+        let registered = terms::registered::<inbox::Terms>(&self.pool).await?;
+        Ok(registered.map_or(self.on_mismatch_here, |registered| registered.terms.amount_mismatch))
+    }
+
+    /// The same, judging by other settings than those of its configuration.
+    #[must_use]
+    pub fn judging_by(self, jobs: Terms, events: &inbox::Terms) -> Self {
+        Self { terms: jobs, on_mismatch: Some(events.amount_mismatch), ..self }
     }
 
     /// Each job with its schedule, and whether it is enabled.

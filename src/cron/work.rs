@@ -90,8 +90,9 @@ impl Runner {
         run: &Run,
         limit: u32,
     ) -> Result<(Turned, Duration), sqlx::Error> {
+        let on_mismatch = self.on_mismatch().await?;
         let rate = request.rate.unwrap_or(u32::MAX);
-        let step = replay::batch(&mut tx, run.id, request, tally, &run.cursor, limit, self.on_mismatch).await?;
+        let step = replay::batch(&mut tx, run.id, request, tally, &run.cursor, limit, on_mismatch).await?;
         let mut counted = step.counted(tally);
         let (mut cursor, mut finished, mut stopped) = (step.cursor.clone(), step.last, None);
         if step.last && tally.phase == Phase::Canary {
@@ -123,13 +124,14 @@ impl Runner {
             }
         }
         if finished {
-            let Tally { seen, unchanged, again, changed, announced, failed, .. } = counted;
+            let Tally { seen, unchanged, again, changed, decided, announced, failed, .. } = counted;
             tracing::info!(
                 run = run.id,
                 seen,
                 unchanged,
                 again,
                 changed,
+                decided,
                 announced,
                 failed,
                 "Replay ended: {}",

@@ -209,7 +209,11 @@ fn queue(queue: &Queue, findings: &mut Findings) {
         findings.ok("tomorrow's partitions", "all there");
     }
     if queue.old > 0 {
-        findings.warning("backlog", format!("{} rows are older than 5 minutes", queue.old), "order-worker queue list");
+        findings.warning(
+            "backlog",
+            format!("{} rows are older than 5 minutes", queue.old),
+            "order-worker queue list; order-worker outbox list --state waiting says why",
+        );
     } else {
         findings.ok("backlog", "no row is older than 5 minutes");
     }

@@ -23,3 +23,4 @@ pub use accept::{Accept, AcceptError, Acceptor};
 pub use apply::Applier;
 pub use event::{Event, Key, sha256};
 pub use payment::{CONFIRMED_TOPIC, FAILED_TOPIC, Undecodable, decode};
+pub use settings::Terms;

@@ -1,12 +1,15 @@
 //! `worker.inbox`: what becomes of the events received.
 
+use std::fmt;
 use std::time::Duration;
 
-use serde::Deserialize;
+use humantime_serde::re::humantime;
+use serde::{Deserialize, Serialize};
 
 use crate::config::rule::Rule;
 use crate::config::schema::Key;
 use crate::orders::AmountMismatch;
+use crate::terms;
 
 /// How long events wait and are kept, and what a wrong amount does.
 #[derive(Clone, Debug, Deserialize)]
@@ -35,6 +38,52 @@ impl Inbox {
     ];
 }
 
+/// By what events are judged: a worker registers it at its start ([`crate::terms`]).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terms {
+    /// What a payment does whose amount or currency differs from its order's.
+    pub amount_mismatch: AmountMismatch,
+    /// How long an event waits for an order that does not exist yet.
+    #[serde(with = "humantime_serde")]
+    pub wait_for_order: Duration,
+}
+
+impl terms::Terms for Terms {
+    const KIND: &'static str = "events";
+}
+
+impl fmt::Display for Terms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mismatch = match self.amount_mismatch {
+            AmountMismatch::Apply => "apply",
+            AmountMismatch::Hold => "hold",
+        };
+        write!(f, "amount_mismatch {mismatch}, wait_for_order {}", humantime::format_duration(self.wait_for_order))
+    }
+}
+
+impl From<&Inbox> for Terms {
+    fn from(inbox: &Inbox) -> Self {
+        Self { amount_mismatch: inbox.amount_mismatch, wait_for_order: inbox.wait_for_order }
+    }
+}
+
 const fn days(days: u64) -> Duration {
     Duration::from_secs(days * 86_400)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn terms_of_another_version_are_read() {
+        let terms = Terms { amount_mismatch: AmountMismatch::Hold, wait_for_order: Duration::from_secs(86_400) };
+        let mut written = json!(terms);
+        assert_eq!(written["amount_mismatch"], "hold");
+        written["of"] = json!("a later version");
+        assert_eq!(serde_json::from_value::<Terms>(written).unwrap(), terms);
+    }
 }

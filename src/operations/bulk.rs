@@ -1,6 +1,6 @@
-//! Many dead rows at once: tried again or given up by a run of the queue `cron`, over a selection that is frozen when it is asked for.
+//! Many rows at once: tried again or given up by a run of the queue `cron`, over a selection that is frozen when it is asked for.
 //!
-//! A row that is dead no longer when its batch comes is left as it is: whoever has mended it meanwhile was first.
+//! A row that is no longer to be mended when its batch comes is left as it is: whoever has mended it meanwhile was first.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use serde_json::json;
 use sqlx::PgConnection;
 use sqlx::types::Json;
 
-use super::letters;
+use super::{Error, letters};
 use crate::audit;
 use crate::cron::{DEAD_LETTERS, ledger};
 use crate::database::PgPool;
@@ -49,6 +49,9 @@ pub struct Bulk {
     pub actor: String,
     /// Why.
     pub reason: String,
+    /// Whether messages are meant too that are not sent and not dead.
+    #[serde(default)]
+    pub unsent: bool,
 }
 
 /// How far it has come.
@@ -85,8 +88,15 @@ pub struct Past {
 ///
 /// # Errors
 ///
-/// The database's.
-pub async fn ask(tx: &mut PgConnection, ids: &[i64], bulk: &Bulk, target: &str) -> Result<i64, sqlx::Error> {
+/// [`Error::Refused`] when there is none of them to do it to.
+pub async fn ask(tx: &mut PgConnection, ids: &[i64], bulk: &Bulk, target: &str) -> Result<i64, Error> {
+    let some = sqlx::query_scalar(
+        "select exists (select from order_worker.pending where id = any($1) and (state = 'dead' or ($2 and queue in ('dapr', 'warehouse'))))",
+    );
+    let some: bool = some.bind(ids).bind(bulk.unsent).fetch_one(&mut *tx).await?;
+    if !some {
+        return Err(nothing(bulk.unsent));
+    }
     let request = Some(json!(bulk));
     let (run, _) = ledger::ask(tx, DEAD_LETTERS, request).await?.ok_or(sqlx::Error::RowNotFound)?;
     sqlx::query("insert into order_worker.selected (run, id) select $1, unnest($2::bigint[]) on conflict do nothing")
@@ -95,8 +105,18 @@ pub async fn ask(tx: &mut PgConnection, ids: &[i64], bulk: &Bulk, target: &str) 
         .execute(&mut *tx)
         .await?;
     let detail = json!({ "run": run, "rows": ids.len(), "ids": &ids[..ids.len().min(NAMED)], "reason": bulk.reason });
-    audit::record(tx, &bulk.actor, &format!("dead {}", bulk.verb.as_str()), target, &detail).await?;
+    let command = if bulk.unsent { "outbox" } else { "dead" };
+    audit::record(tx, &bulk.actor, &format!("{command} {}", bulk.verb.as_str()), target, &detail).await?;
     Ok(run)
+}
+
+/// None of the rows that were asked for is there.
+pub(crate) fn nothing(unsent: bool) -> Error {
+    if unsent {
+        return Error::refused("none of these messages is waiting or dead", "order-worker outbox list --state pending");
+    }
+    let next = "order-worker dead list; what waits and is not dead: order-worker outbox list --state waiting, then outbox skip or redrive";
+    Error::refused("no dead row is selected", next)
 }
 
 /// What a batch has done.
@@ -130,8 +150,8 @@ pub async fn batch(
             .fetch_all(&mut *tx)
             .await?;
     let changed = match bulk.verb {
-        Verb::Redrive => letters::redrive(tx, &ids).await?,
-        Verb::Skip => letters::skip(tx, &ids, &bulk.reason).await?,
+        Verb::Redrive => letters::redrive(tx, &ids, bulk.unsent).await?,
+        Verb::Skip => letters::skip(tx, &ids, &bulk.reason, &bulk.actor, bulk.unsent).await?,
     };
     Ok(Step { seen: ids.len(), changed, last: ids.last().copied() })
 }

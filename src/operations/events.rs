@@ -2,10 +2,11 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sqlx::PgConnection;
 
-use super::Window;
+use super::{Error, Window, numbers};
+use crate::audit;
 use crate::database::PgPool;
 
 /// Which events. What is not said does not matter.
@@ -160,6 +161,30 @@ impl Waits {
             Self::Quarantined => "same_id_other_body",
         }
     }
+
+    /// The states that end when it is decided that such an event changes nothing. One that waits for an order, or for its turn, may
+    /// be given up as well.
+    const fn rejected_states(self) -> &'static [&'static str] {
+        match self {
+            Self::Held => &["held", "waiting", "ready"],
+            Self::Quarantined => &["quarantined"],
+        }
+    }
+
+    /// The commands, as the audit log has them, and the words of `order_worker.decisions`.
+    const fn approving(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Held => ("inbox approve", "approve"),
+            Self::Quarantined => ("quarantine resolve --accept", "accept"),
+        }
+    }
+
+    const fn rejecting(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Held => ("inbox reject", "reject"),
+            Self::Quarantined => ("quarantine resolve --drop", "drop"),
+        }
+    }
 }
 
 /// An event that waits for an operator.
@@ -195,37 +220,76 @@ pub async fn waiting(pool: &PgPool, waits: Waits, limit: u32) -> Result<Vec<Wait
     query.bind(waits.state()).bind(i64::from(limit)).fetch_all(pool).await
 }
 
-/// Lets events that wait be handled, whatever their amount, and closes their incidents. Returns those that did wait.
+/// Lets events that wait be handled, and closes their incidents. Approving a held one says that its amount will do; accepting a
+/// quarantined one says that its body counts, and its amount is judged like any other. Returns those that did wait.
 ///
 /// # Errors
 ///
-/// The database's.
-pub async fn approve(tx: &mut PgConnection, waits: Waits, ids: &[i64], actor: &str) -> Result<Vec<i64>, sqlx::Error> {
-    let query = sqlx::query_scalar(include_str!("sql/approve.sql"));
-    let approved: Vec<i64> = query.bind(waits.state()).bind(ids).fetch_all(&mut *tx).await?;
-    close(tx, waits, &approved, actor).await?;
+/// [`Error::Refused`] when none of them does.
+pub async fn approve(
+    tx: &mut PgConnection,
+    waits: Waits,
+    ids: &[i64],
+    reason: &str,
+    actor: &str,
+) -> Result<Vec<i64>, Error> {
+    let (action, verb) = waits.approving();
+    let approved: Vec<i64> = sqlx::query_scalar(include_str!("sql/approve.sql"))
+        .bind(waits.state())
+        .bind(ids)
+        .bind(actor)
+        .bind(verb)
+        .bind(reason)
+        .fetch_all(&mut *tx)
+        .await?;
+    decided(tx, waits, ids, &approved, action, reason, actor).await?;
     Ok(approved)
 }
 
-/// Settles events that wait: they change nothing. Closes their incidents, and returns those that did wait.
+/// Settles events that wait: they change nothing, and a replay does not ask again. Closes their incidents, and returns those that did
+/// wait.
 ///
 /// # Errors
 ///
-/// The database's.
+/// [`Error::Refused`] when none of them does.
 pub async fn reject(
     tx: &mut PgConnection,
     waits: Waits,
     ids: &[i64],
     reason: &str,
     actor: &str,
-) -> Result<Vec<i64>, sqlx::Error> {
-    let query = sqlx::query_scalar(include_str!("sql/reject.sql"));
-    let rejected: Vec<i64> = query.bind(waits.state()).bind(ids).bind(reason).fetch_all(&mut *tx).await?;
-    close(tx, waits, &rejected, actor).await?;
+) -> Result<Vec<i64>, Error> {
+    let (action, verb) = waits.rejecting();
+    let rejected: Vec<i64> = sqlx::query_scalar(include_str!("sql/reject.sql"))
+        .bind(waits.rejected_states())
+        .bind(ids)
+        .bind(actor)
+        .bind(verb)
+        .bind(reason)
+        .fetch_all(&mut *tx)
+        .await?;
+    decided(tx, waits, ids, &rejected, action, reason, actor).await?;
     Ok(rejected)
 }
 
-async fn close(tx: &mut PgConnection, waits: Waits, ids: &[i64], actor: &str) -> Result<(), sqlx::Error> {
+/// What goes with every such decision: the incidents are closed, and each event has its record.
+async fn decided(
+    tx: &mut PgConnection,
+    waits: Waits,
+    asked: &[i64],
+    ids: &[i64],
+    action: &str,
+    reason: &str,
+    actor: &str,
+) -> Result<(), Error> {
+    if ids.is_empty() {
+        let what = format!("none of {} waits for this", numbers(asked));
+        return Err(Error::refused(what, "look at its outcome: order-worker inbox show ID"));
+    }
     let closed = sqlx::query(include_str!("sql/close_incidents.sql")).bind(ids).bind(waits.incident()).bind(actor);
-    closed.execute(tx).await.map(|_| ())
+    closed.execute(&mut *tx).await?;
+    for id in ids {
+        audit::record(tx, actor, action, &id.to_string(), &json!({ "reason": reason })).await?;
+    }
+    Ok(())
 }

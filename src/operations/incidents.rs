@@ -1,10 +1,13 @@
 //! Incidents: what a person has to look at.
 
+use crate::database::PgPool;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use serde_json::json;
 use sqlx::PgConnection;
 
-use crate::database::PgPool;
+use super::{Error, numbers};
+use crate::audit;
 
 /// Which incidents. What is not said does not matter.
 #[derive(Clone, Debug, Default)]
@@ -90,9 +93,15 @@ pub async fn open(pool: &PgPool) -> Result<Vec<(String, i64)>, sqlx::Error> {
 ///
 /// # Errors
 ///
-/// The database's.
-pub async fn resolve(tx: &mut PgConnection, ids: &[i64], actor: &str) -> Result<Vec<i64>, sqlx::Error> {
-    let rows: Vec<(i64, String, Option<String>)> =
-        sqlx::query_as(include_str!("sql/resolve_incidents.sql")).bind(ids).bind(actor).fetch_all(tx).await?;
-    Ok(rows.into_iter().map(|(id, ..)| id).collect())
+/// [`Error::Refused`] when none of them was.
+pub async fn resolve(tx: &mut PgConnection, ids: &[i64], reason: &str, actor: &str) -> Result<Vec<i64>, Error> {
+    let resolved: Vec<i64> =
+        sqlx::query_scalar(include_str!("sql/resolve_incidents.sql")).bind(ids).bind(actor).fetch_all(&mut *tx).await?;
+    if resolved.is_empty() {
+        return Err(Error::refused(format!("none of {} is open", numbers(ids)), "order-worker incident list"));
+    }
+    for id in &resolved {
+        audit::record(tx, actor, "incident resolve", &id.to_string(), &json!({ "reason": reason })).await?;
+    }
+    Ok(resolved)
 }

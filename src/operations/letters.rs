@@ -1,4 +1,5 @@
-//! Dead letters: rows that were given up, until somebody tries them again, mends them or skips them.
+//! Dead letters: rows that were given up, until somebody tries them again, mends them or skips them; and messages that wait for
+//! something that does not come, which are got out the same way.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -18,15 +19,19 @@ pub struct Selection {
     pub reason: Option<String>,
     /// Their numbers; empty: any.
     pub ids: Vec<i64>,
+    /// Whether messages are meant too that are not sent and not dead.
+    pub unsent: bool,
 }
 
-/// A dead row.
+/// A row.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow)]
 pub struct Letter {
     /// Its queue.
     pub queue: String,
     /// Its number.
     pub id: i64,
+    /// `dead`; or `ready`, `waiting` or `blocked`.
+    pub state: String,
     /// Where it came from, or goes to.
     pub topic: Option<String>,
     /// Its CloudEvent id.
@@ -72,6 +77,7 @@ pub async fn list(pool: &PgPool, selection: &Selection, limit: u32) -> Result<Ve
         .bind(&selection.reason)
         .bind(&selection.ids)
         .bind(i64::from(limit))
+        .bind(selection.unsent)
         .fetch_all(pool)
         .await
 }
@@ -85,42 +91,34 @@ pub async fn groups(pool: &PgPool) -> Result<Vec<Group>, sqlx::Error> {
     sqlx::query_as(include_str!("sql/letter_groups.sql")).fetch_all(pool).await
 }
 
-/// Tries these rows again, from their first attempt on. Returns the queues of those that were dead.
+/// Tries these rows again, from their first attempt on: dead ones, and messages that wait where `unsent` says so. Returns the queues of
+/// those that are.
 ///
 /// # Errors
 ///
 /// The database's.
-pub(super) async fn redrive(tx: &mut PgConnection, ids: &[i64]) -> Result<Vec<Queue>, sqlx::Error> {
-    let query = sqlx::query_scalar(include_str!("sql/redrive.sql")).bind(ids);
+pub(super) async fn redrive(tx: &mut PgConnection, ids: &[i64], unsent: bool) -> Result<Vec<Queue>, sqlx::Error> {
+    let query = sqlx::query_scalar(include_str!("sql/redrive.sql")).bind(ids).bind(unsent);
     query.fetch_all(tx).await.map(queues)
 }
 
-/// Gives these rows up for good: what is parked behind them goes on. Returns the queues of those that were dead.
+/// Gives these rows up for good: dead ones, and messages that are not sent where `unsent` says so. What waits behind them goes on.
+/// Returns the queues of those that were given up.
 ///
 /// # Errors
 ///
 /// The database's.
-pub(super) async fn skip(tx: &mut PgConnection, ids: &[i64], reason: &str) -> Result<Vec<Queue>, sqlx::Error> {
-    let query = sqlx::query_scalar(include_str!("sql/skip.sql")).bind(ids).bind(reason);
+pub(super) async fn skip(
+    tx: &mut PgConnection,
+    ids: &[i64],
+    reason: &str,
+    actor: &str,
+    unsent: bool,
+) -> Result<Vec<Queue>, sqlx::Error> {
+    let query = sqlx::query_scalar(include_str!("sql/skip.sql")).bind(ids).bind(reason).bind(actor).bind(unsent);
     query.fetch_all(tx).await.map(queues)
 }
 
 fn queues(names: Vec<String>) -> Vec<Queue> {
     names.iter().filter_map(|name| Queue::named(name)).collect()
-}
-
-/// Gives a dead row another body, a JSON object, and tries it again; the old body is kept in `order_worker.edits`. Returns its queue.
-///
-/// # Errors
-///
-/// The database's: also when the row is not dead, or the body cannot be used.
-pub async fn edit(
-    tx: &mut PgConnection,
-    id: i64,
-    body: &[u8],
-    actor: &str,
-    reason: &str,
-) -> Result<String, sqlx::Error> {
-    let query = sqlx::query_scalar("select order_worker.edit_dead($1, $2, $3, $4)");
-    query.bind(id).bind(body).bind(actor).bind(reason).fetch_one(tx).await
 }

@@ -36,6 +36,8 @@ pub struct Record {
     pub actor: String,
     /// The role that was logged in at the database.
     pub role: String,
+    /// The machine or pod that it came from; none of records from before this was written down.
+    pub host: Option<String>,
     /// What was done.
     pub action: String,
     /// To what.

@@ -2,10 +2,11 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sqlx::PgConnection;
 
-use super::Window;
+use super::{Error, Window};
+use crate::audit;
 use crate::database::PgPool;
 
 /// Which messages. What is not said does not matter.
@@ -19,7 +20,7 @@ pub struct Selection {
     pub topic: Option<String>,
     /// `dapr` or `warehouse`.
     pub channel: Option<String>,
-    /// `pending`, `sent`, `dead`, `parked` or `skipped`.
+    /// `pending`, `sent`, `dead`, `parked` or `skipped`; of those that are not sent also `waiting` or `blocked`.
     pub state: Option<String>,
 }
 
@@ -50,6 +51,13 @@ pub struct Message {
     pub created_at: DateTime<Utc>,
     /// When it had arrived.
     pub sent_at: Option<DateTime<Utc>>,
+    /// Of one that is not sent, the state of its row: `ready`, `waiting` for its next attempt, `blocked` behind one of its order (or of
+    /// its reservation), or `dead`.
+    pub waits: Option<String>,
+    /// When its next attempt is due.
+    pub due: Option<DateTime<Utc>>,
+    /// How many wait behind it; in a list alone.
+    pub behind: i64,
 }
 
 /// A message with all that is known of it.
@@ -92,8 +100,11 @@ pub async fn show(pool: &PgPool, name: &str) -> Result<Vec<Whole>, sqlx::Error> 
     query.bind(name).bind(name.parse::<i64>().ok()).fetch_all(pool).await
 }
 
+/// Announcements that become pending by one statement.
+const BATCH: u32 = 1_000;
+
 /// Announcements that are to be sent again: those that were sent, of a window of time.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Resend {
     /// The first moment.
     pub since: DateTime<Utc>,
@@ -103,43 +114,48 @@ pub struct Resend {
     pub order: Option<String>,
     /// On this topic only.
     pub topic: Option<String>,
+    /// The one with this number only.
+    pub id: Option<i64>,
 }
 
-/// An announcement that is pending again.
-#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
-pub struct Resent {
-    /// The day of its journal.
-    pub day: NaiveDate,
-    /// Its number.
-    pub id: i64,
-    /// Its topic.
-    pub topic: String,
-    /// The order.
-    pub order_id: String,
-    /// Its CloudEvent id, the same as at first.
-    pub event_id: String,
-}
-
-/// Makes the next `limit` of them pending, behind the last of the batch before.
+/// Makes them pending again, under their first ids, with the record of it: all in the caller's transaction. `told` learns how many
+/// there are so far. Returns how many there are.
 ///
 /// # Errors
 ///
-/// The database's.
+/// [`Error::Refused`] when there is none.
 pub async fn resend(
     tx: &mut PgConnection,
     which: &Resend,
-    after: Option<(NaiveDate, i64)>,
-    limit: u32,
-) -> Result<Vec<Resent>, sqlx::Error> {
-    let (day, id) = after.unwrap_or((NaiveDate::MIN, 0));
-    sqlx::query_as(include_str!("sql/resend.sql"))
-        .bind(which.since)
-        .bind(which.until)
-        .bind(&which.order)
-        .bind(&which.topic)
-        .bind(i64::from(limit))
-        .bind(day.max(NaiveDate::from_ymd_opt(2000, 1, 1).unwrap_or_default()))
-        .bind(id)
-        .fetch_all(tx)
-        .await
+    reason: Option<&str>,
+    actor: &str,
+    told: impl Fn(u64),
+) -> Result<u64, Error> {
+    let (mut after, mut total) = ((NaiveDate::from_ymd_opt(2000, 1, 1).unwrap_or_default(), 0), 0);
+    loop {
+        let batch: Vec<(NaiveDate, i64)> = sqlx::query_as(include_str!("sql/resend.sql"))
+            .bind(which.since)
+            .bind(which.until)
+            .bind(&which.order)
+            .bind(&which.topic)
+            .bind(i64::from(BATCH))
+            .bind(after.0)
+            .bind(after.1)
+            .bind(which.id)
+            .fetch_all(&mut *tx)
+            .await?;
+        total += batch.len() as u64;
+        told(total);
+        match batch.last() {
+            Some(last) if batch.len() == BATCH as usize => after = *last,
+            _ => break,
+        }
+    }
+    if total == 0 {
+        let next = "what is pending still is sent by itself: order-worker outbox list";
+        return Err(Error::refused("no announcement that was sent is selected", next));
+    }
+    let detail = json!({ "announcements": total, "which": which, "reason": reason });
+    audit::record(tx, actor, "outbox resend", "dapr", &detail).await?;
+    Ok(total)
 }

@@ -34,7 +34,7 @@ pub struct Order {
 pub struct Step {
     /// When.
     pub at: DateTime<Utc>,
-    /// `event`, `status`, `announcement`, `warehouse`, `incident`, `return` or `exchange`.
+    /// `event`, `status`, `announcement`, `warehouse`, `incident`, `decision`, `return` or `exchange`.
     pub kind: String,
     /// What.
     pub what: Option<String>,

@@ -1,11 +1,11 @@
 //! What can be decided about a payment, as values.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::Status;
 
 /// What happens to a confirmed payment whose amount or currency differs from the order's (`worker.inbox.amount_mismatch`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AmountMismatch {
     /// The order changes, and an incident is opened.

@@ -22,6 +22,8 @@ pub struct Lanes {
     pool: PgPool,
     queue: Queue,
     lease: Duration,
+    /// From which queues this process takes rows.
+    drains: Vec<&'static str>,
     held: Mutex<Held>,
     /// One beat at a time, and none after the end: it would take lanes that nobody drains.
     open: tokio::sync::Mutex<bool>,
@@ -43,13 +45,14 @@ struct Held {
 }
 
 impl Lanes {
-    /// No lanes yet: `beat` takes them.
+    /// No lanes yet: `beat` takes them. `drains` are all queues that this process takes rows from.
     #[must_use]
-    pub fn new(pool: PgPool, queue: Queue, lease: Duration, metrics: Metrics) -> Self {
+    pub fn new(pool: PgPool, queue: Queue, lease: Duration, drains: &[Queue], metrics: Metrics) -> Self {
         Self {
             pool,
             queue,
             lease,
+            drains: drains.iter().map(|queue| queue.as_str()).collect(),
             held: Mutex::default(),
             open: tokio::sync::Mutex::new(true),
             changed: Notify::new(),
@@ -143,6 +146,7 @@ impl Lanes {
             .bind(self.queue.as_str())
             .bind(&worker)
             .bind(self.lease.as_secs_f64())
+            .bind(&self.drains)
             .execute(&self.pool)
             .await?;
         *self.held() = Held { worker: Some(worker), until: Some(until), ..Held::default() };
@@ -182,6 +186,15 @@ impl Lanes {
             tracing::warn!(queue = %self.queue, "Lanes not given back, they go when the lease ends: error={error}");
         }
     }
+}
+
+/// Whether a live worker takes rows from `queue`.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn is_drained(pool: &PgPool, queue: Queue) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar(include_str!("sql/drained.sql")).bind(queue.as_str()).fetch_one(pool).await
 }
 
 /// A name that no worker had before: host, process, and a random part.

@@ -80,7 +80,7 @@ impl Pausable {
     /// # Errors
     ///
     /// The database's.
-    pub async fn pause(self, tx: &mut PgConnection, reason: Option<&str>, actor: &str) -> Result<bool, sqlx::Error> {
+    pub async fn pause(self, tx: &mut PgConnection, reason: &str, actor: &str) -> Result<bool, sqlx::Error> {
         let (queue, key) = self.key();
         let paused = sqlx::query(
             "insert into order_worker.pauses (queue, key, paused_by, reason) values ($1, $2, $3, $4) on conflict do nothing",
@@ -94,7 +94,7 @@ impl Pausable {
     /// # Errors
     ///
     /// The database's.
-    pub async fn resume(self, tx: &mut PgConnection, reason: Option<&str>, actor: &str) -> Result<bool, sqlx::Error> {
+    pub async fn resume(self, tx: &mut PgConnection, reason: &str, actor: &str) -> Result<bool, sqlx::Error> {
         let (queue, key) = self.key();
         let resumed = sqlx::query("delete from order_worker.pauses where queue = $1 and key = $2");
         let resumed = resumed.bind(queue).bind(key).execute(&mut *tx).await?;
@@ -106,7 +106,7 @@ impl Pausable {
         tx: &mut PgConnection,
         verb: &str,
         rows: u64,
-        reason: Option<&str>,
+        reason: &str,
         actor: &str,
     ) -> Result<bool, sqlx::Error> {
         if rows == 0 {

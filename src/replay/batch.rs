@@ -26,6 +26,10 @@ pub struct Step {
     pub again: Vec<Difference>,
     /// Decided otherwise by today's code.
     pub changed: Vec<Difference>,
+    /// Those that a person has decided about, whether they are left alone or not.
+    pub decided: Vec<Difference>,
+    /// Those of them that are left alone.
+    left: u64,
     /// Announcements that are sent again.
     pub announced: Vec<Difference>,
     /// Whether the warehouse is to be called.
@@ -52,7 +56,8 @@ impl Step {
         Tally {
             phase: before.phase,
             seen: before.seen + self.seen as u64,
-            unchanged: before.unchanged + self.seen as u64 - again - changed,
+            unchanged: before.unchanged + self.seen as u64 - again - changed - self.left,
+            decided: before.decided + count(&self.decided),
             again: before.again + again,
             changed: before.changed + changed,
             announced: before.announced + count(&self.announced),
@@ -71,6 +76,10 @@ struct Found {
     order_id: Option<String>,
     outcome: Option<String>,
     state: Option<String>,
+    /// What a person has decided: `rejected`, `dropped`, `skipped`, or the incident that was resolved.
+    closed: Option<String>,
+    /// Whether a person has said that its amount will do.
+    approved: bool,
 }
 
 #[derive(Debug, sqlx::FromRow)]
@@ -121,7 +130,10 @@ pub async fn batch(
     let told: HashSet<String> =
         sqlx::query_scalar(include_str!("sql/told.sql")).bind(&ids).fetch_all(&mut *tx).await?.into_iter().collect();
     let stands = |event: &Found| event.announcement().is_some_and(|id| told.contains(&id));
-    let judged: Vec<&Found> = found.iter().filter(|event| event.outcome.is_some() && !stands(event)).collect();
+    // What a person has decided is final.
+    let left = |event: &Found| event.closed.is_some() && !request.include_decided;
+    let is_judged = |event: &&Found| event.outcome.is_some() && !stands(event) && !left(event);
+    let judged: Vec<&Found> = found.iter().filter(is_judged).collect();
 
     let ids: BTreeSet<&str> = judged.iter().filter_map(|event| event.order_id.as_deref()).collect();
     let mut locked = orders::lock(tx, &ids).await?;
@@ -132,10 +144,11 @@ pub async fn batch(
         found.truncate(found.iter().position(|event| (event.day, event.id) == (day, id)).unwrap_or(0));
         last = false;
     }
-    let judged: Vec<&Found> = found.iter().filter(|event| event.outcome.is_some() && !stands(event)).collect();
+    let judged: Vec<&Found> = found.iter().filter(is_judged).collect();
     let (changed, calls) = judge(tx, run, &judged, &mut locked, on_mismatch).await?;
 
-    let unfinished = |event: &&Found| matches!(event.state.as_deref(), Some("waiting" | "held" | "dead"));
+    let unfinished =
+        |event: &&Found| matches!(event.state.as_deref(), Some("waiting" | "held" | "dead")) && !left(event);
     let again: Vec<&Found> = found.iter().filter(unfinished).collect();
     if !again.is_empty() {
         let ids = column(&again, |event| event.id);
@@ -149,6 +162,19 @@ pub async fn batch(
     });
     let again = again.collect();
 
+    // Of one whose effect stands there is nothing to overrule.
+    let decided = |event: &&Found| event.closed.is_some() && !stands(event);
+    let decided: Vec<Difference> = found
+        .iter()
+        .filter(decided)
+        .map(|event| {
+            let (word, so) = (event.closed.as_deref().unwrap_or_default(), request.include_decided);
+            let then = if so { "judged again all the same" } else { "left alone (--include-decided)" };
+            event.differs(vec![format!("! a person has decided: {word}; {then}")])
+        })
+        .collect();
+    let left = if request.include_decided { 0 } else { decided.len() as u64 };
+
     let mut announced = Vec::new();
     if request.announce {
         let sent: Vec<&Found> = found.iter().filter(|event| stands(event)).collect();
@@ -158,7 +184,7 @@ pub async fn batch(
         announced = sent.into_iter().map(|event| event.differs(vec![line()])).collect();
     }
     let cursor = found.last().map_or_else(|| cursor.clone(), Found::place);
-    Ok(Step { seen: found.len(), cursor, last, again, changed, announced, calls })
+    Ok(Step { seen: found.len(), cursor, last, again, changed, decided, left, announced, calls })
 }
 
 /// Sends the announcements with these ids again, of those that were sent. Returns how many.
@@ -248,6 +274,7 @@ async fn judge(
         let Some(body) = bodies.get(&event.id) else { continue };
         let Ok(payment) = decode(&event.topic, &body.body) else { continue };
         let Some(order) = locked.orders.get_mut(payment.order_id.as_str()) else { continue };
+        let on_mismatch = if event.approved { AmountMismatch::Apply } else { on_mismatch };
         let fact = Fact::Payment(&payment, on_mismatch);
         let key = (event.cause.clone(), payment.payment_id.clone(), payment.kind.as_str().to_owned());
         if own.contains(&key) {

@@ -8,6 +8,7 @@
 //! | settled, its announcement is there | unchanged: its effect stands |
 //! | settled otherwise (superseded, rejected) | judged again by today's code; what today differs is changed, and its outcome replaced |
 //! | quarantined | unchanged: `order-worker quarantine resolve` |
+//! | rejected, dropped or skipped by a person, or with an incident that a person has resolved | left alone, unless it is said by name |
 //!
 //! # Never a second effect
 //!

@@ -56,8 +56,8 @@ pub async fn rehearse(
         rehearsal.tally = step.counted(&rehearsal.tally);
         rehearsal.complete = step.last;
         cursor = step.cursor;
-        for Difference { event_id, order_id, lines } in step.again.into_iter().chain(step.changed).chain(step.announced)
-        {
+        let differing = [step.again, step.changed, step.decided, step.announced].into_iter().flatten();
+        for Difference { event_id, order_id, lines } in differing {
             rehearsal.groups.entry(lines).or_insert(Alike { events: 0, event_id, order_id }).events += 1;
         }
     }

@@ -10,8 +10,9 @@ use sqlx::PgConnection;
 use sqlx::types::Json;
 
 use crate::audit;
-use crate::cron::{REPLAY, ledger};
+use crate::cron::{Cursor, REPLAY, ledger};
 use crate::database::PgPool;
+use crate::operations::Error;
 
 /// What is to be replayed, and how.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -34,6 +35,9 @@ pub struct Request {
     pub reason: Option<String>,
     /// Whether their announcements are sent again.
     pub announce: bool,
+    /// Whether events are judged again that a person has decided about.
+    #[serde(default)]
+    pub include_decided: bool,
     /// The most events in a second.
     pub rate: Option<u32>,
     /// The share that goes first, of 10,000.
@@ -89,6 +93,9 @@ pub struct Tally {
     pub again: u64,
     /// Those with another outcome by today's code.
     pub changed: u64,
+    /// Those that a person has decided about: left alone, unless the request says otherwise.
+    #[serde(default)]
+    pub decided: u64,
     /// Announcements that are sent again.
     pub announced: u64,
     /// Those that failed and were passed over.
@@ -138,13 +145,12 @@ pub struct Replay {
 ///
 /// # Errors
 ///
-/// The database's.
-pub async fn ask(
-    tx: &mut PgConnection,
-    request: &Request,
-    reason: Option<&str>,
-    actor: &str,
-) -> Result<i64, sqlx::Error> {
+/// [`Error::Refused`] when no event is selected.
+pub async fn ask(tx: &mut PgConnection, request: &Request, reason: Option<&str>, actor: &str) -> Result<i64, Error> {
+    let all = Request { canary: None, ..request.clone() };
+    if super::batch::next(tx, &all, &all.begin(), &Cursor::default()).await?.is_none() {
+        return Err(Error::refused("no event is selected", "order-worker inbox list shows which there are"));
+    }
     let run = write(tx, request).await?;
     let detail = json!({ "run": run, "request": request, "reason": reason });
     audit::record(tx, actor, "inbox replay", &format!("replay {run}"), &detail).await?;

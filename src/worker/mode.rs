@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use clap::ValueEnum;
 
+use crate::queue::Queue;
+
 /// What a worker does. Every mode drains the outbox.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Mode {
@@ -32,6 +34,17 @@ impl Mode {
     #[must_use]
     pub fn consumes_events(self) -> bool {
         matches!(self, Self::Event | Self::All)
+    }
+
+    /// The queues that rows are taken from.
+    #[must_use]
+    pub fn drains(self) -> Vec<Queue> {
+        let drains = |queue: &Queue| match queue {
+            Queue::Inbox => self.consumes_events(),
+            Queue::Cron => self.runs_jobs(),
+            Queue::Dapr | Queue::Warehouse => true,
+        };
+        Queue::ALL.into_iter().filter(drains).collect()
     }
 
     /// Whether background jobs run.

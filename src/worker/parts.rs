@@ -11,23 +11,24 @@ use tonic::transport::Channel;
 
 use super::queues::{background, register, register_jobs};
 use super::renewal::Renewal;
-use super::{Ended, Mode, WorkerError};
+use super::{AWAIT, Ended, Mode, WorkerError, stoppable};
 use crate::admin::{self, Subscriptions};
 use crate::broker;
 use crate::config::{Config, Layers, ListenAddr, Secret};
 use crate::connection::{connection, endpoint};
 use crate::console::Site;
-use crate::cron::Runner;
+use crate::cron::{self, Runner};
 use crate::database::{self, PgPool, SchemaState, schema_state};
 use crate::discovery::{self, Registration};
 use crate::egress::{self, Dapr, Egress, Warehouse};
 use crate::health::{Condition, Health, Probe, Reporter};
-use crate::inbox::{Accept, Acceptor, Applier, CONFIRMED_TOPIC, FAILED_TOPIC};
+use crate::inbox::{self, Accept, Acceptor, Applier, CONFIRMED_TOPIC, FAILED_TOPIC};
 use crate::ingress::{self, Callback};
 use crate::queue::settings::Drain;
 use crate::queue::{self, Backend, Lanes, Outgoing, Pace, Queue, Wake};
 use crate::reconcile;
 use crate::telemetry::Metrics;
+use crate::terms;
 
 /// What the queues have to put down their work when the grace period was used up before them.
 const LAST_MOMENT: Duration = Duration::from_secs(1);
@@ -152,6 +153,10 @@ impl Parts {
     /// Runs the queues, and the event server where the mode has one, until `stop`; then brings everything to its end.
     pub(super) async fn run(&self, stop: &CancellationToken) -> Result<Ended, WorkerError> {
         let settings = &self.config.worker;
+        // Before the first job: it asks whether events were ever taken in here.
+        if stoppable(stop, self.register_terms()).await.is_none() {
+            return Ok(Ended::Finished);
+        }
         let runner = if self.mode.runs_jobs() { Some(self.start_jobs(stop).await) } else { None };
         let applier = Arc::new(Applier::new(
             self.pool.clone(),
@@ -272,11 +277,35 @@ impl Parts {
         }
     }
 
+    /// Writes down by what this worker judges. Waits for a database that is away.
+    async fn register_terms(&self) {
+        let worker = queue::worker_name();
+        let register = async || {
+            if self.mode.consumes_events() {
+                terms::register(&self.pool, &inbox::Terms::from(&self.config.worker.inbox), &worker).await?;
+            }
+            if self.mode.runs_jobs() {
+                terms::register(&self.pool, &cron::Terms::of(&self.config), &worker).await?;
+            }
+            Ok::<_, sqlx::Error>(())
+        };
+        let mut said = String::new();
+        while let Err(error) = register().await {
+            let awaited = format!("Waiting for the database to take this worker's settings: error={error}");
+            if awaited != said {
+                tracing::warn!("{awaited}");
+                said = awaited;
+            }
+            tokio::time::sleep(AWAIT).await;
+        }
+    }
+
     /// Says which jobs there are, here and in the database.
     async fn start_jobs(&self, stop: &CancellationToken) -> Arc<Runner> {
         tracing::info!("Starting cron jobs...");
         let (pool, wake, metrics) = (self.pool.clone(), self.wake.clone(), self.metrics.clone());
         let runner = Runner::new(pool, wake, metrics, &self.config, queue::worker_name());
+        let runner = if self.mode.consumes_events() { runner.judging_events() } else { runner };
         for (job, schedule, enabled) in runner.jobs() {
             if *enabled {
                 tracing::info!("Registered job: {job} ({})", schedule.expression);
@@ -331,7 +360,8 @@ impl Parts {
     }
 
     fn egress<C: egress::Channel>(&self, queue: Queue, drain: &Drain, channel: C) -> Arc<Egress<C>> {
-        let lanes = Lanes::new(self.pool.clone(), queue, self.config.worker.queue.lease, self.metrics.clone());
+        let (lease, drains) = (self.config.worker.queue.lease, self.mode.drains());
+        let lanes = Lanes::new(self.pool.clone(), queue, lease, &drains, self.metrics.clone());
         let pace = Pace::new(queue, drain.batch as usize);
         let concurrency = u32::try_from(drain.concurrency).unwrap_or(u32::MAX);
         let outgoing = Outgoing::new(self.pool.clone(), queue, lanes, pace, self.wake.clone(), concurrency);

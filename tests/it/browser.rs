@@ -103,6 +103,7 @@ async fn an_operator_changes_things_with_a_few_keys_and_pages_keep_themselves_li
     site.desk.says(&["queue", "pause", "warehouse", "--reason", "stocktaking"]).await;
     wait::until("the pause to appear", SOON, async || browser.text().await.contains("stocktaking")).await;
     assert_eq!(browser.script("return window.mark").await, "not loaded again");
+    browser.enter("form[action='/queues/resume'] input[name=reason]", "counted").await;
     browser.click("form[action='/queues/resume'] button").await;
     wait::until("the queue to run", SOON, async || !browser.text().await.contains("stocktaking")).await;
     assert_eq!(site.desk.shop.count("select count(*) from order_worker.pauses").await, 0);
@@ -114,8 +115,11 @@ async fn an_operator_changes_things_with_a_few_keys_and_pages_keep_themselves_li
     browser
         .script(&format!("{inbox} inbox.querySelector('button').focus(); inbox.closest('.scroll').scrollLeft = 60"))
         .await;
+    let typed = format!("{inbox} const reason = inbox.querySelector('[name=reason]'); ");
+    browser.script(&format!("{typed} reason.value = 'half a'")).await;
     site.desk.says(&["queue", "pause", "warehouse", "--reason", "counting"]).await;
     wait::until("the pause to appear", SOON, async || browser.text().await.contains("counting")).await;
+    assert_eq!(browser.script(&format!("{typed} return reason.value")).await, "half a");
     let kept = format!("{inbox} return [document.activeElement.form === inbox, inbox.closest('.scroll').scrollLeft]");
     assert_eq!(browser.script(&kept).await, serde_json::json!([true, 60]));
     // What has changed under his fingers is still in his row.
@@ -124,7 +128,7 @@ async fn an_operator_changes_things_with_a_few_keys_and_pages_keep_themselves_li
     assert_eq!(browser.script("return document.activeElement.textContent").await, "Resume");
     assert_eq!(browser.script(&kept).await[0], true);
     for queue in ["inbox", "warehouse"] {
-        site.desk.says(&["queue", "resume", queue]).await;
+        site.desk.says(&["queue", "resume", queue, "--reason", "seen"]).await;
     }
     browser.resize(1280, 900).await;
 
@@ -180,9 +184,9 @@ async fn every_other_change_is_made_by_a_click_as_well() {
 
     for (path, name) in [("/", "queues"), ("/cron", "cron")] {
         page(path).await;
-        browser.click(&format!("form[action='/{name}/pause'] button")).await;
+        reasoned(&format!("form[action='/{name}/pause']")).await;
         said("paused by ada (console)", true).await;
-        browser.click(&format!("form[action='/{name}/resume'] button")).await;
+        reasoned(&format!("form[action='/{name}/resume']")).await;
         said("paused by ada (console)", false).await;
     }
 
@@ -213,7 +217,7 @@ async fn every_other_change_is_made_by_a_click_as_well() {
     said("1 of 1 looked at", true).await;
 
     // A run that waits: of a job that is taken by nobody while its queue is paused.
-    site.desk.says(&["queue", "pause", "cron"]).await;
+    site.desk.says(&["queue", "pause", "cron", "--reason", "a look"]).await;
     let waiting = "with run as (insert into order_worker.cron_runs (job, tick, kind) values ('cart_cleanup', clock_timestamp(), 'manual') returning id)
                    insert into order_worker.pending (queue, id, day, lane, key) select 'cron', id, order_worker.today(), 0, 'cart_cleanup' from run";
     shop.execute(waiting).await;

@@ -16,13 +16,15 @@ pub struct Desk {
     pub shop: Shop,
     /// REDIS_ADDR of its commands.
     pub redis_addr: String,
+    /// ORDER_WORKER_OPERATOR of its commands.
+    pub operator: String,
 }
 
 impl Desk {
     pub async fn start(name: &str) -> Desk {
         let direct = Direct::start(name, WORKER).await;
         let shop = Shop::open(&direct.worker.database_url).await;
-        Desk { direct, shop, redis_addr: String::new() }
+        Desk { direct, shop, redis_addr: String::new(), operator: "ada".into() }
     }
 
     /// Exit code, stdout and stderr.
@@ -30,8 +32,10 @@ impl Desk {
         let env = [
             ("DATABASE_URL", self.direct.worker.database_url.as_str()),
             ("REDIS_ADDR", &self.redis_addr),
-            ("USER", "ada"),
-            ("HOSTNAME", "desk"),
+            ("ORDER_WORKER_OPERATOR", &self.operator),
+            // Of no account: nobody is named by them.
+            ("USER", "root"),
+            ("SUDO_USER", "somebody"),
         ];
         let output = run(WORKER, args, &env).await;
         let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -44,7 +48,9 @@ impl Desk {
         let place = std::panic::Location::caller();
         async move {
             let (code, stdout, stderr) = self.run(args).await;
-            assert_eq!((code, stderr.as_str()), (0, ""), "at {place}: {args:?}");
+            // By whose settings it was judged is said beside the result.
+            let unasked: Vec<_> = stderr.lines().filter(|line| !line.starts_with("note: ")).collect();
+            assert_eq!((code, unasked), (0, vec![]), "at {place}: {args:?}");
             stdout
         }
     }
@@ -91,10 +97,20 @@ async fn a_job_can_be_rehearsed_and_run_by_hand_before_any_worker_ran() {
     assert_eq!(desk.shop.count("select count(*) from order_worker.cron_runs").await, 0);
     assert_eq!(desk.audited().await, [""; 0]);
 
-    let run = desk.json(&["cron", "run", "session_cleanup"]).await;
+    let (code, _, stderr) = desk.run(&["cron", "run", "session_cleanup"]).await;
+    assert!(
+        code == 1 && stderr.contains("no worker that performs it is alive") && stderr.contains("--here"),
+        "{stderr}"
+    );
+    let (code, _, stderr) = desk.run(&["cron", "run", "session_cleanup", "--here"]).await;
+    assert!(code == 1 && stderr.contains("those of this shell would decide"), "{stderr}");
+    assert!(stderr.contains("add --own-settings") && stderr.contains("sessions after 1440 min"), "{stderr}");
+    assert_eq!(desk.audited().await, [""; 0], "nothing was asked for");
+
+    let run = desk.json(&["cron", "run", "session_cleanup", "--here", "--own-settings"]).await;
     assert_eq!((&run["kind"], &run["outcome"], &run["items"]), (&"manual".into(), &"succeeded".into(), &1005.into()));
     assert_eq!(desk.shop.count("select count(*) from sessions").await, 0);
-    assert_eq!(desk.audited().await, ["ada@desk cron run session_cleanup"]);
+    assert_eq!(desk.audited().await, ["ada cron run session_cleanup"]);
     let history = desk.says(&["cron", "history", "session_cleanup"]).await;
     let lines: Vec<_> = history.lines().collect();
     assert!(lines[0].starts_with("RUN") && lines[1].contains("manual") && lines[1].contains("1005"), "{history}");
@@ -117,8 +133,8 @@ async fn what_a_rehearsal_names_is_what_a_run_changes() {
     let would = desk.says(&["cron", "run", "cod_auto_confirm", "--dry-run"]).await;
     assert_eq!(would, "would confirm order cod\ncod_auto_confirm: 1 items, nothing was changed\n");
     assert_eq!(desk.shop.count("select count(*) from order_worker.outbox").await, 0);
-    desk.says(&["cron", "run", "order_cleanup"]).await;
-    desk.says(&["cron", "run", "cod_auto_confirm"]).await;
+    desk.says(&["cron", "run", "order_cleanup", "--here", "--own-settings"]).await;
+    desk.says(&["cron", "run", "cod_auto_confirm", "--here", "--own-settings"]).await;
     for (order, status) in [("old", "cancelled"), ("young", "pending"), ("cod", "confirmed")] {
         assert_eq!(desk.shop.status(order).await, status, "{order}");
     }
@@ -133,20 +149,17 @@ async fn a_paused_job_runs_no_tick_until_it_is_resumed_and_then_one_for_all() {
     let runs = "select count(*) from order_worker.cron_runs where outcome is not null";
     wait::until("a run", SOON, async || desk.shop.count(runs).await > 0).await;
     assert_eq!(
-        desk.says(&["cron", "pause", "session_cleanup", "--dry-run"]).await,
+        desk.says(&["cron", "pause", "session_cleanup", "--reason", "a look", "--dry-run"]).await,
         "session_cleanup would be paused\n"
     );
     assert_eq!(
         desk.says(&["cron", "pause", "session_cleanup", "--reason", "to look at it"]).await,
         "session_cleanup is paused\n"
     );
-    let again = desk.says(&["cron", "pause", "session_cleanup"]).await;
-    assert!(
-        again.starts_with("session_cleanup was paused already, at 20") && again.ends_with("by ada@desk\n"),
-        "{again}"
-    );
+    let again = desk.says(&["cron", "pause", "session_cleanup", "--reason", "again"]).await;
+    assert!(again.starts_with("session_cleanup was paused already, at 20") && again.ends_with("by ada\n"), "{again}");
     let listed = desk.says(&["cron", "list"]).await;
-    assert!(listed.lines().nth(1).unwrap().ends_with("by ada@desk: to look at it"), "{listed}");
+    assert!(listed.lines().nth(1).unwrap().ends_with("by ada: to look at it"), "{listed}");
     let (code, _, stderr) = desk.run(&["cron", "run", "session_cleanup"]).await;
     assert_eq!(code, 1);
     assert!(
@@ -158,13 +171,19 @@ async fn a_paused_job_runs_no_tick_until_it_is_resumed_and_then_one_for_all() {
     let before = desk.shop.count(runs).await;
     tokio::time::sleep(std::time::Duration::from_secs(3)).await;
     assert_eq!(desk.shop.count(runs).await, before);
-    assert_eq!(desk.says(&["cron", "resume", "session_cleanup"]).await, "session_cleanup goes on\n");
-    assert_eq!(desk.says(&["cron", "resume", "session_cleanup"]).await, "session_cleanup was not paused\n");
+    assert_eq!(
+        desk.says(&["cron", "resume", "session_cleanup", "--reason", "seen"]).await,
+        "session_cleanup goes on\n"
+    );
+    assert_eq!(
+        desk.says(&["cron", "resume", "session_cleanup", "--reason", "seen"]).await,
+        "session_cleanup was not paused\n"
+    );
     let caught_up = "select count(*) from order_worker.cron_runs where kind = 'caught_up' and missed >= 2";
     wait::until("the missed ticks", SOON, async || desk.shop.count(caught_up).await == 1).await;
     assert_eq!(
         desk.audited().await,
-        ["ada@desk cron pause session_cleanup to look at it", "ada@desk cron resume session_cleanup"]
+        ["ada cron pause session_cleanup to look at it", "ada cron resume session_cleanup seen"]
     );
 }
 
@@ -174,24 +193,24 @@ async fn nothing_is_taken_from_a_paused_queue() {
     desk.shop.place_one("o1").await;
     let (worker, callback) = desk.direct.worker().await;
     for queue in ["inbox", "warehouse"] {
-        assert_eq!(desk.says(&["queue", "pause", queue]).await, format!("{queue} is paused\n"));
+        assert_eq!(desk.says(&["queue", "pause", queue, "--reason", "a look"]).await, format!("{queue} is paused\n"));
     }
     callback.event(&crate::scene::confirmation("e1", "p1", "o1")).await.unwrap();
     tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     assert_eq!(desk.shop.status("o1").await, "pending");
     let list = desk.json(&["queue", "list"]).await;
     assert_eq!(one(&list, "queue", "inbox")["pending"], 1);
-    assert_eq!(one(&list, "queue", "inbox")["paused_by"], "ada@desk");
+    assert_eq!(one(&list, "queue", "inbox")["paused_by"], "ada");
     let gauge = r#"order_worker_queue_paused{queue="inbox"}"#;
     wait::until("the gauge", SOON, async || worker.metrics().await[gauge] == 1.0).await;
 
-    desk.says(&["queue", "resume", "inbox"]).await;
+    desk.says(&["queue", "resume", "inbox", "--reason", "seen"]).await;
     wait::until("the payment", SOON, async || desk.shop.status("o1").await == "payment_confirmed").await;
     tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     assert!(desk.direct.warehouse.calls().is_empty(), "the warehouse is paused still");
-    desk.says(&["queue", "resume", "warehouse"]).await;
+    desk.says(&["queue", "resume", "warehouse", "--reason", "seen"]).await;
     wait::until("the call", SOON, async || desk.direct.warehouse.calls().len() == 1).await;
-    let (code, _, stderr) = desk.run(&["queue", "pause", "warehous"]).await;
+    let (code, _, stderr) = desk.run(&["queue", "pause", "warehous", "--reason", "a look"]).await;
     assert_eq!(code, 2);
     assert!(stderr.contains("inbox, dapr, warehouse, cron") && stderr.contains("did you mean warehouse?"), "{stderr}");
 }
@@ -200,8 +219,8 @@ async fn nothing_is_taken_from_a_paused_queue() {
 async fn each_record_of_the_audit_log_carries_the_hash_of_the_one_before() {
     let desk = Desk::start("audited").await;
     for _ in 0..3 {
-        desk.says(&["queue", "pause", "dapr"]).await;
-        desk.says(&["queue", "resume", "dapr"]).await;
+        desk.says(&["queue", "pause", "dapr", "--reason", "a look"]).await;
+        desk.says(&["queue", "resume", "dapr", "--reason", "seen"]).await;
     }
     let broken = "select count(*) from (
                       select hash, order_worker.audit_hash(l) as computed, previous, lag(hash) over (order by id) as before

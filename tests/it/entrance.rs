@@ -81,16 +81,18 @@ async fn who_logs_in_may_look_and_only_operators_change() {
     let (_, ada) = site.login("ada", "ada-secret").await;
     assert_eq!(ada.post("/queues/pause", "queue=dapr&csrf=forged").await.status, 403);
     let csrf = ada.csrf().await;
-    assert_eq!(ada.post("/queues/pause", &format!("queue=dapr&csrf={csrf}")).await.status, 303);
+    let pause = format!("queue=dapr&csrf={csrf}");
+    assert_eq!(ada.post("/queues/pause", &format!("{pause}&reason=+")).await.status, 400, "without a reason");
+    assert_eq!(ada.post("/queues/pause", &format!("{pause}&reason=a+look")).await.status, 303);
     assert_eq!(site.desk.shop.count("select count(*) from order_worker.pauses where queue = 'dapr'").await, 1);
-    assert_eq!(site.desk.audited().await, ["ada (console) queue pause dapr"]);
-    assert_eq!(ada.post("/queues/resume", &format!("queue=dapr&csrf={csrf}")).await.status, 303);
+    assert_eq!(site.desk.audited().await, ["ada (console) queue pause dapr a look"]);
+    assert_eq!(ada.post("/queues/resume", &format!("queue=dapr&reason=seen&csrf={csrf}")).await.status, 303);
     assert_eq!(ada.post("/cron/run", &format!("job=cart_cleanup&csrf={csrf}")).await.status, 303);
     let ran = "select count(*) from order_worker.cron_runs where kind = 'manual' and outcome = 'succeeded'";
     wait::until("the job", SOON, async || site.desk.shop.count(ran).await == 1).await;
     let run = format!("job=cart_cleanup&csrf={csrf}");
     for (path, paused) in [("/cron/pause", 1), ("/cron/resume", 0)] {
-        assert_eq!(ada.post(path, &format!("job=cart_cleanup&csrf={csrf}")).await.status, 303);
+        assert_eq!(ada.post(path, &format!("job=cart_cleanup&reason=a+look&csrf={csrf}")).await.status, 303);
         assert_eq!(site.desk.shop.count("select count(*) from order_worker.pauses").await, paused);
         if paused == 1 {
             let refused = ada.post("/cron/run", &run).await;
@@ -178,8 +180,8 @@ async fn a_trusted_proxy_names_the_user() {
     let first = ada.get("/").await;
     ada.cookie = first.headers["set-cookie"].split(';').next().unwrap().to_owned();
     let csrf = ada.csrf().await;
-    assert_eq!(ada.post("/queues/pause", &format!("queue=inbox&csrf={csrf}")).await.status, 303);
-    assert_eq!(site.desk.audited().await, ["ada (console) queue pause inbox"]);
+    assert_eq!(ada.post("/queues/pause", &format!("queue=inbox&reason=a+look&csrf={csrf}")).await.status, 303);
+    assert_eq!(site.desk.audited().await, ["ada (console) queue pause inbox a look"]);
     let mut vic = site.somebody();
     vic.more = vec![("x-forwarded-user", "vic")];
     let page = vic.get("/").await;

@@ -48,3 +48,4 @@ mod streams;
 mod tls;
 mod tls_front;
 mod traces;
+mod word;

@@ -52,7 +52,8 @@ impl Scene {
 
     async fn command(&self, args: &[&str]) -> (i32, Value, String) {
         let redis = self.stack.redis.addr();
-        let env = [("DATABASE_URL", self.stack.worker.database_url.as_str()), ("REDIS_ADDR", &redis)];
+        let url = self.stack.worker.database_url.as_str();
+        let env = [("DATABASE_URL", url), ("REDIS_ADDR", &redis), ("ORDER_WORKER_OPERATOR", "ada")];
         let output = run(WORKER, &[args, &["-o", "json"]].concat(), &env).await;
         let stderr = String::from_utf8(output.stderr).unwrap();
         let json = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);

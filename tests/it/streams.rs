@@ -77,7 +77,9 @@ impl Broker {
 
     async fn reconcile(&self, args: &[&str], env: &[(&str, &str)]) -> (i32, Value, String) {
         let redis = self.spec.redis_addr.clone().unwrap();
-        let env = [&[("DATABASE_URL", self.spec.database_url.as_str()), ("REDIS_ADDR", &redis)], env].concat();
+        let url = self.spec.database_url.as_str();
+        let own = [("DATABASE_URL", url), ("REDIS_ADDR", &redis), ("ORDER_WORKER_OPERATOR", "ada")];
+        let env = [&own[..], env].concat();
         let output = run(WORKER, &[&["inbox", "reconcile", "-o", "json"], args].concat(), &env).await;
         let stderr = String::from_utf8(output.stderr).unwrap();
         (output.status.code().unwrap(), serde_json::from_slice(&output.stdout).unwrap_or(Value::Null), stderr)
@@ -225,7 +227,7 @@ async fn where_one_stream_was_never_looked_at_no_order_is_given_up() {
     wait::until_or("the others", SOON, || worker.log_tail(), async || broker.shop.count(others).await == 2).await;
     let redis = broker.redis.addr();
     let env = [("DATABASE_URL", broker.spec.database_url.as_str()), ("REDIS_ADDR", &redis)];
-    let cleanup = async || run(WORKER, &["cron", "run", "order_cleanup"], &env).await.status.success();
+    let cleanup = async || run(WORKER, &["cron", "run", "order_cleanup", "--as", "ada"], &env).await.status.success();
     assert!(cleanup().await);
     assert_eq!(broker.shop.status("unpaid").await, "pending");
     broker.shop.execute("update order_worker.stream_cursors set claimed_until = '-infinity'").await;

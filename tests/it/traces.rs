@@ -118,11 +118,21 @@ async fn what_is_done_at_once_for_many_messages_links_them() {
     scene.shop.place(&orders).await;
     // They wait for an operator, and are then applied together.
     let database = [("DATABASE_URL", scene.direct.worker.database_url.as_str())];
-    assert!(run(WORKER, &["queue", "pause", "inbox", "--reason", "a batch"], &database).await.status.success());
+    assert!(
+        run(WORKER, &["queue", "pause", "inbox", "--reason", "a batch", "--as", "ada"], &database)
+            .await
+            .status
+            .success()
+    );
     for order in &orders {
         scene.deliver(&published(&format!("e-{order}"), order)).await;
     }
-    assert!(run(WORKER, &["queue", "resume", "inbox"], &database).await.status.success());
+    assert!(
+        run(WORKER, &["queue", "resume", "inbox", "--reason", "a batch", "--as", "ada"], &database)
+            .await
+            .status
+            .success()
+    );
     scene.settled().await;
     let spans = collector.all_spans(&scene).await;
     let named = |name: &str| spans.iter().filter(|span| span.name == name).collect::<Vec<_>>();

@@ -253,14 +253,24 @@ async fn arrives_whole(protocol: &str) {
 
     // Many at once: what is done for all links each.
     let database = [("DATABASE_URL", url.as_str())];
-    assert!(run(WORKER, &["queue", "pause", "inbox", "--reason", "a batch"], &database).await.status.success());
+    assert!(
+        run(WORKER, &["queue", "pause", "inbox", "--reason", "a batch", "--as", "ada"], &database)
+            .await
+            .status
+            .success()
+    );
     for number in 1..21 {
         let traceparent = format!("00-{}-00f067aa0ba902b7-01", trace(number));
         stack.publisher.publish(&payment(number, &traceparent)).await.unwrap();
     }
     let waiting = async || consumed() == Some(21);
     wait::until_or("20 to wait", LIMIT, || format!("{:?}", consumed()), waiting).await;
-    assert!(run(WORKER, &["queue", "resume", "inbox"], &database).await.status.success());
+    assert!(
+        run(WORKER, &["queue", "resume", "inbox", "--reason", "a batch", "--as", "ada"], &database)
+            .await
+            .status
+            .success()
+    );
     let applied = || -> BTreeSet<String> {
         let spans = collector.spans().into_iter().filter(|span| span.name == "apply payment.confirmed");
         spans.filter(|span| span.trace != trace(0)).map(|span| span.id).collect()

@@ -32,7 +32,7 @@ pub async fn log(
     let section = Section {
         title: before.map_or_else(|| "The newest records".into(), |id| format!("Records before {id}")),
         command: "order-worker audit log --verify".into(),
-        head: vec!["record", "at", "who", "what", "to what", "detail"],
+        head: vec!["record", "at", "who", "from", "what", "to what", "detail"],
         rows: records
             .into_iter()
             .map(|one| {
@@ -40,6 +40,7 @@ pub async fn log(
                     Cell::text(one.id),
                     Cell::Time(one.at),
                     Cell::text(one.actor),
+                    Cell::maybe(one.host),
                     Cell::text(one.action),
                     Cell::text(one.target),
                     Cell::text(one.detail),

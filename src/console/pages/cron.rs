@@ -7,14 +7,12 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Redirect;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
-use serde_json::json;
 
-use super::{Answer, Desk, Refusal, Visitor, live, unpaused};
-use crate::audit;
+use super::{Answer, Desk, Refusal, Visitor, changed, live, performed, why};
 use crate::console::page::{Action, Cell, Row, Section};
 use crate::cron::history::{self, Listed};
-use crate::cron::ledger;
 use crate::cron::{DEAD_LETTERS, Job, REPLAY};
+use crate::operations::jobs;
 use crate::queue::pauses::Pausable;
 
 pub async fn list(State(desk): State<Arc<Desk>>, Extension(visitor): Extension<Visitor>, headers: HeaderMap) -> Answer {
@@ -27,11 +25,15 @@ pub fn section(jobs: Vec<Listed>, actions: bool) -> Section {
     let row = |job: Listed| {
         let fields = || vec![("job", job.job.clone())];
         let button =
-            |label, path: &str| Action { label, path: path.into(), fields: fields(), reason: false, asks: &[] };
-        let pause =
-            if job.paused_at.is_some() { button("Resume", "/cron/resume") } else { button("Pause", "/cron/pause") };
+            |label, path: &str, reason| Action { label, path: path.into(), fields: fields(), reason, asks: &[] };
+        let pause = if job.paused_at.is_some() {
+            button("Resume", "/cron/resume", true)
+        } else {
+            button("Pause", "/cron/pause", true)
+        };
         let registered = job.schedule.is_some();
-        let actions = if actions && registered { vec![pause, button("Run now", "/cron/run")] } else { Vec::new() };
+        let run = || button("Run now", "/cron/run", false);
+        let actions = if actions && registered { vec![pause, run()] } else { Vec::new() };
         let state = match (&job.paused_by, job.next_tick, registered) {
             (Some(by), ..) => Cell::text(format!("paused by {by}")),
             (None, Some(tick), _) => Cell::Time(tick),
@@ -117,7 +119,16 @@ pub async fn history(
     live(&visitor, &headers, "Jobs", &format!("/cron/history?job={job}"), &[], &[section])
 }
 
-/// What the buttons send.
+/// What the buttons of a pause send.
+#[derive(Deserialize)]
+pub struct Paused {
+    job: String,
+    #[serde(default)]
+    reason: String,
+    csrf: String,
+}
+
+/// What the button of a run sends.
 #[derive(Deserialize)]
 pub struct Which {
     job: String,
@@ -127,11 +138,12 @@ pub struct Which {
 pub async fn pause(
     State(desk): State<Arc<Desk>>,
     Extension(visitor): Extension<Visitor>,
-    Form(which): Form<Which>,
+    Form(which): Form<Paused>,
 ) -> Result<Redirect, Refusal> {
     visitor.may_change(&which.csrf)?;
     let mut tx = desk.pool.begin().await?;
-    Pausable::Job(named(&which.job)?).pause(&mut tx, None, &visitor.actor()).await?;
+    let paused = Pausable::Job(named(&which.job)?).pause(&mut tx, why(&which.reason)?, &visitor.actor()).await?;
+    changed(paused, "it was paused already")?;
     tx.commit().await?;
     Ok(Redirect::to("/cron"))
 }
@@ -139,11 +151,12 @@ pub async fn pause(
 pub async fn resume(
     State(desk): State<Arc<Desk>>,
     Extension(visitor): Extension<Visitor>,
-    Form(which): Form<Which>,
+    Form(which): Form<Paused>,
 ) -> Result<Redirect, Refusal> {
     visitor.may_change(&which.csrf)?;
     let mut tx = desk.pool.begin().await?;
-    Pausable::Job(named(&which.job)?).resume(&mut tx, None, &visitor.actor()).await?;
+    let resumed = Pausable::Job(named(&which.job)?).resume(&mut tx, why(&which.reason)?, &visitor.actor()).await?;
+    changed(resumed, "it was not paused")?;
     tx.commit().await?;
     Ok(Redirect::to("/cron"))
 }
@@ -155,12 +168,9 @@ pub async fn run(
 ) -> Result<Redirect, Refusal> {
     visitor.may_change(&which.csrf)?;
     let job = named(&which.job)?;
-    unpaused(&desk, Some(job)).await?;
+    performed(&desk, Some(job)).await?;
     let mut tx = desk.pool.begin().await?;
-    let asked = ledger::ask(&mut tx, job.as_str(), None).await?;
-    let (run, tick) = asked
-        .ok_or_else(|| Refusal(StatusCode::CONFLICT, format!("{job} is not registered: no worker has run it yet")))?;
-    audit::record(&mut tx, &visitor.actor(), "cron run", job.as_str(), &json!({ "run": run, "tick": tick })).await?;
+    jobs::run(&mut tx, job, &visitor.actor()).await?;
     tx.commit().await?;
     Ok(Redirect::to(&format!("/cron/history?job={job}")))
 }
@@ -176,6 +186,7 @@ pub fn cancel_button(run: i64, finished_at: Option<DateTime<Utc>>) -> Vec<Action
 #[derive(Deserialize)]
 pub struct Cancel {
     run: i64,
+    #[serde(default)]
     reason: String,
     csrf: String,
 }
@@ -187,8 +198,7 @@ pub async fn cancel(
 ) -> Result<Redirect, Refusal> {
     visitor.may_change(&cancel.csrf)?;
     let mut tx = desk.pool.begin().await?;
-    let job = ledger::cancel(&mut tx, cancel.run, &cancel.reason, &visitor.actor()).await?;
-    let job = job.ok_or_else(|| Refusal(StatusCode::CONFLICT, format!("run {} has ended already", cancel.run)))?;
+    let job = jobs::cancel(&mut tx, cancel.run, why(&cancel.reason)?, &visitor.actor()).await?;
     tx.commit().await?;
     Ok(Redirect::to(&match job.as_str() {
         REPLAY => "/replays".to_owned(),

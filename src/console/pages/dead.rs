@@ -8,7 +8,7 @@ use axum::response::Redirect;
 use serde::Deserialize;
 
 use super::cron::cancel_button;
-use super::{Answer, Desk, Refusal, Visitor, live, still, unpaused};
+use super::{Answer, Desk, Refusal, Visitor, live, performed, still, why};
 use crate::console::page::{Action, Cell, Row, Section, encoded};
 use crate::operations::bulk::{self, Bulk, Verb};
 use crate::operations::letters::{self, Letter, Selection};
@@ -71,7 +71,7 @@ pub async fn groups(
 
 fn run(run: bulk::Past) -> Row {
     let actions = cancel_button(run.id, run.finished_at);
-    let Bulk { verb, rows, actor, reason } = run.request.0;
+    let Bulk { verb, rows, actor, reason, .. } = run.request.0;
     let cells = vec![
         Cell::text(run.id),
         Cell::Time(run.asked_at),
@@ -143,6 +143,7 @@ fn row(letter: Letter) -> Row {
 #[derive(Deserialize)]
 pub struct Chosen {
     ids: String,
+    #[serde(default)]
     reason: String,
     csrf: String,
 }
@@ -159,7 +160,7 @@ pub async fn redrive(
     Extension(visitor): Extension<Visitor>,
     Form(chosen): Form<Chosen>,
 ) -> Result<Redirect, Refusal> {
-    ask(&desk, &visitor, chosen, Verb::Redrive).await
+    ask(&desk, &visitor, chosen, Verb::Redrive, false).await
 }
 
 pub async fn skip(
@@ -167,14 +168,32 @@ pub async fn skip(
     Extension(visitor): Extension<Visitor>,
     Form(chosen): Form<Chosen>,
 ) -> Result<Redirect, Refusal> {
-    ask(&desk, &visitor, chosen, Verb::Skip).await
+    ask(&desk, &visitor, chosen, Verb::Skip, false).await
 }
 
-async fn ask(desk: &Desk, visitor: &Visitor, chosen: Chosen, verb: Verb) -> Result<Redirect, Refusal> {
+/// The same of a message that is not sent, dead or not.
+pub async fn redrive_message(
+    State(desk): State<Arc<Desk>>,
+    Extension(visitor): Extension<Visitor>,
+    Form(chosen): Form<Chosen>,
+) -> Result<Redirect, Refusal> {
+    ask(&desk, &visitor, chosen, Verb::Redrive, true).await
+}
+
+pub async fn skip_message(
+    State(desk): State<Arc<Desk>>,
+    Extension(visitor): Extension<Visitor>,
+    Form(chosen): Form<Chosen>,
+) -> Result<Redirect, Refusal> {
+    ask(&desk, &visitor, chosen, Verb::Skip, true).await
+}
+
+async fn ask(desk: &Desk, visitor: &Visitor, chosen: Chosen, verb: Verb, unsent: bool) -> Result<Redirect, Refusal> {
     visitor.may_change(&chosen.csrf)?;
     let ids = chosen.ids()?;
-    unpaused(desk, None).await?;
-    let bulk = Bulk { verb, rows: ids.len() as u64, actor: visitor.actor(), reason: chosen.reason };
+    performed(desk, None).await?;
+    let (rows, actor, reason) = (ids.len() as u64, visitor.actor(), why(&chosen.reason)?.to_owned());
+    let bulk = Bulk { verb, rows, actor, reason, unsent };
     let mut tx = desk.pool.begin().await?;
     bulk::ask(&mut tx, &ids, &bulk, &format!("{} rows", ids.len())).await?;
     tx.commit().await?;

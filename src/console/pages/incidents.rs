@@ -6,10 +6,8 @@ use axum::extract::{Extension, Form, Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Redirect;
 use serde::Deserialize;
-use serde_json::json;
 
-use super::{Answer, Desk, Refusal, Visitor, live, still};
-use crate::audit;
+use super::{Answer, Desk, Refusal, Visitor, live, still, why};
 use crate::console::page::{Action, Cell, Field, Section};
 use crate::operations::incidents::{self, Selection, next_step};
 
@@ -106,6 +104,7 @@ pub async fn show(
 #[derive(Deserialize)]
 pub struct Resolved {
     id: i64,
+    #[serde(default)]
     reason: String,
     csrf: String,
 }
@@ -117,10 +116,7 @@ pub async fn resolve(
 ) -> Result<Redirect, Refusal> {
     visitor.may_change(&resolved.csrf)?;
     let mut tx = desk.pool.begin().await?;
-    let actor = visitor.actor();
-    incidents::resolve(&mut tx, &[resolved.id], &actor).await?;
-    audit::record(&mut tx, &actor, "incident resolve", &resolved.id.to_string(), &json!({ "reason": resolved.reason }))
-        .await?;
+    incidents::resolve(&mut tx, &[resolved.id], why(&resolved.reason)?, &visitor.actor()).await?;
     tx.commit().await?;
     Ok(Redirect::to("/incidents"))
 }

@@ -32,6 +32,8 @@ pub fn router() -> Router<Arc<Desk>> {
         .route("/inbox/{id}", get(inbox::show))
         .route("/outbox", get(outbox::list))
         .route("/outbox/resend", post(outbox::resend))
+        .route("/outbox/redrive", post(dead::redrive_message))
+        .route("/outbox/skip", post(dead::skip_message))
         .route("/outbox/{id}", get(outbox::show))
         .route("/dead", get(dead::groups))
         .route("/dead/selection", get(dead::selection))
@@ -95,13 +97,27 @@ fn given(text: String) -> Option<String> {
     Some(text).filter(|text| !text.is_empty())
 }
 
-/// Refuses, as the commands do, what would wait for somebody to remember a pause.
-async fn unpaused(desk: &Desk, job: Option<crate::cron::Job>) -> Result<(), Refusal> {
-    match crate::queue::pauses::in_the_way(&desk.pool, job).await? {
-        None => Ok(()),
-        Some((what, pause)) => {
-            let words = format!("{} is paused by {}: resume it first", what.name(), pause.paused_by);
-            Err(Refusal(axum::http::StatusCode::CONFLICT, words))
-        }
+/// Refuses, as the commands do, what would wait for somebody to remember a pause, or for a worker that is not there.
+async fn performed(desk: &Desk, job: Option<crate::cron::Job>) -> Result<(), Refusal> {
+    let refused = |words: String| Err(Refusal(axum::http::StatusCode::CONFLICT, words));
+    if let Some((what, pause)) = crate::queue::pauses::in_the_way(&desk.pool, job).await? {
+        return refused(format!("{} is paused by {}: resume it first", what.name(), pause.paused_by));
     }
+    if !crate::queue::is_drained(&desk.pool, crate::queue::Queue::Cron).await? {
+        return refused("no worker that performs it is alive: start one in mode cron or all".to_owned());
+    }
+    Ok(())
+}
+
+/// Why somebody makes a change; the form asks for it, and whoever sends it by other means has to say it too.
+fn why(reason: &str) -> Result<&str, Refusal> {
+    match reason.trim() {
+        "" => Err(Refusal(axum::http::StatusCode::BAD_REQUEST, "say why: a reason stands in the audit log".into())),
+        reason => Ok(reason),
+    }
+}
+
+/// Refuses a pause that there is, or the end of one that there is not.
+fn changed(changed: bool, words: &str) -> Result<(), Refusal> {
+    if changed { Ok(()) } else { Err(Refusal(axum::http::StatusCode::CONFLICT, words.to_owned())) }
 }

@@ -5,15 +5,13 @@ use std::sync::Arc;
 use axum::extract::{Extension, Form, Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Redirect;
+use chrono::TimeDelta;
 use serde::Deserialize;
-use serde_json::json;
 
-use super::{Answer, Desk, Refusal, Visitor, given, live, since, still};
-use crate::audit;
+use super::{Answer, Desk, Refusal, Visitor, given, live, since, still, why};
 use crate::console::page::{Action, Cell, Field, Section, encoded};
-use crate::operations::messages::{self, Selection};
+use crate::operations::messages::{self, Resend, Selection};
 use crate::operations::{Window, masked};
-use crate::replay;
 
 /// What is looked for.
 #[derive(Deserialize, Default)]
@@ -94,6 +92,14 @@ pub async fn show(
         asks: &[],
     };
     let sent = message.channel == "dapr" && message.state == "sent";
+    let gives_up = |label, path: &str| Action {
+        label,
+        path: path.into(),
+        fields: vec![("ids", id.to_string())],
+        reason: true,
+        asks: &[],
+    };
+    let unsent = message.waits.is_some();
     let row = |name: &str, cell: Cell| vec![Cell::text(name), cell].into();
     let section = Section {
         title: format!("Message {}", message.event_id),
@@ -105,12 +111,20 @@ pub async fn show(
             row("state", Cell::State(message.state)),
             row("attempts", Cell::maybe(message.attempts)),
             row("reason", Cell::maybe(message.reason)),
+            row("its row", Cell::maybe(message.waits)),
+            row("next attempt", Cell::when(message.due)),
             row("cause", Cell::text(message.cause)),
             row("written", Cell::Time(message.created_at)),
             row("sent", Cell::when(message.sent_at)),
             row("body, what may be personal masked", Cell::text(masked(whole.body.to_string().as_bytes()))),
         ],
-        actions: if sent { vec![again] } else { Vec::new() },
+        actions: if unsent {
+            vec![gives_up("Try it again now", "/outbox/redrive"), gives_up("Give it up", "/outbox/skip")]
+        } else if sent {
+            vec![again]
+        } else {
+            Vec::new()
+        },
         ..Section::default()
     };
     still(&visitor, "Outbox", &[section])
@@ -120,6 +134,7 @@ pub async fn show(
 #[derive(Deserialize)]
 pub struct Resent {
     id: i64,
+    #[serde(default)]
     reason: String,
     csrf: String,
 }
@@ -131,11 +146,13 @@ pub async fn resend(
 ) -> Result<Redirect, Refusal> {
     visitor.may_change(&resent.csrf)?;
     let messages = messages::show(&desk.pool, &resent.id.to_string()).await?;
-    let ids: Vec<String> = messages.into_iter().map(|whole| whole.message.event_id).collect();
+    let found = messages.into_iter().find(|whole| whole.message.id == resent.id);
+    let written = found.map(|whole| whole.message.created_at);
+    let since = written.ok_or_else(|| Refusal(StatusCode::NOT_FOUND, format!("there is no message {}", resent.id)))?;
+    let until = since + TimeDelta::milliseconds(1);
+    let which = Resend { since, until, order: None, topic: None, id: Some(resent.id) };
     let mut tx = desk.pool.begin().await?;
-    let again = replay::announce(&mut tx, &ids).await?;
-    let detail = json!({ "announcements": again, "events": ids, "reason": resent.reason });
-    audit::record(&mut tx, &visitor.actor(), "outbox resend", "dapr", &detail).await?;
+    messages::resend(&mut tx, &which, Some(why(&resent.reason)?), &visitor.actor(), |_| {}).await?;
     tx.commit().await?;
     Ok(Redirect::to(&format!("/outbox/{}", resent.id)))
 }

@@ -8,7 +8,7 @@ use axum::response::Redirect;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
-use super::{Answer, Desk, Refusal, Visitor, live};
+use super::{Answer, Desk, Refusal, Visitor, changed, live, why};
 use crate::console::history::Rate;
 use crate::console::page::{Action, Cell, Row, Section};
 use crate::cron::history;
@@ -59,9 +59,9 @@ fn queue(queue: Contents) -> Row {
     let name = queue.queue.clone();
     let fields = vec![("queue", name.clone())];
     let action = if queue.paused_at.is_some() {
-        Action { label: "Resume", path: "/queues/resume".into(), fields, reason: false, asks: &[] }
+        Action { label: "Resume", path: "/queues/resume".into(), fields, reason: true, asks: &[] }
     } else {
-        Action { label: "Pause", path: "/queues/pause".into(), fields, reason: false, asks: &[] }
+        Action { label: "Pause", path: "/queues/pause".into(), fields, reason: true, asks: &[] }
     };
     let state = match (queue.paused_at, queue.paused_by) {
         (Some(_), Some(by)) => Cell::text(format!(
@@ -105,6 +105,8 @@ async fn workers(desk: &Desk) -> Result<Section, Refusal> {
 #[derive(Deserialize)]
 pub struct Which {
     queue: String,
+    #[serde(default)]
+    reason: String,
     csrf: String,
 }
 
@@ -122,7 +124,8 @@ pub async fn pause(
 ) -> Result<Redirect, Refusal> {
     visitor.may_change(&which.csrf)?;
     let mut tx = desk.pool.begin().await?;
-    Pausable::Queue(which.queue()?).pause(&mut tx, None, &visitor.actor()).await?;
+    let paused = Pausable::Queue(which.queue()?).pause(&mut tx, why(&which.reason)?, &visitor.actor()).await?;
+    changed(paused, "it was paused already")?;
     tx.commit().await?;
     Ok(Redirect::to("/"))
 }
@@ -134,7 +137,8 @@ pub async fn resume(
 ) -> Result<Redirect, Refusal> {
     visitor.may_change(&which.csrf)?;
     let mut tx = desk.pool.begin().await?;
-    Pausable::Queue(which.queue()?).resume(&mut tx, None, &visitor.actor()).await?;
+    let resumed = Pausable::Queue(which.queue()?).resume(&mut tx, why(&which.reason)?, &visitor.actor()).await?;
+    changed(resumed, "it was not paused")?;
     tx.commit().await?;
     Ok(Redirect::to("/"))
 }

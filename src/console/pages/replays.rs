@@ -11,10 +11,12 @@ use serde::Deserialize;
 use sqlx::types::Json;
 
 use super::cron::cancel_button;
-use super::{Answer, Desk, Refusal, Visitor, given, live, since, still, unpaused};
+use super::{Answer, Desk, Refusal, Visitor, given, live, performed, since, still, why};
 use crate::console::page::{Action, Cell, Field, Row, Section};
 use crate::cron::ledger;
+use crate::inbox;
 use crate::replay::{self, Phase, Request};
+use crate::terms;
 
 /// How long a rehearsal may take on a page; the command has all the time it needs.
 const LIMIT: Duration = Duration::from_secs(4);
@@ -61,6 +63,7 @@ impl Filter {
             outcome: given(self.outcome.clone()),
             reason: given(self.because.clone()),
             announce: false,
+            include_decided: false,
             rate: None,
             canary: None,
             most_failures: None,
@@ -73,7 +76,8 @@ pub async fn list(State(desk): State<Arc<Desk>>, Extension(visitor): Extension<V
     let row = |run: replay::Replay| -> Row {
         let tally = run.result.map(|Json(tally)| tally).unwrap_or_default();
         let phase = if tally.phase == Phase::Canary { "canary" } else { "rest" };
-        let numbers = [tally.seen, tally.unchanged, tally.again, tally.changed, tally.announced, tally.failed];
+        let numbers =
+            [tally.seen, tally.unchanged, tally.again, tally.changed, tally.decided, tally.announced, tally.failed];
         let mut cells = vec![Cell::text(run.id), Cell::Time(run.asked_at), Cell::State(run.outcome), Cell::text(phase)];
         cells.extend(numbers.map(Cell::text));
         cells.push(Cell::maybe(run.error));
@@ -106,6 +110,7 @@ pub async fn list(State(desk): State<Arc<Desk>>, Extension(visitor): Extension<V
                 "unchanged",
                 "again",
                 "changed",
+                "decided",
                 "announced",
                 "failed",
                 "error",
@@ -129,7 +134,12 @@ pub async fn rehearse(
         return Err(Refusal(StatusCode::TOO_MANY_REQUESTS, words.into()));
     };
     let began = Instant::now();
-    let rehearsal = replay::rehearse(&desk.pool, &request, desk.on_mismatch, |_| began.elapsed() < LIMIT).await?;
+    let registered = terms::registered::<inbox::Terms>(&desk.pool).await?;
+    let by = registered
+        .as_ref()
+        .map_or("this console's settings".to_owned(), |one| format!("the settings of {}", one.worker));
+    let on_mismatch = registered.map_or(desk.on_mismatch, |one| one.terms.amount_mismatch);
+    let rehearsal = replay::rehearse(&desk.pool, &request, on_mismatch, |_| began.elapsed() < LIMIT).await?;
     let tally = &rehearsal.tally;
     let seen = if rehearsal.complete { "all" } else { "the first, in the time of a page" };
     let mut fields: Vec<(&'static str, String)> =
@@ -146,8 +156,9 @@ pub async fn rehearse(
     let differs = tally.again + tally.changed > 0;
     let section = Section {
         title: format!(
-            "{} events looked at ({seen}): {} unchanged, {} would be handled again, {} would end otherwise",
-            tally.seen, tally.unchanged, tally.again, tally.changed
+            "{} events looked at ({seen}) by {by}: {} unchanged, {} left alone as a person has decided, {} would be handled again, \
+             {} would end otherwise",
+            tally.seen, tally.unchanged, tally.decided, tally.again, tally.changed
         ),
         command: filter.command(),
         head: vec!["events", "example", "order", "what would differ"],
@@ -185,6 +196,7 @@ pub struct Asked {
     stop_after: String,
     #[serde(default)]
     rate: String,
+    #[serde(default)]
     reason: String,
     csrf: String,
 }
@@ -211,9 +223,9 @@ pub async fn ask(
         rate: number::<u32>("rate", &asked.rate)?.map(|rate| rate.max(1)),
         ..filter.request(&desk, Some(asked.until)).await?
     };
-    unpaused(&desk, None).await?;
+    performed(&desk, None).await?;
     let mut tx = desk.pool.begin().await?;
-    replay::ask(&mut tx, &request, Some(&asked.reason), &visitor.actor()).await?;
+    replay::ask(&mut tx, &request, Some(why(&asked.reason)?), &visitor.actor()).await?;
     tx.commit().await?;
     Ok(Redirect::to("/replays"))
 }

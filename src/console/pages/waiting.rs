@@ -6,10 +6,8 @@ use axum::extract::{Extension, Form, Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Redirect;
 use serde::Deserialize;
-use serde_json::json;
 
-use super::{Answer, Desk, Refusal, Visitor, live, still};
-use crate::audit;
+use super::{Answer, Desk, Refusal, Visitor, live, still, why};
 use crate::console::page::{Action, Cell, Section};
 use crate::operations::events::{self, Waiting, Waits};
 use crate::operations::masked;
@@ -102,6 +100,7 @@ pub async fn show(
 pub struct Decided {
     id: i64,
     accept: String,
+    #[serde(default)]
     reason: String,
     csrf: String,
 }
@@ -113,21 +112,13 @@ pub async fn decide(
 ) -> Result<Redirect, Refusal> {
     visitor.may_change(&decided.csrf)?;
     let (waits, _) = find(&desk, decided.id).await?;
-    let (ids, actor) = ([decided.id], visitor.actor());
+    let (ids, actor, reason) = ([decided.id], visitor.actor(), why(&decided.reason)?);
     let mut tx = desk.pool.begin().await?;
-    let accepted = decided.accept == "yes";
-    if accepted {
-        events::approve(&mut tx, waits, &ids, &actor).await?;
+    if decided.accept == "yes" {
+        events::approve(&mut tx, waits, &ids, reason, &actor).await?;
     } else {
-        events::reject(&mut tx, waits, &ids, &decided.reason, &actor).await?;
+        events::reject(&mut tx, waits, &ids, reason, &actor).await?;
     }
-    let action = match (waits, accepted) {
-        (Waits::Held, true) => "inbox approve",
-        (Waits::Held, false) => "inbox reject",
-        (Waits::Quarantined, true) => "quarantine resolve --accept",
-        (Waits::Quarantined, false) => "quarantine resolve --drop",
-    };
-    audit::record(&mut tx, &actor, action, &decided.id.to_string(), &json!({ "reason": decided.reason })).await?;
     tx.commit().await?;
     Ok(Redirect::to("/waiting"))
 }
