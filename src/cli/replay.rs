@@ -135,7 +135,7 @@ async fn rehearse(pool: &PgPool, arguments: &Arguments, request: &Request, confi
         true
     };
     let rehearsal =
-        replay::rehearse(pool, request, config.worker.inbox.amount_mismatch, seen).await.map_err(roles::refuse)?;
+        replay::rehearse(pool, request, config.worker.inbox.mismatch(), seen).await.map_err(roles::refuse)?;
     bar.finish_and_clear();
     let Rehearsal { tally, groups, .. } = rehearsal;
     let seconds = began.elapsed().as_secs_f64();

@@ -87,7 +87,7 @@ impl Runner {
         let settings = &config.worker.cron;
         let jobs = Job::ALL.map(|job| (job, settings.schedule(job), settings.entry(job).enabled)).to_vec();
         let pace = Pace::new(Queue::Cron, 1);
-        let (terms, on_mismatch) = (Terms::of(config), config.worker.inbox.amount_mismatch);
+        let (terms, on_mismatch) = (Terms::of(config), config.worker.inbox.mismatch());
         Self { pool, wake, pace, metrics, settings: settings.clone(), terms, on_mismatch, jobs, worker }
     }
 

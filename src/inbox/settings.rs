@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use rust_decimal::Decimal;
 use serde::Deserialize;
 
-use crate::config::rule::Rule;
+use crate::config::rule::{Rule, decimal};
 use crate::config::schema::Key;
-use crate::orders::AmountMismatch;
+use crate::orders::{AmountMismatch, OnMismatch};
 
 /// How long events wait and are kept, and what a wrong amount does.
 #[derive(Clone, Debug, Deserialize)]
@@ -16,7 +17,12 @@ pub struct Inbox {
     #[serde(with = "humantime_serde")]
     pub wait_for_order: Duration,
     /// What a payment does whose amount or currency differs from its order's.
-    pub amount_mismatch: AmountMismatch,
+    pub amount_mismatch: OnMismatch,
+    /// What a payment of less does, or of another currency.
+    pub underpaid: OnMismatch,
+    /// Up to this difference, in major units, a payment's amount is its order's.
+    #[serde(deserialize_with = "decimal")]
+    pub amount_tolerance: Decimal,
     /// How long bodies of settled events are kept.
     #[serde(with = "humantime_serde")]
     pub keep_bodies: Duration,
@@ -30,9 +36,19 @@ impl Inbox {
     pub const KEYS: &[Key] = &[
         Key::value("wait_for_order", Rule::time(Duration::ZERO, days(30))),
         Key::value("amount_mismatch", Rule::Choice(&["apply", "hold"])),
+        Key::value("underpaid", Rule::Choice(&["apply", "hold"])),
+        Key::value("amount_tolerance", Rule::Decimal { max: 1_000_000 }),
         Key::value("keep_bodies", Rule::time(days(1), days(3_650))),
         Key::value("keep_keys", Rule::time(days(1), days(3_650))),
     ];
+}
+
+impl Inbox {
+    /// When a payment's money is not its order's, and what it does then.
+    #[must_use]
+    pub const fn mismatch(&self) -> AmountMismatch {
+        AmountMismatch { tolerance: self.amount_tolerance, underpaid: self.underpaid, any: self.amount_mismatch }
+    }
 }
 
 const fn days(days: u64) -> Duration {

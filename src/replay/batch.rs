@@ -269,7 +269,7 @@ async fn judge(
 const fn outcome(decision: &Decision) -> Option<&'static str> {
     match decision {
         Decision::Apply(_) => Some("applied"),
-        Decision::Superseded(_) => Some("superseded"),
+        Decision::Superseded(..) => Some("superseded"),
         Decision::Rejected(..) => Some("rejected"),
         Decision::Held(..) => None,
     }

@@ -38,6 +38,7 @@ mod publisher;
 mod reconcile;
 mod replay;
 mod replicas;
+mod reservations;
 mod roles;
 mod runbook;
 mod scene;
