@@ -233,14 +233,14 @@ end $$;
 
 -- Events without data -------------------------------------------------------------------------------------------------------
 
--- Whether an event came without data and waits for it: dead, and nobody has decided about it or given it another body. Its fingerprint
--- is that of no bytes at all (src/inbox/event.rs).
+-- Whether an event came without data and waits for it: nobody has decided about it or given it another body. Its fingerprint is that
+-- of no bytes at all (src/inbox/event.rs).
 create function order_worker.waits_for_data(k order_worker.inbox_keys) returns boolean
     language sql stable
     return k.fingerprint = sha256('\x0000000000000000'::bytea) and exists (
         select from order_worker.pending p
         cross join lateral (select i.body from order_worker.inbox i where i.day = p.day and i.id = p.id offset 0) i
-        where p.id = k.id and p.queue = 'inbox' and p.state = 'dead' and i.body = ''::bytea);
+        where p.id = k.id and p.queue = 'inbox' and i.body = ''::bytea);
 
 -- Gives an event that came without data the body that it was published with: the journals are not the runtime role's to change. True:
 -- it has it now; false: it came without data, and somebody has decided about it; null: it came with another body.

@@ -13,7 +13,7 @@ pub mod messages;
 pub mod proof;
 pub mod story;
 
-pub use mask::masked;
+pub use mask::{masked, masked_json};
 
 use chrono::{DateTime, Utc};
 

@@ -148,8 +148,7 @@ fn unused(order: &Order, status: Status, reserved_before: DateTime<Utc>) -> Deci
     }
     let reason = "Reservation expired";
     // An age that nobody knows has not passed.
-    let expired =
-        |item: &Item| item.reserved_at.or(order.created_at).is_some_and(|made| made < reserved_before);
+    let expired = |item: &Item| item.reserved_at.or(order.created_at).is_some_and(|made| made < reserved_before);
     let calls = calls(order, Action::Release, reason, expired);
     if calls.is_empty() {
         return superseded("no reservation has expired");

@@ -19,6 +19,7 @@ mod dead_letters;
 mod discovery;
 mod doctor;
 mod entrance;
+mod events;
 mod health;
 mod incidents;
 mod ingress;
