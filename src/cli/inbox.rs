@@ -14,7 +14,7 @@ use crate::audit;
 use crate::config::Config;
 use crate::database::PgPool;
 use crate::operations::events::{self, Waits, Whole};
-use crate::operations::masked;
+use crate::operations::{masked, masked_json};
 
 /// The commands below `inbox`.
 #[derive(Debug, Subcommand)]
@@ -236,7 +236,7 @@ async fn show(pool: &PgPool, show: &Show) -> Result<(), Stop> {
         .map(|whole| {
             let mut json = json!(whole.event);
             json["event_type"] = json!(whole.event_type);
-            json["headers"] = if show.reveal { whole.headers.clone() } else { json!("***") };
+            json["headers"] = if show.reveal { whole.headers.clone() } else { masked_json(whole.headers.clone()) };
             json["traceparent"] = json!(whole.traceparent);
             json["cause"] = json!(whole.cause);
             json["body"] = body(whole);

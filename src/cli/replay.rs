@@ -150,8 +150,7 @@ async fn rehearse(pool: &PgPool, arguments: &Arguments, request: &Request, confi
         bar.set_position(tally.seen);
         true
     };
-    let rehearsal =
-        replay::rehearse(pool, request, settings.events.amount_mismatch, seen).await.map_err(roles::refuse)?;
+    let rehearsal = replay::rehearse(pool, request, settings.events.mismatch, seen).await.map_err(roles::refuse)?;
     bar.finish_and_clear();
     let Rehearsal { tally, groups, .. } = rehearsal;
     let seconds = began.elapsed().as_secs_f64();

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use humantime_serde::re::humantime;
+use rust_decimal::Decimal;
 use serde_json::Value;
 
 use super::secret::MASK;
@@ -20,6 +21,11 @@ pub enum Rule {
     Whole {
         /// The least value.
         min: u64,
+        /// The largest value.
+        max: u64,
+    },
+    /// A decimal number from 0 on, kept as it is written.
+    Decimal {
         /// The largest value.
         max: u64,
     },
@@ -121,6 +127,7 @@ impl Rule {
     pub fn allowed(&self) -> String {
         match self {
             Self::Whole { min, max } => format!("a whole number, {min} to {max}"),
+            Self::Decimal { max } => format!("a decimal number, 0 to {max}"),
             Self::Time { min, max } => {
                 format!("a time with its unit, {} to {}", short(*min), short(*max))
             }
@@ -155,6 +162,7 @@ impl Rule {
                 Err(_) => Err(self.refuse(&number.to_string(), None)),
             },
             (Self::Whole { .. }, Value::String(text)) => Err(self.refuse(text, Some("this is text".to_owned()))),
+            (Self::Decimal { .. }, Value::Number(number)) => self.read_string(&number.to_string()),
             (Self::YesNo, Value::Bool(_)) => Ok(value.clone()),
             (Self::Time { .. }, Value::Number(number)) => {
                 Err(self.refuse(&number.to_string(), Some("it has no unit".to_owned())))
@@ -203,6 +211,12 @@ impl Rule {
                 Ok(_) => return Err(self.refuse(text, None)),
                 Err(error) => return Err(self.refuse(text, Some(error.to_string()))),
             },
+            Self::Decimal { max } => match text.trim().parse::<Decimal>() {
+                Ok(number) if !number.is_sign_negative() && number <= Decimal::from(*max) => {
+                    return Ok(Value::String(number.to_string()));
+                }
+                _ => return Err(self.refuse(text, None)),
+            },
             Self::Choice(words) if words.contains(&text) => {}
             Self::Choice(_) => return Err(self.refuse(text, None)),
             Self::Text { optional: true, .. } | Self::Secret { .. } if text.is_empty() => {}
@@ -217,7 +231,7 @@ impl Rule {
         // A text that was refused cannot be masked in part: nobody knows where its secret stands.
         let given = match self {
             Self::Secret { .. } => MASK.to_owned(),
-            Self::Whole { .. } | Self::Time { .. } => clipped(given),
+            Self::Whole { .. } | Self::Decimal { .. } | Self::Time { .. } => clipped(given),
             _ => format!("\"{}\"", clipped(given)),
         };
         Refusal { given, reason }
@@ -297,6 +311,15 @@ where
     T::try_from(text).map(Some).map_err(serde::de::Error::custom)
 }
 
+/// Deserializes a decimal number from its text.
+///
+/// # Errors
+/// When the text is no decimal number.
+pub fn decimal<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Decimal, D::Error> {
+    let text = <String as serde::Deserialize>::deserialize(deserializer)?;
+    text.parse().map_err(serde::de::Error::custom)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -315,6 +338,19 @@ mod tests {
         for bad in ["", "0", "11", "-1", "1.5", "5 rows", "99999999999999999999999999"] {
             assert!(batch.read_text(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_decimal_number_is_taken_from_both_layers_with_its_digits() {
+        let tolerance = Rule::Decimal { max: 100 };
+        assert_eq!(tolerance.read_scalar(&json!(0.05)), Ok(json!("0.05")));
+        assert_eq!(tolerance.read_scalar(&json!(0)), Ok(json!("0")));
+        assert_eq!(tolerance.read_scalar(&json!("0.10")), Ok(json!("0.10")));
+        assert_eq!(tolerance.read_text(" 100 "), Ok(json!("100")));
+        for bad in ["", "-0.01", "100.01", "0,05", "1e3", "five", "NaN"] {
+            assert!(tolerance.read_text(bad).is_err(), "{bad}");
+        }
+        assert!(tolerance.read_scalar(&json!(true)).is_err());
     }
 
     #[test]

@@ -172,6 +172,10 @@ fn every_limit_holds_at_its_edges_in_both_layers() {
                 let below = min.checked_sub(step).map_or("-1ms".to_owned(), ms);
                 (vec![ms(min), ms(max)], vec![below, ms(max + step), "10".to_owned()])
             }
+            Rule::Decimal { max } => (
+                vec!["0".to_owned(), "0.01".to_owned(), max.to_string()],
+                vec!["-0.01".to_owned(), format!("{max}.01"), "few".to_owned()],
+            ),
             Rule::YesNo => (vec!["true".to_owned(), "false".to_owned()], vec!["maybe".to_owned(), "1".to_owned()]),
             Rule::Choice(words) => (words.iter().map(|word| (*word).to_owned()).collect(), vec!["other".to_owned()]),
             Rule::Text { .. } | Rule::Secret { .. } => continue,
@@ -233,7 +237,7 @@ fn the_default_file_has_every_key_and_a_comment_with_its_limits_above_each() {
         let allowed = rules[&path].allowed();
         // The limits themselves ("1 to 10000"), the words of a choice; the rest is prose.
         let told = match rules[&path] {
-            Rule::Whole { .. } | Rule::Time { .. } => allowed.rsplit_once(", ").unwrap().1,
+            Rule::Whole { .. } | Rule::Decimal { .. } | Rule::Time { .. } => allowed.rsplit_once(", ").unwrap().1,
             Rule::YesNo => &allowed,
             Rule::Choice(words) => words[words.len() - 1],
             Rule::Text { optional: true, .. } => "empty",

@@ -62,7 +62,7 @@ impl Site {
         let settings = config.worker.console.clone();
         let users = watch::Sender::new(read(settings.users.as_ref()));
         let inbox = &config.worker.inbox;
-        let (on_mismatch, keep_bodies) = (inbox.amount_mismatch, inbox.keep_bodies);
+        let (on_mismatch, keep_bodies) = (inbox.mismatch(), inbox.keep_bodies);
         let (guard, history, rehearsals) = (Guard::default(), History::default(), Semaphore::new(1));
         Self(Arc::new(Desk { pool, settings, users, guard, history, rehearsals, on_mismatch, keep_bodies }))
     }

@@ -92,7 +92,7 @@ impl Runner {
         let settings = &config.worker.cron;
         let jobs = Job::ALL.map(|job| (job, settings.schedule(job), settings.entry(job).enabled)).to_vec();
         let pace = Pace::new(Queue::Cron, 1);
-        let (terms, on_mismatch_here) = (Terms::of(config), config.worker.inbox.amount_mismatch);
+        let (terms, on_mismatch_here) = (Terms::of(config), config.worker.inbox.mismatch());
         let (settings, on_mismatch) = (settings.clone(), None);
         Self { pool, wake, pace, metrics, settings, terms, on_mismatch, on_mismatch_here, jobs, worker }
     }
@@ -109,13 +109,13 @@ impl Runner {
             return Ok(own);
         }
         let registered = terms::registered::<inbox::Terms>(&self.pool).await?;
-        Ok(registered.map_or(self.on_mismatch_here, |registered| registered.terms.amount_mismatch))
+        Ok(registered.map_or(self.on_mismatch_here, |registered| registered.terms.mismatch))
     }
 
     /// The same, judging by other settings than those of its configuration.
     #[must_use]
     pub fn judging_by(self, jobs: Terms, events: &inbox::Terms) -> Self {
-        Self { terms: jobs, on_mismatch: Some(events.amount_mismatch), ..self }
+        Self { terms: jobs, on_mismatch: Some(events.mismatch), ..self }
     }
 
     /// Each job with its schedule, and whether it is enabled.

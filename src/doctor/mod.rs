@@ -2,6 +2,7 @@
 //!
 //! It changes nothing, and never stops at the first thing that is wrong: what cannot be looked at is itself a finding.
 
+mod amounts;
 mod broker;
 mod collector;
 mod consul;
@@ -64,6 +65,7 @@ pub async fn examine(config: &Config, pool: &PgPool) -> Vec<Finding> {
     broker::examine(config, &mut findings).await;
     sidecar::examine(config, &mut findings).await;
     warehouse::examine(config, &mut findings).await;
+    amounts::examine(config, &mut findings);
     consul::examine(config, &mut findings).await;
     collector::examine(config, &mut findings).await;
     findings.0

@@ -67,8 +67,18 @@ fn subscribed(config: &Config, metadata: &Metadata, findings: &mut Findings) {
     let wanted = [CONFIRMED_TOPIC, FAILED_TOPIC, &config.worker.eventbus.dead_letter_topic];
     let missing: Vec<_> =
         wanted.into_iter().filter(|topic| !metadata.subscriptions.iter().any(|one| one.topic == *topic)).collect();
-    if missing.is_empty() {
+    let cooked = metadata.subscriptions.iter().filter(|one| {
+        wanted.contains(&one.topic.as_str()) && one.metadata.get("rawPayload").is_none_or(|raw| raw != "true")
+    });
+    let cooked: Vec<_> = cooked.map(|one| one.topic.as_str()).collect();
+    if missing.is_empty() && cooked.is_empty() {
         findings.ok("subscriptions", wanted.join(", "));
+    } else if missing.is_empty() {
+        let seen = format!(
+            "not raw: {}; their data is handed over where it is JSON or text by its content type, and else comes from the stream",
+            cooked.join(", ")
+        );
+        findings.warning("subscriptions", seen, "metadata rawPayload: \"true\" in the Subscription that declares them");
     } else {
         let next =
             "run a worker in mode event or all before its sidecar gives up asking, and restart the pod if it has";

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use dapr::dapr::proto::runtime::v1::PublishEventRequest;
 use dapr::dapr::proto::runtime::v1::dapr_client::DaprClient;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::Deserialize;
 use tonic::Request;
 use tonic::metadata::AsciiMetadataValue;
@@ -50,8 +51,8 @@ impl Dapr {
         let mut metadata = HashMap::from([
             ("cloudevent.id".to_owned(), row.event_id.clone()),
             ("cloudevent.source".to_owned(), SOURCE.to_owned()),
-            ("cloudevent.type".to_owned(), kind.unwrap_or_else(|| row.topic.clone())),
-            ("cloudevent.subject".to_owned(), row.order_id.clone()),
+            ("cloudevent.type".to_owned(), attribute(kind.as_deref().unwrap_or(&row.topic))),
+            ("cloudevent.subject".to_owned(), attribute(&row.order_id)),
         ]);
         if let Some(traceparent) = traceparent {
             metadata.insert("cloudevent.traceparent".to_owned(), traceparent.to_owned());
@@ -112,6 +113,32 @@ impl Channel for Dapr {
             ),
             // The queue's pause says it once for all of them.
             Reaction::Pause(_) | Reaction::Settle { .. } | Reaction::Keep => {}
+        }
+    }
+}
+
+/// A text as an attribute of a CloudEvent: percent-encoded as the HTTP binding has it (CloudEvents 1.0.2, 3.1.3.2). Dapr sends the metadata
+/// of a publish on to every subscriber as headers, and its sidecars refuse a message whose headers are not visible ASCII.
+fn attribute(text: &str) -> String {
+    const ENCODED: AsciiSet = CONTROLS.add(b' ').add(b'"').add(b'%');
+    utf8_percent_encode(text, &ENCODED).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attribute_is_visible_ascii_whatever_the_text() {
+        for (text, encoded) in [
+            ("o-17", "o-17"),
+            ("№-7", "%E2%84%96-7"),
+            ("a b\"c%d", "a%20b%22c%25d"),
+            ("line\nbreak\u{7f}", "line%0Abreak%7F"),
+            ("~!#$&'()*+,/:;=?@[]{}|\\^`<>", "~!#$&'()*+,/:;=?@[]{}|\\^`<>"),
+            ("😀", "%F0%9F%98%80"),
+        ] {
+            assert_eq!(attribute(text), encoded);
         }
     }
 }

@@ -98,7 +98,7 @@ impl Channel for Warehouse {
             }
             Ok(Err(status)) => {
                 spans::answered(&span, status.code());
-                verdict(&status)
+                verdict(method, &status)
             }
             Err(_) => {
                 spans::answered(&span, Code::DeadlineExceeded);
@@ -142,13 +142,54 @@ impl Channel for Warehouse {
     }
 }
 
-/// Codes by which the warehouse says no are an answer; those of a bad moment are not.
-fn verdict(status: &Status) -> Verdict {
+/// What a code means for a call, as proto/warehouse/v1/warehouse.proto has it. What was done before, by a call whose answer was lost,
+/// is done; codes by which the warehouse says no are an answer; those of a bad moment are not.
+fn verdict(method: WarehouseMethod, status: &Status) -> Verdict {
     let reason = format!("{:?}: {}", status.code(), status.message());
-    match status.code() {
-        Code::NotFound | Code::FailedPrecondition | Code::InvalidArgument | Code::AlreadyExists | Code::OutOfRange => {
+    match (status.code(), method) {
+        // Confirmed before, or released before.
+        (Code::AlreadyExists, _) => Verdict::Sent,
+        // Nothing is reserved there: that is what a release is for. A confirmation has lost its goods.
+        (Code::NotFound, WarehouseMethod::Release) => Verdict::Sent,
+        (Code::NotFound | Code::FailedPrecondition | Code::InvalidArgument | Code::OutOfRange, _) => {
             Verdict::Refused(reason)
         }
         _ => Verdict::Failed(reason),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_means_what_the_protocol_says_of_it() {
+        use WarehouseMethod::{Confirm, Release};
+        let means = |code, method| match verdict(method, &Status::new(code, "")) {
+            Verdict::Sent => "done",
+            Verdict::Refused(_) => "refused",
+            Verdict::Failed(_) => "again",
+            other => panic!("{code:?}: {other:?}"),
+        };
+        for (code, confirm, release) in [
+            (Code::AlreadyExists, "done", "done"),
+            (Code::NotFound, "refused", "done"),
+            (Code::FailedPrecondition, "refused", "refused"),
+            (Code::InvalidArgument, "refused", "refused"),
+            (Code::OutOfRange, "refused", "refused"),
+            (Code::Aborted, "again", "again"),
+            (Code::Internal, "again", "again"),
+            (Code::Unknown, "again", "again"),
+            (Code::ResourceExhausted, "again", "again"),
+            (Code::DataLoss, "again", "again"),
+            (Code::Unavailable, "again", "again"),
+            (Code::DeadlineExceeded, "again", "again"),
+            (Code::Cancelled, "again", "again"),
+            (Code::Unauthenticated, "again", "again"),
+            (Code::PermissionDenied, "again", "again"),
+            (Code::Unimplemented, "again", "again"),
+        ] {
+            assert_eq!((means(code, Confirm), means(code, Release)), (confirm, release), "{code:?}");
+        }
     }
 }

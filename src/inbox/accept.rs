@@ -13,7 +13,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::{Event, Key, decode};
+use super::{Event, Key, Undecodable, decode};
 use crate::database::{self, Class, PgPool};
 use crate::failpoint;
 use crate::queue::{Queue, Wake};
@@ -87,10 +87,15 @@ impl Prepared {
     fn new(event: Event) -> Self {
         let (order_id, payment_id, state, refusal) = match decode(&event.topic, &event.body) {
             Ok(payment) => (Some(payment.order_id), Some(payment.payment_id), "ready", None),
-            Err(refusal) => (None, None, "dead", Some((refusal.fail_reason(), refusal.to_string()))),
+            Err(refusal) => (None, None, "dead", Some((refusal.fail_reason(), why(&refusal, &event)))),
         };
         let (key, fingerprint) = (event.key(), event.fingerprint());
         Self { key, fingerprint, event: Arc::new(event), order_id, payment_id, state, refusal }
+    }
+
+    /// Dapr handed no data over: it says nothing against what came before.
+    fn says_nothing(&self) -> bool {
+        self.event.body.is_empty()
     }
 
     /// The same event id came before with another body: kept under a key of its own, for an operator.
@@ -102,6 +107,20 @@ impl Prepared {
         self.refusal = Some((FailReason::Quarantined, format!("event {id} of {source} came before with another body")));
         self
     }
+}
+
+/// Why an event is dead from the start. Of one without data the way to it: a sidecar that takes events apart hands over what is JSON or
+/// text by its content type, and nothing else.
+fn why(refusal: &Undecodable, event: &Event) -> String {
+    if *refusal != Undecodable::NoData {
+        return refusal.to_string();
+    }
+    let named = event.headers.get("datacontenttype").and_then(Value::as_str).unwrap_or_default();
+    let named: String = named.chars().filter(|char| !char.is_control()).take(80).collect();
+    let named = if named.is_empty() { "none".to_owned() } else { format!("`{named}`") };
+    format!(
+        "{refusal}: its content type is {named}; what Dapr did not hand over is taken from the broker's stream, or given by order-worker dead edit"
+    )
 }
 
 /// Commits what handlers accept.
@@ -277,7 +296,8 @@ impl Acceptor {
                 .await?;
             let same: HashSet<Vec<u8>> = same.into_iter().collect();
             for (count, event) in chunk {
-                if same.contains(event.key.0.as_slice()) {
+                let same = same.contains(event.key.0.as_slice()) || event.says_nothing();
+                if same || self.completes(event).await? {
                     self.tell_duplicates(event, count.unsigned_abs());
                 } else if event.state != "quarantined" {
                     others.push(event.clone().quarantine());
@@ -297,6 +317,26 @@ impl Acceptor {
             }
         }
         Ok(())
+    }
+
+    /// Whether the event that came before had no data, so that this is no other body: it gets this one, unless somebody has decided
+    /// about it meanwhile.
+    async fn completes(&self, event: &Prepared) -> Result<bool, sqlx::Error> {
+        let completed: Option<bool> = sqlx::query_scalar(include_str!("sql/complete.sql"))
+            .bind(event.key.0.as_slice())
+            .bind(event.event.body.as_slice())
+            .bind(event.fingerprint.as_slice())
+            .bind(event.order_id.as_deref())
+            .bind(event.payment_id.as_deref())
+            .bind(event.state)
+            .bind(event.refusal.as_ref().map(|(_, reason)| text(reason)))
+            .fetch_one(&self.pool)
+            .await?;
+        if completed == Some(true) {
+            let id: String = event.event.id.chars().take(80).collect();
+            tracing::info!(topic = %event.event.topic, event_id = %id, order_id = event.order_id.as_deref(), "Event has its data now");
+        }
+        Ok(completed.is_some())
     }
 }
 

@@ -66,7 +66,7 @@ impl Applier {
             pace: Pace::new(Queue::Inbox, batch),
             wake,
             metrics,
-            on_mismatch: settings.amount_mismatch,
+            on_mismatch: settings.mismatch(),
             wait_for_order: settings.wait_for_order,
             max_attempts,
         }
@@ -191,7 +191,7 @@ impl Applier {
             match locked.orders.get_mut(payment.order_id.as_str()) {
                 Some(order) => {
                     span.in_scope(|| tell_processing(event, payment));
-                    let on_mismatch = if event.approved { AmountMismatch::Apply } else { self.on_mismatch };
+                    let on_mismatch = if event.approved { self.on_mismatch.approved() } else { self.on_mismatch };
                     let fact = Fact::Payment(payment, on_mismatch);
                     let decision = decide(order, &fact);
                     order.note(&fact, &decision);

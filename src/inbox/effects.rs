@@ -40,7 +40,7 @@ impl Judged<'_> {
     pub(super) const fn outcome(&self) -> Option<Outcome> {
         match self.decision {
             Decision::Apply(_) => Some(Outcome::Applied),
-            Decision::Superseded(_) => Some(Outcome::Superseded),
+            Decision::Superseded(..) => Some(Outcome::Superseded),
             Decision::Rejected(..) => Some(Outcome::Rejected),
             Decision::Held(..) => None,
         }

@@ -12,12 +12,12 @@ use dapr::dapr::proto::runtime::v1::{
     ListInputBindingsResponse, ListTopicSubscriptionsResponse, TopicEventBulkRequest, TopicEventBulkResponse,
     TopicEventBulkResponseEntry, TopicEventRequest, TopicEventResponse, TopicRoutes, TopicSubscription,
 };
-use subtle::ConstantTimeEq;
+use subtle::{Choice, ConstantTimeEq};
 use tokio::sync::watch;
-use tonic::metadata::MetadataMap;
+use tonic::metadata::{KeyAndValueRef, MetadataMap};
 use tonic::{Request, Response, Status, async_trait};
 
-use super::envelope::{event, events};
+use super::envelope::{event, events, note_metadata};
 use super::settings::EventBus;
 use crate::config::Secret;
 use crate::health::Condition;
@@ -56,13 +56,27 @@ impl Callback {
     fn authorise(&self, metadata: &MetadataMap) -> Result<(), Status> {
         let token = self.token.borrow();
         let Some(expected) = &*token else { return Ok(()) };
-        let shown = metadata.get("dapr-api-token").map_or(&[][..], |token| token.as_bytes());
-        if bool::from(shown.ct_eq(expected.expose().as_bytes())) {
+        // A publisher may have put a token of its own into its message's metadata, which Dapr sends beside the sidecar's.
+        let shown = metadata.get_all("dapr-api-token").into_iter();
+        let shown = shown.map(|token| token.as_bytes().ct_eq(expected.expose().as_bytes()));
+        if bool::from(shown.fold(Choice::from(0), |any, this| any | this)) {
             return Ok(());
         }
         Err(Status::unauthenticated(
             "dapr-api-token is missing or wrong: set the same APP_API_TOKEN on sidecar and worker",
         ))
+    }
+
+    /// What came with a call and is not the sidecar's own token.
+    fn publishers<'a>(&self, metadata: &'a MetadataMap) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let expected = self.token.borrow().as_ref().map(|token| token.expose().to_owned());
+        let told = metadata.iter().filter_map(|entry| match entry {
+            KeyAndValueRef::Ascii(name, value) => Some((name.as_str(), value.to_str().ok()?)),
+            KeyAndValueRef::Binary(..) => None,
+        });
+        told.filter(move |(name, value)| {
+            *name != "dapr-api-token" || expected.as_deref().is_some_and(|own| own != *value)
+        })
     }
 
     fn subscription(&self, topic: &str, dead_letter_topic: &str) -> TopicSubscription {
@@ -71,6 +85,9 @@ impl Callback {
             topic: topic.to_owned(),
             routes: Some(TopicRoutes { rules: Vec::new(), default: format!("/{topic}") }),
             dead_letter_topic: dead_letter_topic.to_owned(),
+            // Raw: the message as it was published. Of a CloudEvent that it takes apart the sidecar hands over no data but JSON and text,
+            // and of what is none nothing; what has outlived its publisher's time to live it would drop.
+            metadata: [("rawPayload".to_owned(), "true".to_owned())].into(),
             ..TopicSubscription::default()
         }
     }
@@ -108,9 +125,7 @@ impl AppCallback for Callback {
     ) -> Result<Response<ListTopicSubscriptionsResponse>, Status> {
         let payments = [CONFIRMED_TOPIC, FAILED_TOPIC].map(|topic| self.subscription(topic, &self.dead_letter_topic));
         let mut subscriptions = payments.to_vec();
-        // Raw: bytes that are no CloudEvent reach this topic alone, and no other kind of subscription would get them.
-        let metadata = [("rawPayload".to_owned(), "true".to_owned())].into();
-        subscriptions.push(TopicSubscription { metadata, ..self.subscription(&self.dead_letter_topic, "") });
+        subscriptions.push(self.subscription(&self.dead_letter_topic, ""));
         Ok(Response::new(ListTopicSubscriptionsResponse { subscriptions }))
     }
 
@@ -119,9 +134,10 @@ impl AppCallback for Callback {
         request: Request<TopicEventRequest>,
     ) -> Result<Response<TopicEventResponse>, Status> {
         self.authorise(request.metadata())?;
-        let traceparent =
-            request.metadata().get("traceparent").and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let event = event(request.into_inner(), &self.dead_letter_topic, traceparent.as_deref());
+        let (metadata, _, request) = request.into_parts();
+        let traceparent = metadata.get("traceparent").and_then(|value| value.to_str().ok());
+        let mut event = event(request, &self.dead_letter_topic, traceparent);
+        note_metadata(&mut event, self.publishers(&metadata));
         self.accept(vec![event]).await?;
         Ok(Response::new(TopicEventResponse { status: Success as i32 }))
     }

@@ -1,4 +1,17 @@
-//! From Dapr's messages to [`Event`]s.
+//! From Dapr's calls to [`Event`]s.
+//!
+//! The worker subscribes raw: a call then carries the message as it was published, and [`published`] reads it. A subscription that
+//! somebody else declared may let the sidecar take the CloudEvent apart first. Such a call has lost what the sidecar does not hand over
+//! (daprd 1.18, GRPCEnvelopeFromSubscriptionMessage and extractCloudEvent):
+//!
+//! | the envelope's datacontenttype | one at a time | bulk |
+//! |---|---|---|
+//! | application/json, application/cloudevents+json | `data` re-encoded, numbers through a double | the same |
+//! | text/…, application/xml | the text; anything else is never delivered | the same |
+//! | with `data_base64` | the bytes | nothing |
+//! | none, or any other (application/vnd.…+json) | nothing | nothing |
+//!
+//! An event without its data is kept, and gets it from the broker's stream, or from an operator.
 
 use std::time::Instant;
 
@@ -7,28 +20,45 @@ use dapr::dapr::proto::runtime::v1::{TopicEventBulkRequest, TopicEventBulkReques
 use prost_types::value::Kind;
 use serde_json::{Map, Value, json};
 
-use super::dead_letter;
+use super::message::{published, unquoted};
 use crate::inbox::Event;
 use crate::telemetry::trace;
 
+/// What a sidecar calls a message that it does not look into.
+const RAW: (&str, &str, &str) = ("Dapr", "com.dapr.event.sent", "application/octet-stream");
+
+/// What a publisher has given to Dapr beside its event (a time to live, a token of its own): Dapr sends it on with the message as
+/// headers of the call. It decides nothing, and is shown with the event.
+const PUBLISHERS: &str = "publisher_metadata";
+
+/// Notes a publisher's metadata. What repeats the envelope, and what sidecar and gRPC say themselves, is left out; of a token there is
+/// only that it came, since nobody knows whose secret it is.
+pub fn note_metadata<'a>(event: &mut Event, metadata: impl Iterator<Item = (&'a str, &'a str)>) {
+    let own = ["content-type", "user-agent", "te", "traceparent", "tracestate", "traceid", "pubsubname"];
+    let told = metadata.map(|(name, value)| (name.to_ascii_lowercase(), value)).filter(|(name, _)| {
+        !own.contains(&name.as_str()) && !name.starts_with("grpc-") && !name.starts_with("cloudevent.")
+    });
+    let told: Map<String, Value> = told
+        .map(|(name, value)| if name == "dapr-api-token" { (name, "***".into()) } else { (name, value.into()) })
+        .collect();
+    if let Value::Object(headers) = &mut event.headers
+        && !told.is_empty()
+    {
+        headers.insert(PUBLISHERS.into(), Value::Object(told));
+    }
+}
+
 /// The event of a unary call. `traceparent` is the call's own, for publishers whose envelope has none.
 pub fn event(request: TopicEventRequest, dead_letter_topic: &str, traceparent: Option<&str>) -> Event {
-    let mut extensions = request.extensions.map(object).unwrap_or_default();
-    let traceparent = traceparent_of(&extensions, traceparent);
-    extensions.insert("specversion".into(), request.spec_version.into());
-    extensions.insert("datacontenttype".into(), request.data_content_type.into());
-    extensions.insert("pubsubname".into(), request.pubsub_name.into());
-    let event = Event {
-        topic: request.topic,
-        source: request.source,
-        id: request.id,
-        kind: request.r#type,
-        headers: Value::Object(extensions),
-        traceparent,
-        body: request.data,
-        received: Instant::now(),
+    let mut event = if is_raw(&request) || is_whole(&request, dead_letter_topic) {
+        published(&request.topic, &request.data, dead_letter_topic)
+    } else {
+        taken_apart(request, dead_letter_topic)
     };
-    if event.topic == dead_letter_topic { dead_letter::unwrap(event) } else { event }
+    if event.traceparent.is_none() {
+        event.traceparent = traceparent.filter(|traceparent| trace::is_valid(traceparent)).map(str::to_owned);
+    }
+    event
 }
 
 /// The events of a bulk call with their entry ids.
@@ -39,29 +69,95 @@ pub fn events(request: TopicEventBulkRequest, dead_letter_topic: &str) -> Vec<(S
 }
 
 fn bulk_event(entry: TopicEventBulkRequestEntry, topic: &str, pubsub: &str, dead_letter_topic: &str) -> Event {
-    let unary = match entry.event {
-        Some(Entry::CloudEvent(event)) => TopicEventRequest {
-            id: event.id,
-            source: event.source,
-            r#type: event.r#type,
-            spec_version: event.spec_version,
-            data_content_type: event.data_content_type,
-            data: event.data,
-            extensions: event.extensions,
-            ..TopicEventRequest::default()
-        },
-        Some(Entry::Bytes(data)) => {
-            TopicEventRequest { data, data_content_type: entry.content_type, ..TopicEventRequest::default() }
+    let mut event = match entry.event {
+        Some(Entry::CloudEvent(event)) => {
+            let request = TopicEventRequest {
+                id: event.id,
+                source: event.source,
+                r#type: event.r#type,
+                spec_version: event.spec_version,
+                data_content_type: event.data_content_type,
+                data: event.data,
+                extensions: event.extensions,
+                topic: topic.to_owned(),
+                pubsub_name: pubsub.to_owned(),
+                ..TopicEventRequest::default()
+            };
+            self::event(request, dead_letter_topic, None)
         }
-        None => TopicEventRequest::default(),
+        Some(Entry::Bytes(message)) => published(topic, &message, dead_letter_topic),
+        None => published(topic, &[], dead_letter_topic),
     };
-    let request = TopicEventRequest { topic: topic.to_owned(), pubsub_name: pubsub.to_owned(), ..unary };
-    event(request, dead_letter_topic, None)
+    note_metadata(&mut event, entry.metadata.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    event
 }
 
-fn traceparent_of(extensions: &Map<String, Value>, of_the_call: Option<&str>) -> Option<String> {
-    let published = extensions.get("traceparent").and_then(Value::as_str);
-    published.or(of_the_call).filter(|traceparent| trace::is_valid(traceparent)).map(str::to_owned)
+/// Whether the call carries a message as it was published. The sidecar makes an envelope for it, without a time, which every
+/// published CloudEvent has.
+fn is_raw(request: &TopicEventRequest) -> bool {
+    let is = (request.source.as_str(), request.r#type.as_str(), request.data_content_type.as_str());
+    is == RAW && !request.extensions.as_ref().is_some_and(|rest| rest.fields.contains_key("time"))
+}
+
+/// A dead letter is the whole message, unless somebody subscribes so that the sidecar has taken it apart: it then tells another topic.
+fn is_whole(request: &TopicEventRequest, dead_letter_topic: &str) -> bool {
+    let told = request.extensions.as_ref().and_then(|rest| rest.fields.get("topic")?.kind.as_ref());
+    let elsewhere = matches!(told, Some(Kind::StringValue(topic)) if topic != dead_letter_topic);
+    let has_topic = || serde_json::from_slice::<Value>(&request.data).is_ok_and(|json| json["topic"].is_string());
+    request.topic == dead_letter_topic && (!elsewhere || has_topic())
+}
+
+fn taken_apart(request: TopicEventRequest, dead_letter_topic: &str) -> Event {
+    let mut extensions = request.extensions.map(object).unwrap_or_default();
+    let text = |name: &str| extensions.get(name).and_then(Value::as_str);
+    let traceparent = text("traceparent").filter(|traceparent| trace::is_valid(traceparent)).map(str::to_owned);
+    if request.spec_version.is_empty() && request.data.is_empty() && text("order_id").or(text("payment_id")).is_some() {
+        return without_envelope(
+            &request.topic,
+            extensions,
+            dead_letter_topic,
+            [
+                ("id", request.id),
+                ("source", request.source),
+                ("type", request.r#type),
+                ("datacontenttype", request.data_content_type),
+            ],
+        );
+    }
+    // Of a dead letter only the topic is left to find.
+    let first = text("topic").filter(|_| request.topic == dead_letter_topic).map(str::to_owned);
+    let is_json = ["application/json", "application/cloudevents+json"].contains(
+        &request.data_content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str(),
+    );
+    extensions.insert("specversion".into(), request.spec_version.into());
+    extensions.insert("datacontenttype".into(), request.data_content_type.into());
+    extensions.insert("pubsubname".into(), request.pubsub_name.into());
+    Event {
+        topic: first.unwrap_or(request.topic),
+        source: request.source,
+        id: request.id,
+        kind: request.r#type,
+        headers: Value::Object(extensions),
+        traceparent,
+        body: if is_json { unquoted(&request.data) } else { request.data },
+        received: Instant::now(),
+    }
+}
+
+/// Published without an envelope, the fields of the data itself arrive as if they were attributes.
+fn without_envelope(
+    topic: &str,
+    mut data: Map<String, Value>,
+    dead_letter_topic: &str,
+    own: [(&str, String); 4],
+) -> Event {
+    for added in ["traceid", "traceparent", "tracestate"] {
+        data.remove(added);
+    }
+    data.extend(
+        own.into_iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| (name.to_owned(), value.into())),
+    );
+    published(topic, Value::Object(data).to_string().as_bytes(), dead_letter_topic)
 }
 
 fn object(fields: prost_types::Struct) -> Map<String, Value> {
@@ -71,7 +167,7 @@ fn object(fields: prost_types::Struct) -> Map<String, Value> {
 fn json(value: prost_types::Value) -> Value {
     match value.kind {
         None | Some(Kind::NullValue(_)) => Value::Null,
-        Some(Kind::NumberValue(number)) => json!(number),
+        Some(Kind::NumberValue(number)) => number_of(number),
         Some(Kind::StringValue(string)) => Value::String(string),
         Some(Kind::BoolValue(bool)) => Value::Bool(bool),
         Some(Kind::StructValue(fields)) => Value::Object(object(fields)),
@@ -79,34 +175,12 @@ fn json(value: prost_types::Value) -> Value {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use super::*;
-
-    const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-
-    fn request(topic: &str, extensions: &[(&str, &str)]) -> TopicEventRequest {
-        let string = |value: &str| prost_types::Value { kind: Some(Kind::StringValue(value.to_owned())) };
-        let fields: BTreeMap<_, _> =
-            extensions.iter().map(|(name, value)| ((*name).to_owned(), string(value))).collect();
-        TopicEventRequest {
-            id: "e1".into(),
-            topic: topic.into(),
-            extensions: Some(prost_types::Struct { fields }),
-            ..TopicEventRequest::default()
-        }
-    }
-
-    #[test]
-    fn the_publishers_trace_comes_before_the_calls() {
-        let other = TRACE.replace("4bf9", "ffff");
-        assert_eq!(
-            event(request("t", &[("traceparent", TRACE)]), "", Some(&other)).traceparent.as_deref(),
-            Some(TRACE)
-        );
-        assert_eq!(event(request("t", &[]), "", Some(TRACE)).traceparent.as_deref(), Some(TRACE));
-        assert_eq!(event(request("t", &[("traceparent", "nonsense\0")]), "", None).traceparent, None);
-    }
+/// A double that is a whole number, written as one: an id stays an id.
+fn number_of(number: f64) -> Value {
+    #[expect(clippy::cast_possible_truncation, reason = "whole, and below 2^53")]
+    let whole = (number.fract() == 0.0 && number.abs() < 9_007_199_254_740_992.0).then_some(number as i64);
+    whole.map_or_else(|| json!(number), Value::from)
 }
+
+#[cfg(test)]
+mod tests;

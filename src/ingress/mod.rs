@@ -4,9 +4,9 @@
 //! Dapr delivers it again. Nothing is answered RETRY or DROP.
 
 mod callback;
-mod dead_letter;
 mod envelope;
 mod large;
+mod message;
 pub mod settings;
 
 use std::time::Duration;
@@ -20,8 +20,8 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
 pub use callback::Callback;
-pub(crate) use dead_letter::published;
 pub use large::LARGE;
+pub(crate) use message::published;
 
 use large::LargeMessages;
 use settings::EventBus;

@@ -10,7 +10,8 @@
 //! The worker makes the moves that payments and jobs ask for; people and customers come through here. Every method locks the
 //! order, checks the machine, and writes history, announcement and warehouse calls in the caller's transaction: all of it happens
 //! with that transaction, or nothing. A *cause* names the one request that is being served (an idempotency key): the same cause does
-//! the same thing once, so that whoever does not know how its COMMIT ended may ask again.
+//! the same thing once, so that whoever does not know how its COMMIT ended may ask again. With other arguments it is an error
+//! ([`LifeError::Conflict`]): neither of the two is swallowed.
 //!
 //! The methods are calls of SQL functions of the same names (migrations/0009_order_life.sql), so that an API pod in another
 //! language has the same door: `select order_worker.ship_order('o-1', 'DHL 4711', 'request-17')`.

@@ -140,7 +140,7 @@ pub async fn show(pool: &PgPool, name: &str) -> Result<Vec<Whole>, sqlx::Error> 
 /// What an event waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waits {
-    /// Its amount is not the order's (`worker.inbox.amount_mismatch: hold`).
+    /// Its amount is not the order's (`worker.inbox.amount_mismatch` or `underpaid: hold`).
     Held,
     /// Its id came before with another body.
     Quarantined,

@@ -57,6 +57,14 @@ pub fn next_step(incident: &Incident) -> String {
         "paid_unreserved" => {
             format!("see whether the goods are there, or cancel the order; its story: order-worker order show {order}")
         }
+        "not_released" => {
+            format!(
+                "give the goods back to the stock by hand, where they are still bound; its story: order-worker order show {order}"
+            )
+        }
+        "unknown_status" => format!(
+            "the money came, and the order was left alone: give it a status that the worker knows (pending, to be paid), then order-worker inbox replay --order {order}"
+        ),
         "same_id_other_body" => {
             "compare both events: order-worker quarantine list; then order-worker quarantine resolve".to_owned()
         }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-/// What may be shown of an event's or an announcement's body. Everything else may say who somebody is.
+/// What may be shown of an event's or an announcement's body, and of an event's headers. Everything else may say who somebody is.
 const SHOWN: &[&str] = &[
     "event_type",
     "payment_id",
@@ -23,6 +23,19 @@ const SHOWN: &[&str] = &[
     "sku",
     "quantity",
     "reservation_id",
+    "specversion",
+    "datacontenttype",
+    "pubsubname",
+    "topic",
+    "time",
+    "expiration",
+    "traceid",
+    "traceparent",
+    "tracestate",
+    "publisher_metadata",
+    "ttlinseconds",
+    "rawpayload",
+    "dapr-api-token",
 ];
 
 /// The body as JSON, with `***` for the values of all keys that may be personal; of one that is no JSON only its size.
@@ -34,7 +47,9 @@ pub fn masked(body: &[u8]) -> Value {
     }
 }
 
-fn masked_json(json: Value) -> Value {
+/// The same of JSON.
+#[must_use]
+pub fn masked_json(json: Value) -> Value {
     match json {
         Value::Object(fields) => {
             let fields = fields.into_iter().map(|(key, value)| {

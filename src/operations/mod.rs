@@ -18,7 +18,7 @@ pub mod since;
 pub mod story;
 
 pub use edit::edit;
-pub use mask::masked;
+pub use mask::{masked, masked_json};
 
 use chrono::{DateTime, Utc};
 

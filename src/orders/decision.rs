@@ -1,18 +1,57 @@
 //! What can be decided about a payment, as values.
 
+use std::fmt;
+
+use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
-use super::Status;
+use super::{Paid, Status};
 
-/// What happens to a confirmed payment whose amount or currency differs from the order's (`worker.inbox.amount_mismatch`).
+/// What a confirmed payment does whose amount or currency differs from its order's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum AmountMismatch {
+pub enum OnMismatch {
     /// The order changes, and an incident is opened.
     #[default]
     Apply,
     /// Nothing changes until an operator decides.
     Hold,
+}
+
+impl fmt::Display for OnMismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Apply => "apply",
+            Self::Hold => "hold",
+        })
+    }
+}
+
+/// When a payment's money is not its order's, and what the payment does then.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AmountMismatch {
+    /// Up to this difference, in major units of the order's currency, the money is the order's (`worker.inbox.amount_tolerance`).
+    #[serde(default, rename = "amount_tolerance")]
+    pub tolerance: Decimal,
+    /// A payment of less, or of another currency, of which nobody knows whether it is enough (`worker.inbox.underpaid`).
+    #[serde(default)]
+    pub underpaid: OnMismatch,
+    /// Any payment whose money is not the order's (`worker.inbox.amount_mismatch`).
+    #[serde(rename = "amount_mismatch")]
+    pub any: OnMismatch,
+}
+
+impl AmountMismatch {
+    /// Where an operator has said: whatever the amount.
+    #[must_use]
+    pub const fn approved(self) -> Self {
+        Self { underpaid: OnMismatch::Apply, any: OnMismatch::Apply, ..self }
+    }
+
+    /// Whether an operator is to decide first.
+    pub(super) fn holds(self, paid: Paid) -> bool {
+        self.any == OnMismatch::Hold || (self.underpaid == OnMismatch::Hold && paid != Paid::More)
+    }
 }
 
 /// What is to be done about a payment.
@@ -21,9 +60,9 @@ pub enum Decision {
     /// The order changes.
     Apply(Change),
     /// Nothing to change: said before, or overtaken by what happened since.
-    Superseded(String),
+    Superseded(String, Vec<Incident>),
     /// The payment asks for what cannot be.
-    Rejected(String, Option<Incident>),
+    Rejected(String, Vec<Incident>),
     /// An operator decides.
     Held(String, Incident),
 }
@@ -34,7 +73,7 @@ impl Decision {
     pub const fn change(&self) -> Option<&Change> {
         match self {
             Self::Apply(change) => Some(change),
-            Self::Superseded(_) | Self::Rejected(..) | Self::Held(..) => None,
+            Self::Superseded(..) | Self::Rejected(..) | Self::Held(..) => None,
         }
     }
 
@@ -43,7 +82,7 @@ impl Decision {
     pub fn reason(&self) -> Option<&str> {
         match self {
             Self::Apply(_) => None,
-            Self::Superseded(reason) | Self::Rejected(reason, _) | Self::Held(reason, _) => Some(reason),
+            Self::Superseded(reason, _) | Self::Rejected(reason, _) | Self::Held(reason, _) => Some(reason),
         }
     }
 
@@ -52,8 +91,7 @@ impl Decision {
     pub fn incidents(&self) -> &[Incident] {
         match self {
             Self::Apply(change) => &change.incidents,
-            Self::Superseded(_) => &[],
-            Self::Rejected(_, incident) => incident.as_slice(),
+            Self::Superseded(_, incidents) | Self::Rejected(_, incidents) => incidents,
             Self::Held(_, incident) => std::slice::from_ref(incident),
         }
     }
@@ -77,10 +115,10 @@ pub struct Change {
 /// A call that the warehouse is to get.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
-    /// `order_items.id`.
-    pub item_id: i64,
-    /// The reservation that it is about.
+    /// The reservation that it is about: one call, however many items share it.
     pub reservation_id: String,
+    /// Its items that the call is made for, by `order_items.id`: one or more.
+    pub items: Vec<i64>,
     /// Which call.
     pub action: Action,
     /// Why, for people at the warehouse.
@@ -136,14 +174,25 @@ pub enum IncidentKind {
     AmountMismatch,
     /// An order was paid whose reservation was released or refused.
     PaidUnreserved,
+    /// The warehouse refused to take goods back.
+    NotReleased,
+    /// A payment came for an order in a status that the machine does not know.
+    UnknownStatus,
     /// An event id came again with another body.
     SameIdOtherBody,
 }
 
 impl IncidentKind {
     /// Every kind.
-    pub const ALL: [Self; 5] =
-        [Self::PaidCancelled, Self::PaidTwice, Self::AmountMismatch, Self::PaidUnreserved, Self::SameIdOtherBody];
+    pub const ALL: [Self; 7] = [
+        Self::PaidCancelled,
+        Self::PaidTwice,
+        Self::AmountMismatch,
+        Self::PaidUnreserved,
+        Self::NotReleased,
+        Self::UnknownStatus,
+        Self::SameIdOtherBody,
+    ];
 
     /// The name in `order_worker.incidents`.
     #[must_use]
@@ -153,6 +202,8 @@ impl IncidentKind {
             Self::PaidTwice => "paid_twice",
             Self::AmountMismatch => "amount_mismatch",
             Self::PaidUnreserved => "paid_unreserved",
+            Self::NotReleased => "not_released",
+            Self::UnknownStatus => "unknown_status",
             Self::SameIdOtherBody => "same_id_other_body",
         }
     }

@@ -143,16 +143,19 @@ async fn call_warehouse(tx: &mut PgConnection, decided: &[Decided<'_>]) -> Resul
     if calls.is_empty() {
         return Ok(());
     }
+    let items: Vec<_> =
+        calls.iter().flat_map(|(_, call)| call.items.iter().map(move |item| (*item, call.action))).collect();
     sqlx::query(include_str!("sql/reserve.sql"))
-        .bind(column(&calls, |(_, call)| call.item_id))
         .bind(column(&calls, |(one, _)| one.order_id))
         .bind(column(&calls, |(_, call)| call.reservation_id.as_str()))
+        .bind(column(&calls, |(_, call)| call.items.first().copied()))
         .bind(column(&calls, |(_, call)| call.action.method()))
-        .bind(column(&calls, |(_, call)| call.action.intent()))
         .bind(column(&calls, |(_, call)| call.reason.as_str()))
         .bind(column(&calls, |(one, _)| one.cause))
         .bind(column(&calls, |(one, _)| one.traceparent))
         .bind(column(&calls, |(one, _)| one.received_at))
+        .bind(column(&items, |(item, _)| *item))
+        .bind(column(&items, |(_, action)| action.intent()))
         .execute(tx)
         .await?;
     Ok(())

@@ -7,12 +7,14 @@
 mod decide;
 mod decision;
 mod locked;
+mod money;
 mod order;
 mod status;
 
 pub use decide::decide;
-pub use decision::{Action, AmountMismatch, Call, Change, Decision, Incident, IncidentKind};
+pub use decision::{Action, AmountMismatch, Call, Change, Decision, Incident, IncidentKind, OnMismatch};
 pub(crate) use locked::column;
 pub use locked::{Decided, Locked, lock, write};
+use money::{Paid, paid};
 pub use order::{COD, Fact, Item, Order, Payment, PaymentKind};
 pub use status::{Status, UnknownStatus};

@@ -87,7 +87,7 @@ pub struct Payment {
     pub amount: Decimal,
     /// ISO 4217 code.
     pub currency: String,
-    /// Why it failed, in the payment service's words; empty for a confirmed one.
+    /// Why it failed, in the payment service's words; empty where it gave none, and for a confirmed one.
     pub failure_reason: String,
 }
 
@@ -117,6 +117,11 @@ impl Item {
         matches!(self.reservation_status.as_deref(), None | Some("reserved"))
     }
 
+    /// The goods are sold, or are about to be.
+    pub(super) fn is_sold(&self) -> bool {
+        matches!(self.reservation_status.as_deref(), Some("confirming" | "confirmed"))
+    }
+
     /// The goods are given back, or were never kept.
     pub(super) fn is_gone(&self) -> bool {
         matches!(self.reservation_status.as_deref(), Some("releasing" | "released" | "refused"))
@@ -143,7 +148,7 @@ impl Order {
                 status.as_str().clone_into(&mut self.status);
             }
             for call in &change.calls {
-                if let Some(item) = self.items.iter_mut().find(|item| item.id == call.item_id) {
+                for item in self.items.iter_mut().filter(|item| call.items.contains(&item.id)) {
                     item.reservation_status = Some(call.action.intent().to_owned());
                 }
             }

@@ -221,7 +221,7 @@ impl Reconciler {
                     from = Id { ms: end.id.ms, seq: end.id.seq + 1 };
                 }
                 let given = entries.into_iter().filter(|entry| !pending.contains(&entry.id));
-                let events = given.filter_map(|entry| published(topic, entry.data, &self.dead_letter_topic)).collect();
+                let events = given.map(|entry| published(topic, &entry.data, &self.dead_letter_topic)).collect();
                 let missing = self.not_in_the_inbox(events).await?;
                 look.missing += missing.len() as u64;
                 let room = NAMED.saturating_sub(look.named.len());
@@ -273,8 +273,9 @@ impl Reconciler {
         // The same message may stand in a stream twice.
         let events: BTreeMap<[u8; 32], Event> = events.into_iter().map(|event| (event.key().0, event)).collect();
         let keys: Vec<Vec<u8>> = events.keys().map(|key| key.to_vec()).collect();
-        let seen: Vec<Vec<u8>> =
-            sqlx::query_scalar(include_str!("sql/seen.sql")).bind(keys).fetch_all(&self.pool).await?;
+        let has_data: Vec<bool> = events.values().map(|event| !event.body.is_empty()).collect();
+        let seen = sqlx::query_scalar(include_str!("sql/seen.sql")).bind(keys).bind(has_data);
+        let seen: Vec<Vec<u8>> = seen.fetch_all(&self.pool).await?;
         let seen: BTreeSet<Vec<u8>> = seen.into_iter().collect();
         Ok(events.into_iter().filter(|(key, _)| !seen.contains(&key[..])).map(|(_, event)| event).collect())
     }

@@ -274,7 +274,7 @@ async fn judge(
         let Some(body) = bodies.get(&event.id) else { continue };
         let Ok(payment) = decode(&event.topic, &body.body) else { continue };
         let Some(order) = locked.orders.get_mut(payment.order_id.as_str()) else { continue };
-        let on_mismatch = if event.approved { AmountMismatch::Apply } else { on_mismatch };
+        let on_mismatch = if event.approved { on_mismatch.approved() } else { on_mismatch };
         let fact = Fact::Payment(&payment, on_mismatch);
         let key = (event.cause.clone(), payment.payment_id.clone(), payment.kind.as_str().to_owned());
         if own.contains(&key) {
@@ -296,7 +296,7 @@ async fn judge(
 const fn outcome(decision: &Decision) -> Option<&'static str> {
     match decision {
         Decision::Apply(_) => Some("applied"),
-        Decision::Superseded(_) => Some("superseded"),
+        Decision::Superseded(..) => Some("superseded"),
         Decision::Rejected(..) => Some("rejected"),
         Decision::Held(..) => None,
     }

@@ -41,12 +41,16 @@ async fn where_all_is_well_nothing_is_broken_and_what_is_missing_is_named() {
     let states = |found: &BTreeMap<String, [String; 3]>, state: &str| -> Vec<String> {
         found.iter().filter(|(_, [is, ..])| is == state).map(|(about, _)| about.clone()).collect()
     };
-    // Lanes are taken and streams looked at soon after the start. Tests run as the superuser.
-    let well = async || states(&findings(&env).await.1, "warning") == ["role"];
+    // Lanes are taken and streams looked at soon after the start. Tests run as the superuser, and nothing holds a payment.
+    let expected = ["amounts", "role"];
+    let well = async || states(&findings(&env).await.1, "warning") == expected;
     wait::until_or("all to be well", SOON, || worker.log_tail(), well).await;
     let (code, found) = findings(&env).await;
     assert_eq!((code, states(&found, "broken")), (0, vec![]), "{found:#?}");
-    assert_eq!(states(&found, "warning"), ["role"], "{found:#?}");
+    assert_eq!(states(&found, "warning"), expected, "{found:#?}");
+    assert!(found["amounts"][1].contains("0.01 pays 1,000"), "{:?}", found["amounts"]);
+    let held = [&env[..], &[("ORDER_WORKER_INBOX_UNDERPAID", "hold")]].concat();
+    assert_eq!(findings(&held).await.1["amounts"][0], "ok");
     assert_eq!(found["resiliency policy"][1], "loaded: order-worker");
     assert_eq!(worker.metric("order_worker_sidecar_resiliencies").await, 1.0);
     assert!(

@@ -104,7 +104,7 @@ async fn the_payment_topics_and_the_dead_letter_topic_are_subscribed() {
     };
     assert_eq!(
         subscribed,
-        [own(CONFIRMED, DEAD_LETTER, ""), own(FAILED, DEAD_LETTER, ""), own(DEAD_LETTER, "", "true")]
+        [own(CONFIRMED, DEAD_LETTER, "true"), own(FAILED, DEAD_LETTER, "true"), own(DEAD_LETTER, "", "true")]
     );
 }
 

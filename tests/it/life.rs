@@ -176,3 +176,68 @@ async fn an_order_that_is_paid_on_delivery_is_confirmed_by_the_job_after_it_was_
     assert_eq!(scene.shop.history("cod").await, ["pending", "confirmed"]);
     assert_eq!(scene.direct.sidecar.count(), 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_comes_again_with_other_arguments_is_an_error_and_not_swallowed() {
+    let shop = shop("life_other_arguments").await;
+    shop.place(&["o2".to_owned()]).await;
+    let item = shop.item("o1").await;
+    let goods = |quantity| [Goods { order_item_id: item, quantity }];
+    let conflict = |done: Result<(), LifeError>, what: &str| match done {
+        Err(LifeError::Conflict(why)) => assert!(why.contains("with other arguments"), "{what}: {why}"),
+        other => panic!("{what}: {other:?}"),
+    };
+    macro_rules! once {
+        ($cause:literal, $method:ident($($first:expr),*) then ($($other:expr),*)) => {
+            for _ in 0..2 {
+                shop.request($cause, async |life| life.$method($($first),*).await).await.unwrap();
+            }
+            conflict(shop.request($cause, async |life| life.$method($($other),*).await).await, stringify!($method));
+        };
+    }
+    once!("c1", confirm("o1", Some("by phone")) then ("o1", Some("by mail")));
+    once!("c2", ship("o1", Some("DHL 4711")) then ("o1", None));
+    once!("c3", deliver("o1", None) then ("o1", Some("at the door")));
+    once!("c4", request_return("ret-1", "o1", &goods(1), Some("worn")) then ("ret-1", "o1", &goods(2), Some("worn")));
+    once!("c4", request_return("ret-1", "o1", &goods(1), Some("worn")) then ("ret-1", "o1", &goods(1), None));
+    once!("c5", reject_return("ret-1", "too late") then ("ret-1", "too worn"));
+    once!("c6", request_exchange("ex-1", "o1", &goods(1), None) then ("ex-1", "o1", &goods(2), None));
+    once!("c8", cancel("o2", "Changed my mind") then ("o2", "Too dear"));
+    assert_eq!(shop.history("o1").await, ["confirmed", "shipped", "delivered"]);
+    assert_eq!(shop.history("o2").await, ["cancelled"]);
+
+    // The same through SQL, with the code and the hint that `announce` gives.
+    shop.place(&["o3".to_owned()]).await;
+    shop.execute("select order_worker.order_created('o3', 'c9'); select order_worker.order_created('o3', 'c9')").await;
+    for (first, other) in [
+        ("change_order('o3', 'confirmed', 'a', 'b', 'c10')", "change_order('o3', 'confirmed', 'a', null, 'c10')"),
+        ("change_order('o3', 'confirmed', 'a', 'b', 'c10')", "change_order('o3', 'confirmed', 'b', 'a', 'c10')"),
+        ("ship_order('o3', 'x', 'c11')", "ship_order('o3', 'y', 'c11')"),
+        ("deliver_order('o3', null, 'c12')", "deliver_order('o3', 'y', 'c12')"),
+        (
+            "request_exchange('ex-3', 'o3', (select jsonb_build_array(jsonb_build_object('order_item_id', id, 'quantity', 1)) from order_items where order_id = 'o3'), null, 'c13')",
+            "request_exchange('ex-3', 'o3', '[]', null, 'c13')",
+        ),
+        ("change_exchange('ex-3', 'approved', null, 'c14')", "change_exchange('ex-3', 'approved', 'quickly', 'c14')"),
+        (
+            "announce('order.return.requested', 'o3', '{}', 'c15')",
+            "announce('order.return.requested', 'o3', '{\"a\": 1}', 'c15')",
+        ),
+    ] {
+        for _ in 0..2 {
+            shop.execute(&format!("select order_worker.{first}")).await;
+        }
+        let refused =
+            sqlx::raw_sql(sqlx::AssertSqlSafe(format!("select order_worker.{other}"))).execute(&shop.pool).await;
+        let refused = refused.unwrap_err().into_database_error().unwrap();
+        let refused = refused.downcast_ref::<sqlx::postgres::PgDatabaseError>();
+        assert_eq!(refused.code(), "23505", "{other}: {refused}");
+        assert!(refused.hint().unwrap().contains("give another cause"), "{other}: {refused}");
+    }
+    // Another order under one cause is another thing, as with `announce`.
+    shop.place(&["o4".to_owned(), "o5".to_owned()]).await;
+    for order in ["o4", "o5"] {
+        shop.request("together", async |life| life.created(order).await).await.unwrap();
+        assert_eq!(shop.history(order).await, ["pending"]);
+    }
+}

@@ -46,7 +46,8 @@ impl Migrated {
 /// How many migrations there are, which is the number of the newest.
 pub fn newest() -> usize {
     let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations")).unwrap();
-    files.filter(|file| file.as_ref().unwrap().path().extension().is_some_and(|extension| extension == "sql")).count()
+    let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+    names.filter_map(|name| name.split_once('_')?.0.parse().ok()).max().unwrap()
 }
 
 /// An empty database and its URL.

@@ -27,24 +27,23 @@ fn unreadable() -> Vec<(&'static str, Vec<u8>, String)> {
     case(CONFIRMED, b"null", "wrong shape");
     let fields = br#" ["payment.confirmed","p1","o1",10.10,"USD","confirmed","2026-01-01T00:00:00Z",null,null]"#;
     case(CONFIRMED, fields, "wrong shape: an array");
-    case(CONFIRMED, br#""Jane Doe""#, "wrong shape");
+    case(CONFIRMED, br#""Jane Doe""#, "not JSON");
     case("payment.refunded", b"{}", "no handler for topic `payment.refunded`");
     case("payment.\0", b"{}", "no handler for topic `payment.\u{fffd}`");
 
     let good = serde_json::to_value(confirmed("p-bad", "o1", "10.10")).unwrap();
     for (field, value, reason) in [
-        ("amount", "\"10.10\"", "field `amount`: not a JSON number"),
-        ("amount", "1e400", "field `amount`"),
-        ("amount", "-1", "field `amount`: negative"),
-        ("amount", "null", "field `amount`"),
-        ("metadata", "\"Jane Doe\"", "wrong shape"),
-        ("status", "{\"name\":\"Jane Doe\"}", "wrong shape"),
-        ("order_id", "\"\"", "field `order_id`"),
-        ("order_id", "\"o1\\u0000\"", "field `order_id`"),
-        ("payment_id", "7", "wrong shape"),
-        ("currency", "\"Jane Doe\"", "field `currency`"),
-        ("timestamp", "\"Jane Doe\"", "field `timestamp`"),
-        ("event_type", "\"Jane Doe\"", "field `event_type`"),
+        ("amount", "\"Jane Doe\"", "field `amount` is a text that is no number, expected a number"),
+        ("amount", "1e400", "field `amount` is more digits than money has"),
+        ("amount", "-1", "field `amount` is a negative number"),
+        ("amount", "null", "field `amount` is null"),
+        ("amount", "{\"name\":\"Jane Doe\"}", "field `amount` is an object, expected a number"),
+        ("order_id", "\"\"", "field `order_id` is a text of 0 bytes"),
+        ("order_id", "\"o1\\u0000\"", "field `order_id` is a text with a control character"),
+        ("payment_id", "7.5", "field `payment_id` is a number that is not whole"),
+        ("payment_id", "[\"Jane Doe\"]", "field `payment_id` is an array, expected a text or a whole number"),
+        ("currency", "\"Jane Doe\"", "field `currency` is a text of 8 characters"),
+        ("event_type", "\"payment.failed\"", "field `event_type` is `payment.failed`"),
     ] {
         let mut body = good.clone();
         body[field] = "?".into();
@@ -52,10 +51,10 @@ fn unreadable() -> Vec<(&'static str, Vec<u8>, String)> {
     }
     let bad = serde_json::to_value(failed("p-bad", "o1", "10.10", "card declined")).unwrap();
     for (topic, whole) in [(CONFIRMED, good), (FAILED, bad)] {
-        for field in whole.as_object().unwrap().keys() {
+        for field in ["order_id", "payment_id", "amount", "currency"] {
             let mut body = whole.clone();
             body.as_object_mut().unwrap().remove(field);
-            case(topic, body.to_string().as_bytes(), &format!("wrong shape: missing field `{field}`"));
+            case(topic, body.to_string().as_bytes(), &format!("field `{field}` is missing, expected "));
         }
     }
     cases

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::{Answer, Desk, Refusal, Visitor, given, live, since, still};
 use crate::console::page::{Cell, Field, Section, encoded};
 use crate::operations::events::{self, Selection};
-use crate::operations::{Window, masked};
+use crate::operations::{Window, masked, masked_json};
 
 /// What is looked for.
 #[derive(Deserialize, Default)]
@@ -103,6 +103,7 @@ pub async fn show(
             row("settled", Cell::when(event.settled_at)),
             row("came again", Cell::maybe(event.duplicates)),
             row("cause of its announcements", Cell::text(whole.cause)),
+            row("headers, what may be personal masked", Cell::text(masked_json(whole.headers))),
             row("body, what may be personal masked", Cell::text(masked(&whole.body))),
         ],
         ..Section::default()

@@ -138,7 +138,7 @@ pub async fn rehearse(
     let by = registered
         .as_ref()
         .map_or("this console's settings".to_owned(), |one| format!("the settings of {}", one.worker));
-    let on_mismatch = registered.map_or(desk.on_mismatch, |one| one.terms.amount_mismatch);
+    let on_mismatch = registered.map_or(desk.on_mismatch, |one| one.terms.mismatch);
     let rehearsal = replay::rehearse(&desk.pool, &request, on_mismatch, |_| began.elapsed() < LIMIT).await?;
     let tally = &rehearsal.tally;
     let seen = if rehearsal.complete { "all" } else { "the first, in the time of a page" };

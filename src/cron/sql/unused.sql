@@ -3,7 +3,7 @@
 select nullif(coalesce(i.reserved_at, '-infinity'), '-infinity') as at, i.id::text as id, i.order_id as subject
 from public.order_items i
 join public.orders o on o.id = i.order_id
-where i.reservation_id is not null and coalesce(i.reservation_status, 'reserved') = 'reserved'
+where i.reservation_id is not null and i.reservation_id <> '' and coalesce(i.reservation_status, 'reserved') = 'reserved'
   and coalesce(i.reserved_at, '-infinity') < $1
   and (coalesce(i.reserved_at, '-infinity'), i.id) > (coalesce($2::timestamptz, '-infinity'), coalesce($3::text, '-1')::bigint)
   and coalesce(order_worker.finite(i.reserved_at), order_worker.finite(o.created_at)) < $1

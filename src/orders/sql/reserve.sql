@@ -1,9 +1,11 @@
--- orders/reserve: what the warehouse is to be asked: the item's intent and the outbox row. A reservation's calls keep their order.
+-- orders/reserve: what the warehouse is to be asked: the items' intent ($9, $10), and an outbox row for each reservation of an order,
+-- however many items share it. A reservation's calls keep their order by their key. `order_item_id`, the first of the items, is for
+-- workers of the version before.
 with call as (
-    select * from unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::timestamptz[])
-        with ordinality as t (item_id, order_id, reservation_id, method, intent, reason, cause, traceparent, received_at, ord)
+    select * from unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::timestamptz[])
+        with ordinality as t (order_id, reservation_id, item_id, method, reason, cause, traceparent, received_at, ord)
 ), intended as (
-    update public.order_items set reservation_status = ($5::text[])[array_position($1, id)] where id = any($1)
+    update public.order_items set reservation_status = ($10::text[])[array_position($9::bigint[], id)] where id = any($9)
 )
 select order_worker.append_outbox(
     array_agg(cause order by ord), array_agg('warehouse'::text), array_agg(method order by ord), array_agg(order_id order by ord),

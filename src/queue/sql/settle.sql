@@ -1,6 +1,7 @@
 -- queue/settle: rows that are done, of the editions that were in hand: one that is sent again meanwhile, or was edited, stays. Deleting
 -- is harmless from anyone; only who deletes writes the outcome. Rows that were blocked behind them go on; returns whether there were any.
--- At the warehouse the items of the reservation learn the answer, unless their intent has changed meanwhile.
+-- At the warehouse all items of the order that share the reservation learn the answer, unless their intent has changed meanwhile, and
+-- what was refused is an incident.
 with done as (
     delete from order_worker.pending p where p.id = any($2) and p.edition = ($5::bigint[])[array_position($2, p.id)]
     returning id, day, key, attempts, ($3::text[])[array_position($2, id)] as outcome, ($4::text[])[array_position($2, id)] as reason
@@ -21,9 +22,11 @@ with done as (
     where i.order_id = any(array(select order_id from answer)) and i.order_id = a.order_id and i.reservation_id = a.reservation_id
       and i.reservation_status = case when a.confirms then 'confirming' else 'releasing' end
 ), incident as (
-    insert into order_worker.incident_journal (kind, order_id, cause, detail)
-    select 'paid_unreserved', order_id, cause, format('the warehouse refused to confirm reservation %s: %s', reservation_id, reason)
-    from answer where outcome = 'refused' and confirms
+    insert into order_worker.incident_journal (kind, order_id, cause, reservation_id, detail)
+    select case when confirms then 'paid_unreserved' else 'not_released' end, order_id, cause, reservation_id,
+           format('the warehouse refused to %s reservation %s: %s', case when confirms then 'confirm' else 'release' end,
+                  reservation_id, reason)
+    from answer where outcome = 'refused'
     on conflict do nothing
 ), unblocked as (
     update order_worker.pending set state = 'ready'

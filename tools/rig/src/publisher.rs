@@ -27,6 +27,8 @@ pub struct Message {
     pub content_type: String,
     /// Publishes the bytes as they are, without a CloudEvent around them.
     pub raw: bool,
+    /// More of the publisher's metadata, for example `ttlInSeconds`.
+    pub metadata: Vec<(String, String)>,
 }
 
 impl Message {
@@ -40,6 +42,7 @@ impl Message {
             data,
             content_type: "application/json".into(),
             raw: false,
+            metadata: Vec::new(),
         }
     }
 }
@@ -59,7 +62,7 @@ impl Publisher {
 
     /// PublishEvent; done when the broker has the event.
     pub async fn publish(&self, message: &Message) -> Result<(), Status> {
-        let mut metadata = HashMap::new();
+        let mut metadata: HashMap<_, _> = message.metadata.iter().cloned().collect();
         let mut set = |key: &str, value: &Option<String>| {
             if let Some(value) = value {
                 metadata.insert(key.to_owned(), value.clone());
