@@ -8,6 +8,10 @@ use crate::orders::Status;
 /// Columns, each with the types that Postgres may give it.
 type Columns = &'static [(&'static str, &'static [&'static str])];
 
+/// The tables of the contract.
+pub const SHARED_TABLES: [&str; 6] =
+    ["orders", "order_items", "order_status_history", "sessions", "carts", "cart_items"];
+
 /// The contract by table.
 const CONTRACT: &[(&str, Columns)] = &[
     (

@@ -5,7 +5,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use super::migrations::{MIGRATOR, newest};
 use super::schema::{self, SchemaState};
 use super::terms::Terms;
-use super::{MigrateError, adopt, pooler};
+use super::{MigrateError, adopt, fit, pooler, sequences};
 
 /// What a migration did, or would do.
 #[derive(Clone, Debug, Default)]
@@ -45,6 +45,12 @@ pub async fn migrate(url: &str, runtime_url: Option<&str>, dry_run: bool) -> Res
         report.notes.extend(adopt::unknown_statuses(&mut connection).await?);
     }
     report.notes.extend(adopt::missing_indexes(&mut connection, &adopted).await?);
+    let unfit = fit::unfit(&mut connection, &adopted).await?;
+    if done.is_empty() && !unfit.is_empty() {
+        return Err(MigrateError::Contract(unfit));
+    }
+    report.notes.extend(unfit);
+    report.notes.extend(fit::published_without_identity(&mut connection).await?);
     if let SchemaState::Newer(why) = schema::state(&mut connection).await? {
         return Err(MigrateError::Newer(why));
     }
@@ -63,6 +69,7 @@ pub async fn migrate(url: &str, runtime_url: Option<&str>, dry_run: bool) -> Res
     }
     MIGRATOR.run(&mut connection).await?;
     sqlx::query("select order_worker.ensure_partitions(7)").execute(&mut connection).await?;
+    report.notes.extend(sequences::catch_up(&mut connection).await?);
     if let Some(role) = &report.granted {
         grant(&mut connection, role).await?;
     }

@@ -3,12 +3,14 @@
 mod adopt;
 mod class;
 mod error;
+mod fit;
 mod migrate;
 mod migrations;
 mod partitions;
 mod pool;
 mod pooler;
 mod schema;
+mod sequences;
 pub mod settings;
 mod terms;
 mod traced;
@@ -19,12 +21,15 @@ use std::time::Duration;
 use sqlx::ConnectOptions;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
+pub use adopt::SHARED_TABLES;
 pub use class::{Class, Unfit, class, lacks_rights, unfit};
 pub use error::MigrateError;
+pub use fit::{published_without_identity, unfit as unfit_tables};
 pub use migrate::{Report, migrate};
 pub use partitions::maintain;
 pub use pool::{PgPool, Session};
 pub use schema::{SchemaState, schema_state, schema_state_directly};
+pub use sequences::{Behind, behind};
 pub use traced::traced;
 
 use crate::telemetry::chain;

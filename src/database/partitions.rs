@@ -25,12 +25,16 @@ async fn once(pool: &PgPool, settings: &Inbox) -> Result<(), sqlx::Error> {
     if missed > 0 {
         tracing::warn!(missed, "Partitions could not be made: their rows go to the default partition");
     }
-    let dropped: Vec<String> =
-        sqlx::query_scalar("select order_worker.drop_expired_partitions($1 * interval '1 second')")
-            .bind(settings.keep_bodies.as_secs_f64())
-            .fetch_all(pool)
-            .await?;
-    if !dropped.is_empty() {
+    loop {
+        // A few at a time, each time in a transaction of its own: what it locks has a bound.
+        let dropped: Vec<String> =
+            sqlx::query_scalar("select order_worker.drop_expired_partitions($1 * interval '1 second')")
+                .bind(settings.keep_bodies.as_secs_f64())
+                .fetch_all(pool)
+                .await?;
+        if dropped.is_empty() {
+            break;
+        }
         tracing::info!(partitions = dropped.join(", "), "Old partitions dropped");
     }
     let mut expired = 0;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::Findings;
+use super::{Findings, tables};
 use crate::config::Config;
 use crate::database::{self, PgPool, SchemaState};
 use crate::telemetry::chain;
@@ -91,6 +91,7 @@ pub(super) async fn examine(config: &Config, pool: &PgPool, findings: &mut Findi
         Ok(queue) => self::queue(&queue, findings),
         Err(error) => findings.broken("queue", error.to_string(), "order-worker migrate, as the owner, for this role"),
     }
+    tables::examine(pool, findings).await;
 }
 
 /// As one of the worker's sessions has them.

@@ -8,6 +8,7 @@ mod collector;
 mod consul;
 mod database;
 mod sidecar;
+mod tables;
 mod warehouse;
 
 use serde::Serialize;

@@ -15,6 +15,7 @@ mod console;
 mod crashes;
 mod cron;
 mod cron_chaos;
+mod databases;
 mod dead_letters;
 mod discovery;
 mod doctor;

@@ -108,6 +108,10 @@ async fn bodies_of_unfinished_rows_outlive_their_day_and_finished_ones_go_with_i
     let bodies = "select count(*) from order_worker.outbox";
     assert_eq!(scene.shop.count(bodies).await, 1, "the announcement that was not made");
     assert!(drop_older_than(&scene, 30).await.is_empty(), "there is nothing left to drop");
+    let env = [("DATABASE_URL", scene.direct.worker.database_url.as_str())];
+    let audit = rig::worker::run(crate::main_path::WORKER, &["audit"], &env).await;
+    let said = String::from_utf8_lossy(&audit.stdout);
+    assert!(audit.status.success(), "what is kept says nothing of the others of its day: {said}");
 
     // What was kept is done at last: the order appears, the announcement passes.
     scene.shop.place_one("o9").await;

@@ -3,8 +3,9 @@ select (select count(distinct worker) from order_worker.workers where lease_unti
        (select count(*) from order_worker.lanes l where not exists (
             select from order_worker.workers w
             where w.queue = l.queue and w.worker = l.owner and w.lease_until > clock_timestamp())) as unowned,
-       (select count(*) from unnest(array['inbox', 'inbox_outcomes', 'outbox', 'outbox_outcomes']) j
-        where to_regclass(format('order_worker.%I', j || '_' || to_char(order_worker.today() + 1, 'YYYYMMDD'))) is null) as missing_partitions,
+       (select count(*) from unnest(array['inbox', 'inbox_outcomes', 'outbox', 'outbox_outcomes']) j (journal)
+        where not exists (select from order_worker.partitions() p where p.journal = j.journal
+                          and p.lower <= order_worker.today() + 1 and p.upper > order_worker.today() + 1)) as missing_partitions,
        (select count(*) from order_worker.pending where state = 'dead') as dead,
        (select count(*) from order_worker.pending where state in ('held', 'quarantined')) as undecided,
        (select count(*) from order_worker.incident_journal where resolved_at is null) as incidents,

@@ -1,4 +1,5 @@
--- operations/proof_announced: announced statuses of a day without a row of history, or with more than one.
+-- operations/proof_announced: changes that were announced on a day without a row of history, or with more than one. What a caller has
+-- announced in its own words has another id.
 select o.order_id as subject, format('%s was announced (%s), and its history has %s such rows', o.body ->> 'new_status', o.event_id, h.n) as detail
 from order_worker.outbox o
 cross join lateral (
@@ -8,3 +9,4 @@ cross join lateral (
 ) h
 where o.day = $1 and o.topic = 'orders.order.status_changed' and h.n <> 1
   and o.body ->> 'timestamp' is not null
+  and o.event_id = order_worker.event_id(o.cause, 'dapr', o.topic, o.order_id, o.body ->> 'new_status')
