@@ -15,6 +15,9 @@ alter table order_worker.incident_journal
     -- The same cause tells the same incident once.
     add constraint incident_journal_once unique nulls not distinct (kind, order_id, cause, reservation_id);
 
+-- What a payment was told of, so that the same payment with other money does not pass unseen; null of one that is older than these columns.
+alter table order_worker.payment_facts add column amount numeric, add column currency text;
+
 -- Requests ------------------------------------------------------------------------------------------------------------------
 
 -- What a request said beyond what makes the id of its announcement; null of an announcement that is no request's, or is older than

@@ -334,7 +334,7 @@ impl Acceptor {
             .await?;
         if completed == Some(true) {
             let id: String = event.event.id.chars().take(80).collect();
-            tracing::info!(topic = %event.event.topic, event_id = %id, order_id = event.order_id.as_deref(), "Event has its data now");
+            tracing::info!(topic = %event.event.topic, event_id = %id, order_id = event.order_id.as_deref(), "Event has its data now: state={}", event.state);
         }
         Ok(completed.is_some())
     }

@@ -241,7 +241,10 @@ impl Applier {
         for Postponed { event, state, reason, .. } in
             effects.postponed.iter().filter(|postponed| postponed.state == "dead")
         {
-            tracing::warn!(topic = %event.topic, inbox_id = event.id, "Event kept as {state}: reason={reason}");
+            tracing::warn!(
+                topic = %event.topic, inbox_id = event.id, order_id = event.order_id.as_deref(),
+                "Event kept as {state}: reason={reason}"
+            );
             self.metrics.inbox_settled(Outcome::Dead, 1);
         }
     }

@@ -105,6 +105,8 @@ impl<'a> Effects<'a> {
             .bind(column(&incidents, |(judged, _)| judged.payment.order_id.as_str()))
             .bind(column(&incidents, |(judged, _)| judged.event.cause.as_str()))
             .bind(column(&incidents, |(_, incident)| incident.detail.as_str()))
+            .bind(column(&settled, |(judged, _)| judged.payment.amount))
+            .bind(column(&settled, |(judged, _)| judged.payment.currency.as_str()))
             .execute(tx)
             .await?;
         Ok(())

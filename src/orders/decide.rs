@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
 
 use super::{
     Action, AmountMismatch, Call, Change, Decision, Fact, Incident, IncidentKind, Item, Order, Payment, PaymentKind,
-    Status, paid,
+    Status, paid, same_money,
 };
 
 /// Decides what a fact does to its order.
@@ -16,9 +17,9 @@ use super::{
 #[must_use]
 pub fn decide(order: &Order, fact: &Fact<'_>) -> Decision {
     if let Fact::Payment(payment, _) = fact
-        && order.facts.contains(&(payment.payment_id.clone(), payment.kind))
+        && let Some(before) = order.facts.get(&(payment.payment_id.clone(), payment.kind))
     {
-        return superseded(format!("payment {} was told before", payment.payment_id));
+        return told_again(payment, before.as_ref());
     }
     let status: Status = match order.status.parse() {
         Ok(status) => status,
@@ -44,6 +45,19 @@ pub fn decide(order: &Order, fact: &Fact<'_>) -> Decision {
     }
 }
 
+/// A payment that was told before changes nothing, under whatever event id it comes. That it came with other money is told.
+fn told_again(payment: &Payment, before: Option<&(Decimal, String)>) -> Decision {
+    let reason = format!("payment {} was told before", payment.payment_id);
+    let other = before.filter(|(amount, currency)| {
+        payment.kind == PaymentKind::Confirmed && !same_money((payment.amount, &payment.currency), (*amount, currency))
+    });
+    let incident = other.map(|(amount, currency)| Incident {
+        kind: IncidentKind::AmountMismatch,
+        detail: format!("{} was told before, of {amount} {currency}", told(payment)),
+    });
+    Decision::Superseded(reason, incident.into_iter().collect())
+}
+
 fn superseded(reason: impl Into<String>) -> Decision {
     Decision::Superseded(reason.into(), Vec::new())
 }
@@ -60,7 +74,7 @@ fn confirmed(order: &Order, status: Status, payment: &Payment, on_mismatch: Amou
     if status == Status::Cancelled {
         return rejected(IncidentKind::PaidCancelled, format!("{money} came for a cancelled order"));
     }
-    if let Some((other, _)) = order.facts.iter().find(|(_, kind)| *kind == PaymentKind::Confirmed) {
+    if let Some((other, _)) = order.facts.keys().find(|(_, kind)| *kind == PaymentKind::Confirmed) {
         return rejected(IncidentKind::PaidTwice, format!("{money} came for an order that payment {other} had paid"));
     }
     let mismatch = paid(payment, order, on_mismatch.tolerance).map(|paid| (paid, mismatched(order, &money)));
@@ -200,10 +214,9 @@ fn calls(order: &Order, action: Action, reason: &str, which: impl Fn(&Item) -> b
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
+    use std::collections::HashMap;
 
     use proptest::prelude::*;
-    use rust_decimal::Decimal;
 
     use super::*;
     use crate::orders::OnMismatch;
@@ -220,7 +233,7 @@ mod tests {
             total: Decimal::new(1010, 2),
             created_at: Some(hour(0)),
             items: vec![item],
-            facts: HashSet::new(),
+            facts: HashMap::new(),
         }
     }
 
@@ -280,7 +293,7 @@ mod tests {
         assert!(kinds(&cancelled) == [IncidentKind::PaidCancelled] && matches!(cancelled, Decision::Rejected(..)));
 
         let mut shipped = order(Status::Shipped);
-        shipped.facts.insert(("p0".into(), PaymentKind::Confirmed));
+        shipped.facts.insert(("p0".into(), PaymentKind::Confirmed), None);
         let twice = paid(&shipped, &payment("p1", PaymentKind::Confirmed), AmountMismatch::default());
         assert!(kinds(&twice) == [IncidentKind::PaidTwice] && matches!(twice, Decision::Rejected(..)));
     }
@@ -352,6 +365,28 @@ mod tests {
             let right = paid(&order(status), &of("10.10", "USD"), AmountMismatch::default());
             assert!(matches!(right, Decision::Superseded(..)) && kinds(&right).is_empty(), "{right:?}");
         }
+    }
+
+    #[test]
+    fn a_payment_that_is_told_again_with_other_money_is_an_incident() {
+        let mut order = order(Status::Pending);
+        let first = of("10.10", "USD");
+        let fact = Fact::Payment(&first, AmountMismatch::default());
+        let decision = decide(&order, &fact);
+        order.note(&fact, &decision);
+        for (amount, currency, incidents) in
+            [("10.1", "usd", 0), ("10.101", "USD", 0), ("20.20", "USD", 1), ("10.10", "EUR", 1)]
+        {
+            let again = of(amount, currency);
+            let fact = Fact::Payment(&again, AmountMismatch::default());
+            let decision = decide(&order, &fact);
+            assert_eq!(decision.reason(), Some("payment p1 was told before"));
+            assert_eq!(kinds(&decision), vec![IncidentKind::AmountMismatch; incidents], "{amount} {currency}");
+            order.note(&fact, &decision);
+        }
+        // Of a payment of before the amounts were kept nobody knows.
+        order.facts.insert(("p1".into(), PaymentKind::Confirmed), None);
+        assert!(kinds(&paid(&order, &of("20.20", "USD"), AmountMismatch::default())).is_empty());
     }
 
     #[test]

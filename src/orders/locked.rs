@@ -1,6 +1,6 @@
 //! Orders under their lock: read for a decision, and changed by it. The one way in for events and jobs alike.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
@@ -55,6 +55,8 @@ struct ContextRow {
     reserved_at: Option<DateTime<Utc>>,
     payment_id: Option<String>,
     kind: Option<String>,
+    amount: Option<Decimal>,
+    currency: Option<String>,
 }
 
 /// Locks the orders that nobody else has locked, and reads what decisions need.
@@ -83,7 +85,7 @@ pub async fn lock(tx: &mut PgConnection, ids: &BTreeSet<&str>) -> Result<Locked,
             total: row.total_amount.unwrap_or_default(),
             created_at: row.created_at,
             items: Vec::new(),
-            facts: HashSet::new(),
+            facts: HashMap::new(),
         };
         locked.orders.insert(row.id, order);
     }
@@ -102,7 +104,7 @@ pub async fn lock(tx: &mut PgConnection, ids: &BTreeSet<&str>) -> Result<Locked,
             order.items.push(Item { id, reservation_id, reservation_status, reserved_at });
         } else if let (Some(payment_id), Some(kind)) = (row.payment_id, row.kind) {
             let kind = if kind == "confirmed" { PaymentKind::Confirmed } else { PaymentKind::Failed };
-            order.facts.insert((payment_id, kind));
+            order.facts.insert((payment_id, kind), row.amount.zip(row.currency));
         }
     }
     Ok(locked)

@@ -15,6 +15,6 @@ pub use decide::decide;
 pub use decision::{Action, AmountMismatch, Call, Change, Decision, Incident, IncidentKind, OnMismatch};
 pub(crate) use locked::column;
 pub use locked::{Decided, Locked, lock, write};
-use money::{Paid, paid};
+use money::{Paid, paid, same_money};
 pub use order::{COD, Fact, Item, Order, Payment, PaymentKind};
 pub use status::{Status, UnknownStatus};

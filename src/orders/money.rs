@@ -32,6 +32,11 @@ pub(super) fn paid(payment: &Payment, order: &Order, tolerance: Decimal) -> Opti
     Some(if came.cmp(&due) == Ordering::Less { Paid::Less } else { Paid::More })
 }
 
+/// Whether two amounts with their currencies are the same money.
+pub(super) fn same_money(one: (Decimal, &str), other: (Decimal, &str)) -> bool {
+    one.1.eq_ignore_ascii_case(other.1) && rounded(one.0, one.1) == rounded(other.0, one.1)
+}
+
 /// An amount in whole minor units, half of one away from zero, as payment providers round. A code without minor units (gold), or
 /// one that ISO 4217 does not have, is compared as it is.
 fn rounded(amount: Decimal, currency: &str) -> Decimal {

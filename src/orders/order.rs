@@ -1,6 +1,6 @@
 //! An order and a payment, as values.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
@@ -29,8 +29,9 @@ pub struct Order {
     pub created_at: Option<DateTime<Utc>>,
     /// The items that hold a reservation.
     pub items: Vec<Item>,
-    /// The payments that were told already: (payment id, kind).
-    pub facts: HashSet<(String, PaymentKind)>,
+    /// The payments that were told already, by (payment id, kind), with the amount and currency that they were told of, where anybody
+    /// knows.
+    pub facts: HashMap<(String, PaymentKind), Option<(Decimal, String)>>,
 }
 
 /// An order item with a reservation at the warehouse.
@@ -141,7 +142,8 @@ impl Order {
             return;
         }
         if let Fact::Payment(payment, _) = fact {
-            self.facts.insert((payment.payment_id.clone(), payment.kind));
+            let money = (payment.amount, payment.currency.clone());
+            self.facts.entry((payment.payment_id.clone(), payment.kind)).or_insert(Some(money));
         }
         if let Decision::Apply(change) = decision {
             if let Some(status) = change.status {

@@ -333,6 +333,8 @@ async fn write(tx: &mut PgConnection, run: i64, differing: &[Judged<'_>]) -> Res
         .bind(column(differing, |one| outcome(&one.decision)))
         .bind(column(differing, |one| one.decision.reason()))
         .bind(run)
+        .bind(column(differing, |one| one.payment.amount))
+        .bind(column(differing, |one| one.payment.currency.as_str()))
         .execute(tx)
         .await?;
     Ok(())

@@ -137,6 +137,14 @@ fn published(order: &str) -> Vec<(&'static str, Message)> {
         ("whole-none", whole("whole-none", json!({}))),
         ("whole-vnd", whole("whole-vnd", json!({"datacontenttype": "application/vnd.shop.payment+json"}))),
         ("raw", Message { raw: true, id: None, ..message("raw", "application/json", payment(&of("raw"))) }),
+        // A header that no gRPC call can carry: the sidecar refuses the message to every subscriber, its dead letter too.
+        (
+            "accent",
+            Message {
+                metadata: vec![("customer".into(), "Ünal".into())],
+                ..message("accent", "application/json", payment(&of("accent")))
+            },
+        ),
         (
             "expired",
             Message {

@@ -18,9 +18,10 @@ async fn money_for_a_cancelled_order_is_an_incident_and_changes_nothing() {
         .shop
         .execute("select order_worker.change_order('o1', 'cancelled', 'Changed my mind', null, 'cancel-1')")
         .await;
-    scene.confirm("e1", "p1", "o1").await;
-    scene.confirm("e1-again", "p1", "o1").await;
-    scene.settled().await;
+    for event_id in ["e1", "e1-again"] {
+        scene.confirm(event_id, "p1", "o1").await;
+        scene.settled().await;
+    }
     assert_eq!(scene.shop.history("o1").await, ["cancelled"]);
     assert_eq!(scene.outcome("e1").await.0, "rejected");
     assert_eq!(scene.outcome("e1-again").await.0, "superseded", "the same payment opens no second incident");
@@ -175,4 +176,19 @@ async fn a_payment_for_an_order_in_an_unknown_status_changes_nothing_and_is_an_i
     assert_eq!(scene.outcome("e2").await.0, "rejected");
     assert_eq!(scene.shop.status("o1").await, "on_hold");
     assert_eq!(scene.shop.incidents("o1").await, ["unknown_status", "unknown_status"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_that_is_told_again_with_other_money_is_an_incident() {
+    let scene = Scene::start("told_again").await;
+    scene.shop.place_one("o1").await;
+    for (n, total) in ["10.10", "10.1", "20.20"].into_iter().enumerate() {
+        let again = Event { id: format!("e{n}"), ..of("p1", "o1", total, "USD") };
+        scene.deliver(&again).await;
+        scene.settled().await;
+    }
+    assert_eq!(scene.shop.history("o1").await, ["payment_confirmed"]);
+    assert_eq!(scene.shop.incidents("o1").await, ["amount_mismatch"]);
+    let detail = "select detail from order_worker.incidents where order_id = $1";
+    assert_eq!(scene.shop.text(detail, "o1").await, "payment p1 of 20.20 USD was told before, of 10.10 USD");
 }

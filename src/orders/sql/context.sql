@@ -5,10 +5,11 @@ with item as materialized (
     from public.order_items where order_id = any($1) and reservation_id <> '' order by id for no key update skip locked
 )
 select i.order_id, i.id as item_id, m.id is not null as locked, m.reservation_id, m.reservation_status,
-       order_worker.finite(m.reserved_at) as reserved_at, null as payment_id, null as kind
+       order_worker.finite(m.reserved_at) as reserved_at, null as payment_id, null as kind,
+       null::numeric as amount, null as currency
 from (select id, order_id from public.order_items where order_id = any($1) and reservation_id <> '') i
 left join item m on m.id = i.id and m.order_id = i.order_id
 union all
-select order_id, null, true, null, null, null, payment_id, kind
+select order_id, null, true, null, null, null, payment_id, kind, amount, currency
 from order_worker.payment_facts where order_id = any($1)
 order by order_id, item_id

@@ -1,7 +1,7 @@
 -- replay/settle: what today's code has decided about settled events: facts, incidents, outcomes. In one transaction with the changes.
 with fact as (
-    insert into order_worker.payment_facts (order_id, payment_id, kind, cause)
-    select * from unnest($1::text[], $2::text[], $3::text[], $4::text[])
+    insert into order_worker.payment_facts (order_id, payment_id, kind, cause, amount, currency)
+    select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $14::numeric[], $15::text[])
     on conflict do nothing
 ), incident as (
     insert into order_worker.incident_journal (kind, order_id, cause, detail)
