@@ -9,6 +9,7 @@ mod consul;
 mod database;
 mod sidecar;
 mod warehouse;
+mod zones;
 
 use serde::Serialize;
 
