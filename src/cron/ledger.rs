@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::PgConnection;
 
+use super::schedule::first_without_run;
 use super::{Job, Schedule, due};
 use crate::database::PgPool;
 use crate::orders::column;
@@ -118,14 +119,24 @@ struct DueRow {
     time_zone: String,
     next_tick: DateTime<Utc>,
     now: DateTime<Utc>,
+    last_tick: Option<DateTime<Utc>>,
 }
 
-/// Makes runs of the ticks that have come, of those jobs that are registered as they are here.
+/// Makes runs of the ticks that have come, of those jobs that are registered as they are here. What a clock has written that was
+/// ahead is undone before.
 ///
 /// # Errors
 ///
 /// The database's.
 pub(super) async fn schedule(pool: &PgPool, jobs: &[(Job, Schedule, bool)]) -> Result<(), sqlx::Error> {
+    let names = column(jobs, |(job, ..)| job.as_str());
+    let premature = sqlx::query(include_str!("sql/premature.sql")).bind(names).execute(pool).await?.rows_affected();
+    if premature > 0 {
+        tracing::warn!(
+            runs = premature,
+            "Runs ended that were under way before their tick: the database's clock was ahead"
+        );
+    }
     let rows: Vec<DueRow> = sqlx::query_as(include_str!("sql/due.sql")).fetch_all(pool).await?;
     for row in rows {
         let same = |(job, schedule, _): &&(Job, Schedule, bool)| {
@@ -134,10 +145,19 @@ pub(super) async fn schedule(pool: &PgPool, jobs: &[(Job, Schedule, bool)]) -> R
                 && schedule.zone.to_string() == row.time_zone
         };
         let Some((job, schedule, _)) = jobs.iter().find(same) else { continue };
-        let Some(due) = due(schedule, row.next_tick, row.now) else { continue };
+        let first = first_without_run(schedule, row.next_tick, row.last_tick, row.now);
+        if first != row.next_tick {
+            tracing::warn!(
+                job = row.job, next_tick = %row.next_tick, first = %first,
+                "Job's next tick was written by a clock that was ahead, and is put right"
+            );
+            let reset = sqlx::query(include_str!("sql/reset.sql"));
+            reset.bind(job.as_str()).bind(row.next_tick).bind(first).execute(pool).await?;
+        }
+        let Some(due) = due(schedule, first, row.now) else { continue };
         sqlx::query(include_str!("sql/schedule.sql"))
             .bind(job.as_str())
-            .bind(row.next_tick)
+            .bind(first)
             .bind(due.tick)
             .bind(due.kind.as_str())
             .bind(due.missed)

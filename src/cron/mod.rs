@@ -23,6 +23,7 @@
 //! Batches are bounded, rows that somebody else holds are passed over, and after each batch a worker rests three times as long as it
 //! worked.
 
+mod expression;
 pub mod history;
 mod jobs;
 pub mod ledger;
@@ -33,10 +34,11 @@ mod task;
 mod wakes;
 mod work;
 
+pub use expression::Expression;
 pub use jobs::Terms;
 pub use ledger::{Cursor, DEAD_LETTERS, REPLAY, Run};
 pub use runner::{Runner, Turned};
-pub use schedule::{Due, Expression, Kind, Schedule, TimeZone, due};
+pub use schedule::{Due, Kind, Schedule, TimeZone, due};
 pub use wakes::Wakes;
 
 use std::fmt;

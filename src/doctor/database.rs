@@ -1,8 +1,8 @@
 //! Postgres: the server, the schema, the rights of the role, the queue.
 
-use std::time::{Duration, SystemTime};
+use chrono::{DateTime, Utc};
 
-use super::{Findings, tables};
+use super::{Findings, tables, zones};
 use crate::config::Config;
 use crate::database::{self, PgPool, SchemaState};
 use crate::telemetry::chain;
@@ -23,7 +23,7 @@ struct Server {
     max_connections: i32,
     standby: bool,
     read_only: bool,
-    now: f64,
+    now: DateTime<Utc>,
     superuser: bool,
     role: String,
     oldest_transaction: f64,
@@ -164,14 +164,14 @@ fn server(config: &Config, server: &Server, findings: &mut Findings) {
     } else {
         findings.ok("connections", format!("a pool of {pool} in each replica, of {} in all", server.max_connections));
     }
-    let here = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs_f64();
-    let off = here - server.now;
+    let off = (Utc::now() - server.now).as_seconds_f64();
     if off.abs() > OFF {
         let next = "set the clock here: leases and ticks go by the database's, logs and traces by this one";
         findings.warning("clock", format!("{off:+.1} s off the database's"), next);
     } else {
         findings.ok("clock", format!("{off:+.1} s off the database's"));
     }
+    zones::examine(&config.worker.cron.time_zone, server.now, findings);
     if server.oldest_transaction > LONG {
         let seen = format!("one is open for {:.0} s", server.oldest_transaction);
         findings.warning(

@@ -10,6 +10,7 @@ mod database;
 mod sidecar;
 mod tables;
 mod warehouse;
+mod zones;
 
 use serde::Serialize;
 

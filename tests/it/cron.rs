@@ -332,6 +332,43 @@ async fn ticks_that_nobody_ran_become_one_run_that_says_so() {
     assert_eq!(shop.text(run, "cart_cleanup").await, "caught_up 3 03:00:00");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_database_a_day_ahead_has_written_holds_up_no_job() {
+    let direct = Direct::start("clock_was_ahead", WORKER).await;
+    let shop = Shop::open(&direct.worker.database_url).await;
+    let jobs = &["session_cleanup", "cart_cleanup", "cod_auto_confirm"];
+    let spec = only(WorkerSpec { mode: "cron".into(), ..direct.worker.replica() }, jobs, "*/2 * * * * *");
+    let worker = Worker::start(spec).await;
+    for job in jobs {
+        has_run(&shop, job).await;
+    }
+    // While it is away the clock was a day ahead: a tick was read, a run was made, and another was under way.
+    worker.kill9();
+    shop.execute(
+        "delete from order_worker.pending where queue = 'cron'; delete from order_worker.cron_runs where finished_at is null;
+         update order_worker.cron_runs set worker = 'before';
+         update order_worker.cron_jobs set next_tick = now() + interval '1 day';
+         with run as (
+             insert into order_worker.cron_runs (job, tick, kind, started_at, batches)
+             values ('cart_cleanup', now() + interval '1 day', 'scheduled', null, 0),
+                    ('cod_auto_confirm', now() + interval '1 day', 'scheduled', now() + interval '1 day', 1)
+             returning id, job, tick)
+         insert into order_worker.pending (queue, id, day, lane, key, due)
+         select 'cron', id, order_worker.today(), 0, job, tick from run",
+    )
+    .await;
+    worker.restart().await;
+    let again = "select count(distinct job) from order_worker.cron_runs
+                 where worker <> 'before' and outcome = 'succeeded' and tick <= now()";
+    wait::until_or("all to run again", SOON, || worker.log_tail(), async || shop.count(again).await == 3).await;
+    let ahead = "select string_agg(concat_ws(' ', job, outcome, substr(error, 1, 21)), ', ') from order_worker.cron_runs where tick > now() and $1 <> ''";
+    assert_eq!(shop.text(ahead, "all").await, "cod_auto_confirm failed its tick has not come");
+    assert!(worker.logs().contains("was written by a clock that was ahead"), "{}", worker.log_tail());
+    let gaps = "select count(*) from (select coalesce(missed_from, tick) - lag(tick) over (order by tick) as gap
+                                      from order_worker.cron_runs where job = 'session_cleanup' and tick <= now()) g where gap <> interval '2 seconds'";
+    assert_eq!(shop.count(gaps).await, 0, "each tick once, those while it was away too");
+}
+
 async fn has_run_once(shop: &Shop) {
     let finished = "select count(*) from order_worker.cron_runs where outcome = 'succeeded'";
     wait::until("a run", SOON, async || shop.count(finished).await == 1).await;

@@ -1,5 +1,6 @@
 //! The order service's side of the database, for tests: places orders, and reads what became of them.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use rig::plan::Plan;
@@ -77,8 +78,14 @@ impl Shop {
 
     /// Waits until every message of a plan was taken in, repetitions too, and nothing is left to do.
     pub async fn has_settled(&self, plan: &Plan, limit: Duration) {
+        // Repetitions may be of messages that came already, so each event is looked for as well.
         let deliveries = "select coalesce(sum(1 + duplicates), 0)::bigint from order_worker.inbox_status";
-        let all = async || self.count(deliveries).await >= i64::try_from(plan.messages.len()).unwrap();
+        let events = "select count(distinct event_id) from order_worker.inbox";
+        let ids = plan.messages.iter().filter_map(|message| message.id.as_ref()).collect::<HashSet<_>>().len();
+        let all = async || {
+            self.count(deliveries).await >= i64::try_from(plan.messages.len()).unwrap()
+                && self.count(events).await >= i64::try_from(ids).unwrap()
+        };
         wait::until("all messages to be accepted", limit, all).await;
         self.settled(limit).await;
     }
