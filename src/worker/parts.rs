@@ -228,6 +228,8 @@ impl Parts {
             });
         }
         if let Some(runner) = runner {
+            let kept = Arc::clone(&runner);
+            tokio::spawn(stop.clone().run_until_cancelled_owned(async move { kept.keep_registered().await }));
             monitor = register_jobs(monitor, runner, &self.wake);
         }
         let monitor = register(register(monitor, dapr), warehouse);
