@@ -134,7 +134,7 @@ pub async fn register_if_missing(pool: &PgPool, jobs: &[(Job, Schedule, bool)]) 
     let known: Vec<String> = sqlx::query_scalar("select job from order_worker.cron_jobs").fetch_all(pool).await?;
     let missing: Vec<_> =
         jobs.iter().filter(|(job, ..)| !known.iter().any(|name| name == job.as_str())).cloned().collect();
-    if missing.is_empty() { Ok(()) } else { register(pool, &missing).await }
+    if missing.is_empty() { Ok(()) } else { register(pool, &missing, false).await.map(|_| ()) }
 }
 
 #[derive(sqlx::FromRow)]
