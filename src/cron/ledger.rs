@@ -83,21 +83,47 @@ pub async fn now(pool: &PgPool) -> Result<DateTime<Utc>, sqlx::Error> {
     sqlx::query_scalar("select clock_timestamp()").fetch_one(pool).await
 }
 
-/// Writes down which jobs there are and when they run; none for `next_tick` of a job that is disabled.
+/// For how long a registration is sure after it was renewed.
+const REGISTERED: Duration = Duration::from_secs(30);
+/// From one renewal to the next.
+pub(super) const RENEWED_EVERY: Duration = Duration::from_secs(10);
+
+/// Writes down which jobs there are and when they run; none for `next_tick` of a job that is disabled. `others_too`: also where
+/// another worker is there that runs it otherwise, as the one that was started last does. Returns how many were registered.
 ///
 /// # Errors
 ///
 /// The database's.
-pub async fn register(pool: &PgPool, jobs: &[(Job, Schedule, bool)]) -> Result<(), sqlx::Error> {
+pub async fn register(pool: &PgPool, jobs: &[(Job, Schedule, bool)], others_too: bool) -> Result<u64, sqlx::Error> {
     let now = now(pool).await?;
-    sqlx::query(include_str!("sql/register.sql"))
+    let registered = sqlx::query(include_str!("sql/register.sql"))
         .bind(column(jobs, |(job, ..)| job.as_str()))
         .bind(column(jobs, |(_, schedule, _)| schedule.expression.to_string()))
         .bind(column(jobs, |(_, schedule, _)| schedule.zone.to_string()))
         .bind(column(jobs, |(_, schedule, enabled)| enabled.then(|| schedule.after(now)).flatten()))
+        .bind(REGISTERED.as_secs_f64())
+        .bind(others_too)
         .execute(pool)
         .await?;
-    Ok(())
+    Ok(registered.rows_affected())
+}
+
+/// Says that a worker is there which runs these jobs, as far as they are registered like that. What is registered otherwise by a worker
+/// that is gone would never run: it is registered anew. Returns how many were.
+///
+/// # Errors
+///
+/// The database's.
+pub(super) async fn renew(pool: &PgPool, jobs: &[(Job, Schedule, bool)]) -> Result<u64, sqlx::Error> {
+    let abandoned: bool = sqlx::query_scalar(include_str!("sql/renew.sql"))
+        .bind(column(jobs, |(job, ..)| job.as_str()))
+        .bind(column(jobs, |(_, schedule, _)| schedule.expression.to_string()))
+        .bind(column(jobs, |(_, schedule, _)| schedule.zone.to_string()))
+        .bind(column(jobs, |(.., enabled)| *enabled))
+        .bind(REGISTERED.as_secs_f64())
+        .fetch_one(pool)
+        .await?;
+    if abandoned { register(pool, jobs, false).await } else { Ok(0) }
 }
 
 /// The same of jobs that no worker has registered yet; the others stay as they are.
@@ -109,7 +135,7 @@ pub async fn register_if_missing(pool: &PgPool, jobs: &[(Job, Schedule, bool)]) 
     let known: Vec<String> = sqlx::query_scalar("select job from order_worker.cron_jobs").fetch_all(pool).await?;
     let missing: Vec<_> =
         jobs.iter().filter(|(job, ..)| !known.iter().any(|name| name == job.as_str())).cloned().collect();
-    if missing.is_empty() { Ok(()) } else { register(pool, &missing).await }
+    if missing.is_empty() { Ok(()) } else { register(pool, &missing, false).await.map(|_| ()) }
 }
 
 #[derive(sqlx::FromRow)]

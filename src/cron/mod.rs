@@ -12,6 +12,12 @@
 //! run is one statement, and a tick is unique in the ledger. Whatever a worker's own clock says only decides when it looks.
 //! While a job has a run to be done, its next ticks wait; those that nobody ran become one run, which says how many they were.
 //!
+//! # A job that is due is run by whoever is there
+//!
+//! Workers of one shop may have different schedules, as in a rollout. What is registered (expression, time zone, or that it is
+//! disabled) counts for as long as a worker says that it runs the job like that, and half a minute more; then it is registered anew
+//! by one that is there.
+//!
 //! # Runs of a job do not overlap, and a killed one is taken up
 //!
 //! A batch is a transaction that holds the job's row in `cron_jobs`: that lock is the whole claim, and dies with its session.

@@ -126,12 +126,27 @@ impl Runner {
 
     /// Writes down which jobs there are and when they run. Waits for a database that is away.
     pub async fn register(&self) {
-        while let Err(error) = ledger::register(&self.pool, &self.jobs).await {
+        while let Err(error) = ledger::register(&self.pool, &self.jobs, true).await {
             self.pace.away(&error.to_string());
             self.pace.ready().await;
         }
         self.pace.success();
         self.wake.look(Queue::Cron);
+    }
+
+    /// Keeps the registration for as long as it is polled, and takes over what is registered otherwise by workers that are gone.
+    pub async fn keep_registered(&self) {
+        loop {
+            tokio::time::sleep(ledger::RENEWED_EVERY).await;
+            match ledger::renew(&self.pool, &self.jobs).await {
+                Ok(0) => {}
+                Ok(jobs) => {
+                    tracing::info!(jobs, "Jobs registered anew: no worker is there any more that ran them otherwise");
+                    self.wake.look(Queue::Cron);
+                }
+                Err(error) => tracing::debug!("Jobs not registered anew, trying again: error={error}"),
+            }
+        }
     }
 
     /// The handler of the queue `cron`: one turn.

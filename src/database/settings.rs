@@ -33,8 +33,8 @@ pub struct Database {
 impl Database {
     /// The keys of this section.
     pub const KEYS: &[Key] = &[
-        // One connection listens for notifications, one works.
-        Key::value("max_connections", Rule::whole(2, 1_000)),
+        // One listens for notifications; reconciliation holds one while what it has found is stored by another.
+        Key::value("max_connections", Rule::whole(3, 1_000)),
         Key::value("acquire_timeout", time(100, 60_000)),
         Key::value("statement_timeout", time(1_000, 600_000)),
         Key::value("lock_timeout", time(10, 60_000)),

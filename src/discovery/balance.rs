@@ -1,21 +1,18 @@
 //! A gRPC connection whose far ends Consul names.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
-use tonic::transport::channel::Change;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 
 use super::client::Client;
 use super::resolver::Resolver;
 use super::settings::Consul;
+use super::spread::{End, Spread};
 use crate::config::GrpcEndpoint;
-use crate::connection::endpoint;
+use crate::connection::connect;
 use crate::telemetry::Metrics;
-
-/// Changes that may wait: the channel takes them up with its next call, and none may come for hours. When it is full, the
-/// resolver waits for that call too.
-const CHANGES: usize = 1024;
 
 /// The service that an endpoint names: the first label of its host. `None` for an address.
 #[must_use]
@@ -24,7 +21,7 @@ pub fn service_of(endpoint: &GrpcEndpoint) -> Option<&str> {
     host.parse::<std::net::IpAddr>().is_err().then(|| host.split('.').next().unwrap_or(host))
 }
 
-/// A connection to the instances of the warehouse, spread over them by their load, and to `fallback` while Consul names nobody.
+/// A connection to the instances of the warehouse, spread over them, and to `fallback` while Consul names nobody.
 /// It follows Consul until `keep` is cancelled. A call in flight ends where it began; an instance that is no longer named gets
 /// no new ones.
 #[must_use]
@@ -32,33 +29,34 @@ pub fn balanced(
     client: Client,
     settings: &Consul,
     service: &str,
-    fallback: Endpoint,
+    fallback: Channel,
     metrics: Metrics,
     keep: CancellationToken,
-) -> Channel {
-    let (channel, changes) = Channel::balance_channel(CHANGES);
+) -> Spread {
+    let fallback = End::new(String::new(), fallback);
+    let called = vec![Arc::clone(&fallback)];
+    let spread = Spread::over(called.clone());
     let resolver = Resolver::new(client, service.to_owned(), settings.stale_after);
-    let service = service.to_owned();
+    let (service, followed) = (service.to_owned(), spread.clone());
     tokio::spawn(async move {
-        let mut ends = Ends { service, fallback, named: BTreeSet::new(), called: BTreeSet::new(), changes, metrics };
+        let mut ends = Ends { service, fallback, named: BTreeSet::new(), called, followed, metrics };
         keep.run_until_cancelled(ends.follow(resolver)).await;
     });
-    channel
+    spread
 }
 
 struct Ends {
     service: String,
-    fallback: Endpoint,
+    fallback: Arc<End>,
     named: BTreeSet<String>,
-    /// What the channel has; the empty name is the fallback.
-    called: BTreeSet<String>,
-    changes: tokio::sync::mpsc::Sender<Change<String, Endpoint>>,
+    called: Vec<Arc<End>>,
+    followed: Spread,
     metrics: Metrics,
 }
 
 impl Ends {
     async fn follow(&mut self, mut resolver: Resolver) {
-        self.change(BTreeSet::new()).await;
+        self.change(BTreeSet::new());
         loop {
             let named = resolver.next().await;
             if named != self.named {
@@ -68,29 +66,27 @@ impl Ends {
                     }
                     count => tracing::info!("Instances by Consul: service={}, instances={count}", self.service),
                 }
-                self.change(named).await;
+                self.change(named);
             }
         }
     }
 
-    /// New ends come before old ones go, so that there is never none.
-    async fn change(&mut self, named: BTreeSet<String>) {
+    /// Those that stay keep their connection, and what is known of them.
+    fn change(&mut self, named: BTreeSet<String>) {
         self.metrics.warehouse_instances(named.len());
-        let wanted = if named.is_empty() { BTreeSet::from([String::new()]) } else { named.clone() };
-        let mut changes = Vec::new();
-        for new in wanted.difference(&self.called) {
-            let end = if new.is_empty() { Ok(self.fallback.clone()) } else { endpoint(format!("http://{new}")) };
-            match end {
-                Ok(end) => changes.push(Change::Insert(new.clone(), end)),
+        let mut called = Vec::new();
+        for name in &named {
+            let known = self.called.iter().find(|end| end.name() == name).cloned();
+            match known.map_or_else(|| connect(format!("http://{name}")).map(|to| End::new(name.clone(), to)), Ok) {
+                Ok(end) => called.push(end),
                 Err(error) => tracing::warn!("An instance cannot be called: service={}, error={error}", self.service),
             }
         }
-        changes.extend(self.called.difference(&wanted).map(|old| Change::Remove(old.clone())));
-        for change in changes {
-            // The channel is gone when the worker is: nobody is left to be told.
-            let _ = self.changes.send(change).await;
+        if called.is_empty() {
+            called.push(Arc::clone(&self.fallback));
         }
-        (self.named, self.called) = (named, wanted);
+        self.followed.replace(called.clone());
+        (self.named, self.called) = (named, called);
     }
 }
 

@@ -16,6 +16,8 @@
 //! heartbeat may meet one that does not know the worker; it then registers there too, and the other entry becomes critical
 //! and is removed by its agent after ten minutes. An agent on each node (CONSUL_ADDR from the pod's host IP) has no such leftovers.
 //!
+//! **An instance that Consul calls healthy and that does not answer** is left alone for a while: `spread.rs`.
+//!
 //! **Whose service.** `warehouse-service:81` is the service `warehouse-service`: the first label of the configured host. An
 //! address is no name, and is called as it stands.
 //!
@@ -29,7 +31,9 @@ mod instance;
 mod registration;
 mod resolver;
 pub mod settings;
+mod spread;
 
 pub use balance::{balanced, service_of};
 pub use client::{Client, ClientError};
 pub use registration::Registration;
+pub use spread::Spread;

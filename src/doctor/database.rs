@@ -51,6 +51,7 @@ struct Queue {
     streams: Option<String>,
     watermark_age: Option<f64>,
     late_jobs: Option<String>,
+    unattended_jobs: Option<String>,
 }
 
 pub(super) async fn examine(config: &Config, pool: &PgPool, findings: &mut Findings) {
@@ -224,7 +225,13 @@ fn queue(queue: &Queue, findings: &mut Findings) {
     } else {
         findings.ok("rows that wait", "none for over 5 minutes");
     }
-    if let Some(jobs) = &queue.late_jobs {
+    if let Some(jobs) = &queue.unattended_jobs {
+        findings.broken(
+            "jobs",
+            format!("no worker that is alive runs them: {jobs}"),
+            "run a worker in mode cron or all; one that is there takes them over within a minute",
+        );
+    } else if let Some(jobs) = &queue.late_jobs {
         findings.broken(
             "jobs",
             format!("late by more than 5 minutes: {jobs}"),

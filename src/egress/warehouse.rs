@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use crate::database::PgPool;
 use serde::Deserialize;
-use tonic::transport::Channel as Connection;
 use tonic::{Code, Request, Status};
 
 use super::Channel;
 use crate::config::RemoteAddr;
+use crate::discovery::Spread;
 use crate::orders::{Action, column};
 use crate::queue::{Queue, Reaction, Row, Verdict};
 use crate::telemetry::labels::{WarehouseMethod, WarehouseResult};
@@ -20,7 +20,7 @@ use crate::warehouse::v1::{ConfirmReservationRequest, ReleaseReservationRequest}
 /// The channel to the warehouse service. Its circuit breaker is the pause of the queue.
 #[derive(Clone, Debug)]
 pub struct Warehouse {
-    client: WarehouseServiceClient<Connection>,
+    client: WarehouseServiceClient<Spread>,
     /// As it is configured; behind the connection may be others, of that name.
     server: RemoteAddr,
     timeout: Duration,
@@ -39,7 +39,7 @@ impl Warehouse {
     /// A channel over a connection to `server` that is made when it is needed; `timeout` is the deadline of one call; by `pool` it is
     /// known what items still want.
     #[must_use]
-    pub fn new(connection: Connection, server: RemoteAddr, timeout: Duration, pool: PgPool, metrics: Metrics) -> Self {
+    pub fn new(connection: Spread, server: RemoteAddr, timeout: Duration, pool: PgPool, metrics: Metrics) -> Self {
         Self { client: WarehouseServiceClient::new(connection), server, timeout, pool, metrics }
     }
 

@@ -7,7 +7,7 @@ use crate::cron::Job;
 use crate::database::PgPool;
 use crate::operations::incidents;
 use crate::orders::IncidentKind;
-use crate::telemetry::{Metrics, QueueSample, Sample};
+use crate::telemetry::{JobSample, Metrics, QueueSample, Sample};
 
 const EVERY: Duration = Duration::from_secs(5);
 
@@ -55,7 +55,7 @@ impl Oldest {
 async fn once(pool: &PgPool, snapshot: &mut Oldest) -> Result<Sample, sqlx::Error> {
     let queues = contents(pool).await?;
     let incidents = incidents::open(pool).await?;
-    let jobs: Vec<(String, f64)> = sqlx::query_as(include_str!("sql/sample_jobs.sql")).fetch_all(pool).await?;
+    let jobs: Vec<(String, f64, f64)> = sqlx::query_as(include_str!("sql/sample_jobs.sql")).fetch_all(pool).await?;
     let (watermark_age, stream_alerts): (Option<f64>, i64) =
         sqlx::query_as(include_str!("../reconcile/sql/sample.sql")).fetch_one(pool).await?;
     let server: Server = sqlx::query_as(include_str!("sql/sample_server.sql")).fetch_one(pool).await?;
@@ -79,9 +79,12 @@ async fn once(pool: &PgPool, snapshot: &mut Oldest) -> Result<Sample, sqlx::Erro
         partitions_ready: server.partitions_ready,
         quarantined: server.quarantined,
         proof: server.violations.zip(server.proof_age.map(seconds)),
-        since_success: jobs
+        jobs: jobs
             .into_iter()
-            .filter_map(|(name, since)| Some((Job::named(&name)?, seconds(since))))
+            .filter_map(|(name, since_success, overdue)| {
+                let job = JobSample { since_success: seconds(since_success), overdue: seconds(overdue) };
+                Some((Job::named(&name)?, job))
+            })
             .collect(),
     })
 }

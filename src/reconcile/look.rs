@@ -244,7 +244,8 @@ impl Reconciler {
         Ok(look)
     }
 
-    /// Accepts what is missing, and records it. Who looks at the same time waits, and finds it in the inbox. Returns how many.
+    /// Accepts what is missing, and records it. Who looks at the same time waits, and finds it in the inbox. Returns how many. Holds a
+    /// connection while the accepting takes another: `worker.database.max_connections` is never below what that needs.
     async fn take(&self, topic: &str, missing: Vec<Event>, taker: Taker<'_>) -> Result<u64, LookError> {
         let mut tx = self.pool.begin().await?;
         sqlx::query(include_str!("sql/turn.sql")).execute(&mut *tx).await?;

@@ -19,7 +19,7 @@ use super::labels::{
     ConnectionState, FailReason, IncidentKind, Job, Outcome, Queue, RunOutcome, Topic, WarehouseMethod, WarehouseResult,
 };
 use super::losses::Losses;
-use super::{Sample, TelemetryError};
+use super::{JobSample, Sample, TelemetryError};
 
 /// The metrics of one process. Clones share everything.
 #[derive(Clone)]
@@ -46,6 +46,7 @@ struct Instruments {
     cron_passed_over: Counts<Job>,
     cron_run: Seconds<Job>,
     cron_since_success: Level<Job>,
+    cron_overdue: Level<Job>,
 
     reconcile_saved: Counts<Topic>,
     watermark_age: Level<()>,
@@ -149,6 +150,10 @@ impl Metrics {
             cron_since_success: make.gauge(
                 "cron_seconds_since_success",
                 "Since the last run that succeeded, or since the job was registered; 0 for a disabled one.",
+            ),
+            cron_overdue: make.gauge(
+                "cron_overdue_seconds",
+                "For how long a tick of the job has been due without a run; 0 when none is, or it is paused.",
             ),
 
             reconcile_saved: make
@@ -293,8 +298,9 @@ impl Metrics {
             let found = sample.incidents_open.iter().find(|(name, _)| *name == kind);
             self.0.incidents.set_count(kind, found.map_or(0, |(_, open)| *open));
         }
-        for (job, since_success) in &sample.since_success {
+        for (job, JobSample { since_success, overdue }) in &sample.jobs {
             self.0.cron_since_success.set(*job, since_success.as_secs_f64());
+            self.0.cron_overdue.set(*job, overdue.as_secs_f64());
         }
         if let Some(age) = sample.watermark_age {
             self.0.watermark_age.set((), age.as_secs_f64());

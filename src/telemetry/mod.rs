@@ -32,7 +32,7 @@ pub use chain::{Chain, chain};
 pub use error::TelemetryError;
 pub use metrics::Metrics;
 pub use otlp::knock;
-pub use sample::{QueueSample, Sample};
+pub use sample::{JobSample, QueueSample, Sample};
 pub use subscriber::{Guard, init};
 
 #[cfg(test)]

@@ -26,8 +26,17 @@ pub struct Sample {
     pub quarantined: i64,
     /// What the last conservation proof found, and how long ago it was made.
     pub proof: Option<(i64, Duration)>,
-    /// Since the last success of each registered job.
-    pub since_success: Vec<(Job, Duration)>,
+    /// Each registered job.
+    pub jobs: Vec<(Job, JobSample)>,
+}
+
+/// How a job stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct JobSample {
+    /// Since its last success.
+    pub since_success: Duration,
+    /// For how long a tick of it has been due without a run.
+    pub overdue: Duration,
 }
 
 /// What one queue holds. Counts of rows, as `count(*)` gives them.

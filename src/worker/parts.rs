@@ -15,11 +15,11 @@ use super::{AWAIT, Ended, Mode, WorkerError, stoppable};
 use crate::admin::{self, Subscriptions};
 use crate::broker;
 use crate::config::{Config, Layers, ListenAddr, Secret};
-use crate::connection::{connection, endpoint};
+use crate::connection::connection;
 use crate::console::Site;
 use crate::cron::{self, Runner};
 use crate::database::{self, PgPool, SchemaState, schema_state};
-use crate::discovery::{self, Registration};
+use crate::discovery::{self, Registration, Spread};
 use crate::egress::{self, Dapr, Egress, Warehouse};
 use crate::health::{Condition, Health, Probe, Reporter};
 use crate::inbox::{self, Accept, Acceptor, Applier, CONFIRMED_TOPIC, FAILED_TOPIC};
@@ -228,6 +228,8 @@ impl Parts {
             });
         }
         if let Some(runner) = runner {
+            let kept = Arc::clone(&runner);
+            tokio::spawn(stop.clone().run_until_cancelled_owned(async move { kept.keep_registered().await }));
             monitor = register_jobs(monitor, runner, &self.wake);
         }
         let monitor = register(register(monitor, dapr), warehouse);
@@ -349,11 +351,11 @@ impl Parts {
     }
 
     /// To the configured endpoint, or to the instances of its service that Consul names.
-    fn warehouse_connection(&self, keep: &CancellationToken) -> Result<Channel, WorkerError> {
+    fn warehouse_connection(&self, keep: &CancellationToken) -> Result<Spread, WorkerError> {
         let configured = &self.config.external_services.warehouse_service.grpc_endpoint;
-        let fallback = endpoint(configured.uri())?;
+        let fallback = connection(configured)?;
         let (Some(consul), Some(service)) = (&self.consul, discovery::service_of(configured)) else {
-            return Ok(fallback.connect_lazy());
+            return Ok(Spread::to(fallback));
         };
         let (settings, metrics) = (&self.config.worker.consul, self.metrics.clone());
         Ok(discovery::balanced(consul.clone(), settings, service, fallback, metrics, keep.clone()))

@@ -9,7 +9,7 @@ use rig::payment::{CONFIRMED, amount, confirmed, json};
 use rig::stack::Direct;
 use rig::wait;
 use rig::warehouse::Effect;
-use rig::worker::{Worker, WorkerSpec};
+use rig::worker::{Worker, WorkerSpec, run};
 use tokio::net::TcpStream;
 
 use crate::main_path::WORKER;
@@ -367,6 +367,41 @@ async fn what_a_database_a_day_ahead_has_written_holds_up_no_job() {
     let gaps = "select count(*) from (select coalesce(missed_from, tick) - lag(tick) over (order by tick) as gap
                                       from order_worker.cron_runs where job = 'session_cleanup' and tick <= now()) g where gap <> interval '2 seconds'";
     assert_eq!(shop.count(gaps).await, 0, "each tick once, those while it was away too");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_whose_schedule_nobody_has_any_more_is_run_by_whoever_is_there() {
+    let scene = scene_of("rollout", &["session_cleanup", "cart_cleanup"]).await;
+    has_run(&scene.shop, "session_cleanup").await;
+    has_run(&scene.shop, "cart_cleanup").await;
+    // An old pod that is started once more: one job on New Year's Day alone, the other not at all.
+    let old = only(scene.worker.spec().replica(), &["session_cleanup"], "0 0 1 1 *");
+    let old = Worker::start(old).await;
+    let registered = async |schedule: &str| {
+        scene.shop.text("select string_agg(schedule || ' ' || (next_tick is not null), ';' order by job) from order_worker.cron_jobs where job in ('session_cleanup', 'cart_cleanup') and $1 <> ''", schedule).await
+    };
+    wait::until("the old pod's jobs", SOON, async || registered("0").await == "0 0 1 1 * false;0 0 1 1 * true").await;
+    // It counts for as long as it is there.
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    assert_eq!(registered("0").await, "0 0 1 1 * false;0 0 1 1 * true");
+    old.kill9();
+    let taken = async || registered("*").await == "* * * * * * true;* * * * * * true";
+    wait::until_or("the jobs to be taken over", Duration::from_secs(60), || scene.worker.log_tail(), taken).await;
+    has_run(&scene.shop, "session_cleanup").await;
+    has_run(&scene.shop, "cart_cleanup").await;
+
+    // Nobody at all: said.
+    scene.worker.kill9();
+    scene
+        .shop
+        .execute("update order_worker.cron_jobs set registered_until = now() - interval '1 second' where registered_until is not null")
+        .await;
+    let doctor = run(WORKER, &["doctor"], &[("DATABASE_URL", &scene.direct.worker.database_url)]).await;
+    let told = String::from_utf8_lossy(&doctor.stdout).into_owned();
+    assert!(told.contains("no worker that is alive runs them: cart_cleanup (* * * * * *), session_cleanup"), "{told}");
+    let other = WorkerSpec { mode: "event".into(), ..scene.worker.spec().replica() };
+    let other = Worker::start(other).await;
+    wait::until("the gauge", SOON, async || other.metric("order_worker_cron_overdue_seconds").await > 2.0).await;
 }
 
 async fn has_run_once(shop: &Shop) {

@@ -304,6 +304,115 @@ async fn a_list_of_a_consul_that_died_is_used_for_its_time_and_no_longer() {
     assert_eq!(shop.configured(), 1);
 }
 
+/// Pays 200 orders at once; how long it took until all their reservations were confirmed.
+async fn reservations(shop: &Shop, prefix: &str) -> Duration {
+    let orders: Vec<String> = (0..200).map(|n| format!("{prefix}{n}")).collect();
+    shop.scene.shop.place(&orders).await;
+    let began = Instant::now();
+    for order in &orders {
+        shop.scene.confirm(&format!("e-{order}"), &format!("p-{order}"), order).await;
+    }
+    let settled = async || shop.scene.shop.unsettled().await == 0;
+    wait::until_or("all reservations", Duration::from_secs(90), || shop.scene.worker.log_tail(), settled).await;
+    began.elapsed()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_that_accepts_and_stays_silent_holds_up_nothing() {
+    // It takes connections, and says nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (first, second) = (Warehouse::start(), Warehouse::start());
+    let consul = Consul::start();
+    for addr in [first.addr(), second.addr()] {
+        consul.name(WAREHOUSE, &addr);
+    }
+    let shop = Shop::start("consul_silent", consul).await;
+    shop.instances(2.0).await;
+    let without = reservations(&shop, "a").await;
+    shop.consul.name(WAREHOUSE, &silent.local_addr().unwrap().to_string());
+    shop.instances(3.0).await;
+    let with = reservations(&shop, "b").await;
+    assert!(with < without * 3 + Duration::from_secs(1), "{without:?}, then {with:?}");
+
+    // One that was well falls silent: what it has in hand is lost after the time of one call, and no more is sent to it.
+    first.set(Behaviour::Hang);
+    let fallen = reservations(&shop, "c").await;
+    assert!(fallen < Duration::from_secs(15), "{fallen:?}");
+    assert!(shop.logged("Instance is left alone") == 1, "{}", shop.scene.worker.log_tail());
+    let left_alone = reservations(&shop, "d").await;
+    assert!(left_alone < without * 3 + Duration::from_secs(1), "{without:?}, then {left_alone:?}");
+
+    // It is well again, and gets calls again.
+    first.set(Behaviour::Answer);
+    let called = first.calls().len();
+    let again = async || {
+        shop.pay().await;
+        first.calls().len() > called + 1
+    };
+    wait::until_or("it to be called again", Duration::from_secs(60), || shop.scene.worker.log_tail(), again).await;
+}
+
+/// Frames of HTTP/2 by their type that a client sends through it.
+async fn frames_to(addr: String) -> (String, std::sync::Arc<std::sync::Mutex<Vec<u8>>>) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap().to_string();
+    let seen = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let frames = seen.clone();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let server = tokio::net::TcpStream::connect(&addr).await.unwrap();
+            let ((mut from, mut back), (mut answers, mut to)) = (client.into_split(), server.into_split());
+            tokio::spawn(async move { tokio::io::copy(&mut answers, &mut back).await });
+            let frames = frames.clone();
+            tokio::spawn(async move {
+                let mut preface = [0; 24];
+                from.read_exact(&mut preface).await?;
+                to.write_all(&preface).await?;
+                loop {
+                    let mut head = [0; 9];
+                    from.read_exact(&mut head).await?;
+                    // An answer to a PING is none.
+                    if head[3] != 6 || head[4] & 1 == 0 {
+                        frames.lock().unwrap().push(head[3]);
+                    }
+                    let mut body = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+                    from.read_exact(&mut body).await?;
+                    to.write_all(&[&head[..], &body].concat()).await?;
+                }
+                #[expect(unreachable_code, reason = "names the type of the errors")]
+                Ok::<(), std::io::Error>(())
+            });
+        }
+    });
+    (at, seen)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_warehouse_that_takes_its_time_is_not_pinged_meanwhile() {
+    let warehouse = Warehouse::start();
+    warehouse.set(Behaviour::Slow(Duration::from_secs(32)));
+    let (at, frames) = frames_to(warehouse.addr()).await;
+    let scene = Scene::start_with("slow_warehouse", |mut spec| {
+        spec.warehouse_addr = Some(at);
+        spec.env("ORDER_WORKER_WAREHOUSE_TIMEOUT", "45s")
+    })
+    .await;
+    scene.shop.place_one("o1").await;
+    scene.confirm("e1", "p1", "o1").await;
+    wait::until_or(
+        "the answer",
+        Duration::from_secs(60),
+        || scene.worker.log_tail(),
+        async || scene.shop.unsettled().await == 0,
+    )
+    .await;
+    assert_eq!(warehouse.confirmed().len(), 1);
+    let pings = frames.lock().unwrap().iter().filter(|kind| **kind == 6).count();
+    // A gRPC server with the defaults bears two within five minutes.
+    assert!(pings <= 2, "{pings} pings");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_is_shown_and_the_doctor_says_what_consul_lacks() {
     let consul = Consul::start();

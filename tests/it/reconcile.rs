@@ -111,6 +111,80 @@ async fn what_dapr_has_dropped_is_saved_once() {
     assert_eq!(audited, "inbox reconcile payment.confirmed 6");
 }
 
+/// Every part at work with what these settings leave it: an event that Dapr delivers, one that it has dropped, a job, announcements, calls.
+async fn works_with(name: &str, settings: &[(&str, &str)]) {
+    let scene = Scene::start(name, without_policy).await;
+    let orders = names(6);
+    scene.shop.place(&orders).await;
+    let mut spec = only(scene.spec.clone(), &["session_cleanup", "order_cleanup"], "* * * * * *");
+    for (name, value) in settings {
+        spec = spec.env(name, value);
+    }
+    let worker = Worker::start(spec).await;
+    scene.stack.daprd.wait_subscribed(CONFIRMED).await;
+    scene.watermark_is_known().await;
+    worker.kill9();
+    scene.publish(&orders[..3]).await;
+    scene.dapr_is_through().await;
+    worker.restart().await;
+    scene.publish(&orders[3..]).await;
+    let applied = "select count(*) from order_worker.inbox_status where outcome = 'applied'";
+    wait::until_or(
+        "all six",
+        Duration::from_secs(60),
+        || worker.log_tail(),
+        async || scene.shop.count(applied).await == 6,
+    )
+    .await;
+    let confirmed = "select count(*) from order_items where reservation_status = 'confirmed'";
+    let called = async || scene.shop.count(confirmed).await == 6;
+    wait::until_or("the warehouse to be called", Duration::from_secs(60), || worker.log_tail(), called).await;
+    wait::until("all announcements", Duration::from_secs(60), async || scene.stack.subscriber.count() >= 6).await;
+    let runs = "select count(distinct job) from order_worker.cron_runs where outcome = 'succeeded'";
+    wait::until_or("both jobs", SOON, || worker.log_tail(), async || scene.shop.count(runs).await == 2).await;
+    assert_eq!(scene.shop.count("select count(*) from order_worker.pending where state = 'dead'").await, 0);
+    let (_, streams, told) = scene.command(&["inbox", "reconcile", "--since", "1h"]).await;
+    assert_eq!(streams[0]["missing"].as_array().map(Vec::len), Some(0), "{streams} {told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_the_fewest_connections_that_are_allowed_every_part_works() {
+    works_with("fewest_connections", &[("ORDER_WORKER_DATABASE_MAXCONNECTIONS", "3")]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_the_least_of_everything_that_is_allowed_every_part_works() {
+    works_with(
+        "least_of_everything",
+        &[
+            ("ORDER_WORKER_DATABASE_MAXCONNECTIONS", "3"),
+            ("ORDER_WORKER_DATABASE_ACQUIRETIMEOUT", "100ms"),
+            ("ORDER_WORKER_DATABASE_STATEMENTTIMEOUT", "1s"),
+            ("ORDER_WORKER_DATABASE_LOCKTIMEOUT", "10ms"),
+            ("ORDER_WORKER_DATABASE_IDLEINTRANSACTIONTIMEOUT", "500ms"),
+            ("ORDER_WORKER_DATABASE_STATEMENTCACHE", "0"),
+            ("ORDER_WORKER_EVENTBUS_LARGEMESSAGES", "1"),
+            ("ORDER_WORKER_EVENTBUS_MAXSTREAMS", "1"),
+            ("ORDER_WORKER_EVENTBUS_BATCH", "1"),
+            ("ORDER_WORKER_EVENTBUS_ACCEPTTIMEOUT", "100ms"),
+            ("ORDER_WORKER_QUEUE_POLLINTERVAL", "10ms"),
+            ("ORDER_WORKER_QUEUE_LEASE", "1s"),
+            ("ORDER_WORKER_QUEUE_INBOX_BATCH", "1"),
+            ("ORDER_WORKER_QUEUE_INBOX_CONCURRENCY", "1"),
+            ("ORDER_WORKER_QUEUE_DAPR_BATCH", "1"),
+            ("ORDER_WORKER_QUEUE_DAPR_CONCURRENCY", "1"),
+            ("ORDER_WORKER_QUEUE_WAREHOUSE_BATCH", "1"),
+            ("ORDER_WORKER_QUEUE_WAREHOUSE_CONCURRENCY", "1"),
+            ("ORDER_WORKER_CRON_ORDERCLEANUP_BATCH", "1"),
+            ("ORDER_WORKER_RECONCILE_OVERLAP", "1s"),
+            ("ORDER_WORKER_DAPR_TIMEOUT", "100ms"),
+            ("ORDER_WORKER_WAREHOUSE_TIMEOUT", "100ms"),
+            ("ORDER_WORKER_SHUTDOWN_GRACE", "1s"),
+        ],
+    )
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_can_look_as_far_back_as_the_stream_goes() {
     let scene = Scene::start("by_hand", without_policy).await;

@@ -141,6 +141,43 @@ async fn sessions_that_become_read_only_are_thrown_away_and_nothing_is_blamed() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_standby_is_waited_for_until_it_is_promoted() {
+    let primary = Postgres::start().await;
+    let url = primary.database("promoted").await;
+    migrate(WORKER, &url).await;
+    let standby = primary.standby().await;
+    let mut direct = Direct::start("promoted", WORKER).await;
+    direct.worker.database_url = standby.url(url.rsplit('/').next().unwrap());
+    let worker = Worker::spawn(direct.worker.clone());
+    let waits = async || worker.logs().contains("the database is read-only: it is a standby");
+    wait::until_or("the worker to say what it waits for", SOON, || worker.log_tail(), waits).await;
+    let (_, told) = said(&direct.worker.database_url, &["doctor"]).await;
+    assert!(told.contains("read-only: this is a standby"), "{told}");
+    primary.stop().await;
+    standby.promote().await;
+    worker.wait_ready().await;
+    let shop = Shop::open(&direct.worker.database_url).await;
+    let callback = rig::callback::Callback::new(worker.eventbus_port());
+    let scene = Scene { callback, worker, shop, direct };
+    scene.shop.place_one("o1").await;
+    scene.pay(&["o1".to_owned()]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pooler_that_refuses_a_parameter_is_named_with_what_it_has_to_let_through() {
+    let direct = Direct::start("refusing_pooler", WORKER).await;
+    let pooler = Pooler::start(&direct.worker.database_url, "session", &[]).await;
+    let url = format!("{}?options=-c%20search_path%3Dpublic", pooler.url(&direct.worker.database_url));
+    for command in [&["doctor"][..], &["queue", "list"]] {
+        let (done, told) = said(&url, command).await;
+        assert!(
+            !done && told.contains("unsupported startup parameter") && told.contains("ignore_startup_parameters"),
+            "{told}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn isolation_levels_of_the_database_change_no_outcome_and_not_the_speed() {
     let mut took = Vec::new();
     for level in ["read committed", "repeatable read", "serializable"] {

@@ -16,9 +16,9 @@ fn with_everything_set() -> Metrics {
     metrics.event_accepted(second);
     metrics.event_applied(second);
     metrics.announcement_published(second);
-    let since_success = Job::ALL.map(|job| (job, second)).to_vec();
+    let jobs = Job::ALL.map(|job| (job, JobSample { since_success: second, overdue: second })).to_vec();
     Job::ALL.iter().for_each(|job| metrics.cron_finished(*job, RunOutcome::Succeeded, Some(second)));
-    metrics.observe(&Sample { since_success, watermark_age: Some(second), ..Sample::default() });
+    metrics.observe(&Sample { jobs, watermark_age: Some(second), ..Sample::default() });
     metrics.pool(1, 2, 10);
     metrics.database_up(true);
     metrics.sidecar_up(true);

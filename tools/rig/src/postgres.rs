@@ -75,6 +75,10 @@ impl Postgres {
             }
         }
 
+        Postgres::run(&bin, dir, &data, user, settings).await
+    }
+
+    async fn run(bin: &Path, dir: RunDir, data: &Path, user: Option<String>, settings: &[&str]) -> Postgres {
         let port = ports::free();
         let mut args = vec!["-D".to_owned(), data.to_string_lossy().into_owned(), "-p".to_owned(), port.to_string()];
         for setting in [
@@ -109,6 +113,29 @@ impl Postgres {
     pub async fn shared() -> &'static Postgres {
         static SHARED: OnceCell<Postgres> = OnceCell::const_new();
         SHARED.get_or_init(Postgres::start).await
+    }
+
+    /// A hot standby of it, with all that it has.
+    pub async fn standby(&self) -> Postgres {
+        let (bin, user) = (bin_dir(), self.process.user());
+        let dir = reachable_dir("standby", user.as_deref());
+        let data = dir.path().join("data");
+        if let Some(user) = &user {
+            assert!(Command::new("chown").arg(format!("{user}:{user}")).arg(dir.path()).status().unwrap().success());
+        }
+        let port = self.port.to_string();
+        let args = ["-h", "127.0.0.1", "-U", "postgres", "-R", "-c", "fast", "-p", &port, "-D"].map(str::to_owned);
+        let args = args.into_iter().chain([data.to_string_lossy().into_owned()]);
+        let mut spec = Spec::new("pg_basebackup", &bin.join("pg_basebackup"), dir.path(), args);
+        spec.user.clone_from(&user);
+        let copied = tokio::task::spawn_blocking(move || spec.command().output().unwrap()).await.unwrap();
+        assert!(copied.status.success(), "pg_basebackup: {}", String::from_utf8_lossy(&copied.stderr));
+        Postgres::run(&bin, dir, &data, user, &[]).await
+    }
+
+    /// Makes a primary of a standby.
+    pub async fn promote(&self) {
+        self.sql("select pg_promote()").await.unwrap();
     }
 
     /// Its port on 127.0.0.1.

@@ -73,6 +73,11 @@ pub struct Process {
 }
 
 impl Process {
+    /// As whom it runs, where that is another user.
+    pub fn user(&self) -> Option<String> {
+        self.spec.lock().unwrap().user.clone()
+    }
+
     /// Starts it; what it prints goes to `<name>.log` in its directory.
     pub fn spawn(spec: Spec) -> Process {
         let log = spec.dir.join(format!("{}.log", spec.name));
