@@ -289,6 +289,16 @@ pub(super) async fn progress(
         .await
 }
 
+/// Lets the run wait before its next batch, in the batch's transaction.
+///
+/// # Errors
+///
+/// The database's.
+pub(super) async fn wait(tx: &mut PgConnection, run: &Run, pause: Duration) -> Result<(), sqlx::Error> {
+    sqlx::query(include_str!("sql/wait.sql")).bind(run.id).bind(pause.as_secs_f64()).execute(tx).await?;
+    Ok(())
+}
+
 /// A batch that failed.
 #[derive(Debug)]
 pub(super) struct Failure<'a> {

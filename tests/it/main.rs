@@ -36,6 +36,7 @@ mod otlp;
 mod outages;
 mod partitions;
 mod poison;
+mod proof;
 mod publisher;
 mod reconcile;
 mod replay;

@@ -1,8 +1,10 @@
 -- queue/poll: makes waiting rows ready that are due, and tells which queues have something to do, and whether some of it was there
--- before: a tick that is due is something too. One statement for all queues.
+-- before: a tick that is due is something too. One statement for all queues. No row waits for more than minutes: a
+-- due time more than an hour ahead was written under a clock that was ahead.
 with due as (
     select queue, id from order_worker.pending
-    where state = 'waiting' and due <= clock_timestamp() and queue = any($1)
+    where state = 'waiting' and queue = any($1)
+      and (due <= clock_timestamp() or due > clock_timestamp() + interval '1 hour')
     order by queue, due limit 2000
     for update skip locked
 ), promoted as (
