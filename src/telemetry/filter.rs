@@ -7,9 +7,14 @@ use crate::config::rule::Malformed;
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
-/// OpenTelemetry's own log lines: one a failed export, for as long as a collector is away. The
-/// exporters here say it once instead (`otlp::watched`).
-const SILENT: [&str; 2] = ["opentelemetry_sdk=off", "opentelemetry-otlp=off"];
+/// What is silent unless `log_level` speaks of it, since it is said once elsewhere. OpenTelemetry's own log lines, one a failed export,
+/// for as long as a collector is away: the exporters say it (`otlp::watched`). sqlx's pool, one a try, for as long as a database
+/// is read-only: the health probe says it.
+const SILENT: [(&str, &str); 3] = [
+    ("opentelemetry", "opentelemetry_sdk=off"),
+    ("opentelemetry", "opentelemetry-otlp=off"),
+    ("sqlx", "sqlx_core::pool::inner=off"),
+];
 
 /// Reads `log_level`, refusing what would silently log nothing.
 ///
@@ -20,9 +25,7 @@ pub(super) fn parse(log_level: &str) -> Result<EnvFilter, Malformed> {
         check(directive)?;
         directives.push(directive);
     }
-    if !log_level.contains("opentelemetry") {
-        directives.extend(SILENT);
-    }
+    directives.extend(SILENT.iter().filter(|(about, _)| !log_level.contains(about)).map(|(_, directive)| *directive));
     // EnvFilter takes no spaces.
     EnvFilter::builder().parse(directives.join(",")).map_err(|error| Malformed(error.to_string()))
 }

@@ -104,6 +104,8 @@ async fn a_server_that_was_read_only_for_a_moment_is_worked_with_again() {
     let (_, told) = said(&scene.direct.worker.database_url, &["doctor"]).await;
     assert!(told.contains("read-only"), "{told}");
 
+    // Told once, not at every try of the pool.
+    assert!(scene.worker.logs().matches("default_transaction_read_only").count() < 5, "{}", scene.worker.log_tail());
     // The test's own session is an old one, which may write.
     default(&scene.shop, "default_transaction_read_only = off").await;
     let back = Instant::now();
