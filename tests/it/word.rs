@@ -60,8 +60,8 @@ async fn a_worker_registers_by_what_it_judges_and_the_last_started_stands() {
 
     let events = Worker::start(spec("event").env("ORDER_WORKER_INBOX_AMOUNTMISMATCH", "hold")).await;
     let [(kind, terms), _] = registered(&desk).await.try_into().unwrap();
-    let expected = json!({ "amount_mismatch": "hold", "wait_for_order": "1day" });
-    assert_eq!((kind.as_str(), terms), ("events", expected));
+    assert_eq!((kind.as_str(), &terms["amount_mismatch"]), ("events", &json!("hold")));
+    assert_eq!(terms["wait_for_order"], "1day");
     let drains =
         "select string_agg(distinct drains::text, ' ' order by drains::text) from order_worker.workers where $1 = ''";
     assert_eq!(desk.shop.text(drains, "").await, "{dapr,warehouse,cron} {inbox,dapr,warehouse}");
@@ -278,12 +278,8 @@ async fn an_edit_is_checked_when_it_is_given_and_rehearsed_with_what_happened_si
         body
     };
     for (id, wrong, says) in [
-        (
-            &event,
-            with(&good, "order_id", json!(7)),
-            "field `order_id`: text that is not empty is expected, a whole number came",
-        ),
-        (&event, with(&good, "amount", json!("10.10")), "field `amount`: a number is expected, text came"),
+        (&event, with(&good, "order_id", json!([])), "field `order_id` is an array, expected a text or a whole number"),
+        (&event, with(&good, "amount", json!("ten")), "field `amount` is a text that is no number, expected a number"),
         (&announcement, with(&told, "order_id", json!("o2")), "field `order_id`: `o1` is expected"),
         (&announcement, with(&told, "new_status", json!("shipped")), "field `new_status`: `cancelled` is expected"),
         (
