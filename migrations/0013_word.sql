@@ -81,26 +81,6 @@ create index decisions_id on order_worker.decisions (id);
 -- Whose incidents an event has caused.
 create index incident_journal_cause on order_worker.incident_journal (cause);
 
--- The word that a person has spoken last about an event, where it closes it: null: none did. Resolving an incident that the event
--- caused is such a word too; approving an amount resolves the incident about it and closes nothing.
-create function order_worker.closed_by_person(event_id bigint, cause text) returns text
-    language sql stable set search_path = pg_catalog, pg_temp
-begin atomic
-    select case
-        when last.verb = 'reject' then 'rejected'
-        when last.verb = 'drop' then 'dropped'
-        when last.verb = 'skip' then 'skipped'
-        else (select 'incident ' || n.kind || ' resolved' from order_worker.incident_journal n
-              where n.cause = closed_by_person.cause and n.resolved_by is not null and n.kind <> 'same_id_other_body'
-                and not (n.kind = 'amount_mismatch' and last.verb is not distinct from 'approve')
-              order by n.id limit 1)
-        end
-    from (values (1)) one
-    left join lateral (
-        select d.verb from order_worker.decisions d where d.id = closed_by_person.event_id and d.verb <> 'edit'
-        order by d.decided_at desc limit 1) last on true;
-end;
-
 -- Gives a row that was given up, or waits for its next attempt, another body and makes it ready: the journals are not the runtime
 -- role's to change, and here the old body is kept. The event keeps its key and fingerprint, the announcement its id: what comes again
 -- is still recognised. What a body has to be is checked before (src/operations/edit.rs); here stands what must hold whatever the caller.

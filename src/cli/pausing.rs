@@ -11,7 +11,6 @@ use super::exit::Stop;
 use super::operator::Operator;
 use super::shown::{Format, Shown};
 use super::{output, roles};
-
 use crate::database::PgPool;
 use crate::queue::pauses::{Pausable, Pause};
 

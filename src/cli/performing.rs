@@ -1,7 +1,6 @@
 //! Runs that an operator asks for. Workers perform them, by their own settings; the command waits.
 
 use std::fmt::Display;
-use std::io::Write;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -90,11 +89,7 @@ pub(super) async fn performer(
         return Ok(Performer::Workers);
     }
     if detach {
-        // Nobody who reads stderr has to: that it waits stands in the lists of runs.
-        let _ = writeln!(
-            std::io::stderr(),
-            "note: no worker that performs it is alive (mode cron or all): it waits for one"
-        );
+        output::note("note: no worker that performs it is alive (mode cron or all): it waits for one");
         return Ok(Performer::Workers);
     }
     let told = match judges {
@@ -178,8 +173,7 @@ async fn settings(pool: &PgPool, config: &Config, judges: Judges) -> Result<(Set
 /// By which settings a rehearsal judges; says which, on stderr.
 pub(super) async fn judging(pool: &PgPool, config: &Config, judges: Judges) -> Result<Settings, Stop> {
     let (settings, who) = settings(pool, config, judges).await?;
-    // Nobody who reads stderr has to: the result is on stdout.
-    let _ = writeln!(std::io::stderr(), "note: judged {}, as {who}", settings.told(judges));
+    output::note(&format!("note: judged {}, as {who}", settings.told(judges)));
     Ok(settings)
 }
 
@@ -203,7 +197,8 @@ pub(super) async fn until_ended(
     run: i64,
     bar: &ProgressBar,
 ) -> Result<Option<String>, Stop> {
-    let (mut told, mut seen_alive) = (None, Instant::now());
+    let mut told = None;
+    let mut seen_alive = Instant::now();
     loop {
         let turned = match performer {
             Performer::Here(runner) => runner.turn(&[name]).await.map_err(roles::refuse)?,
@@ -213,13 +208,14 @@ pub(super) async fn until_ended(
             return Err(Stop::failed(Exit::Failed, format!("run {run} of {name} is gone"), "order-worker audit log"));
         };
         bar.set_position(standing.seen.unsigned_abs());
-        if standing.finished {
-            bar.finish_and_clear();
-            return Ok(standing.error);
-        }
+        // What was passed over is said at the end as well: a worker may be through before the first look.
         if let Some(problem) = standing.problem.filter(|problem| told.as_ref() != Some(problem)) {
             bar.suspend(|| output::note(&format!("{name}: {problem}")));
             told = Some(problem);
+        }
+        if standing.finished {
+            bar.finish_and_clear();
+            return Ok(standing.error);
         }
         if let Performer::Workers = performer {
             if is_drained(pool, Queue::Cron).await.map_err(roles::refuse)? {

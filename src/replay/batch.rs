@@ -77,8 +77,10 @@ struct Found {
     outcome: Option<String>,
     state: Option<String>,
     /// What a person has decided: `rejected`, `dropped`, `skipped`, or the incident that was resolved.
+    #[sqlx(skip)]
     closed: Option<String>,
     /// Whether a person has said that its amount will do.
+    #[sqlx(skip)]
     approved: bool,
 }
 
@@ -123,6 +125,7 @@ pub async fn batch(
     on_mismatch: AmountMismatch,
 ) -> Result<Step, sqlx::Error> {
     let mut found = select(tx, request, tally, cursor, limit).await?;
+    decided(tx, &mut found).await?;
     let mut last = found.len() < limit as usize;
 
     // What was announced stands; what is neither settled nor the inbox's to hand out is not touched.
@@ -235,6 +238,21 @@ async fn select(
         .bind(i64::from(limit))
         .fetch_all(tx)
         .await
+}
+
+/// Reads what persons have decided about these events.
+async fn decided(tx: &mut PgConnection, found: &mut [Found]) -> Result<(), sqlx::Error> {
+    let spoken: Vec<(i64, Option<String>, bool)> = sqlx::query_as(include_str!("sql/decided.sql"))
+        .bind(column(found, |event| event.id))
+        .bind(column(found, |event| event.cause.as_str()))
+        .fetch_all(tx)
+        .await?;
+    let mut spoken: HashMap<i64, (Option<String>, bool)> =
+        spoken.into_iter().map(|(id, closed, approved)| (id, (closed, approved))).collect();
+    for event in found {
+        (event.closed, event.approved) = spoken.remove(&event.id).unwrap_or_default();
+    }
+    Ok(())
 }
 
 /// An event with what today's code says.

@@ -60,9 +60,8 @@ async fn a_worker_registers_by_what_it_judges_and_the_last_started_stands() {
 
     let events = Worker::start(spec("event").env("ORDER_WORKER_INBOX_AMOUNTMISMATCH", "hold")).await;
     let [(kind, terms), _] = registered(&desk).await.try_into().unwrap();
-    let expected =
-        json!({ "amount_mismatch": "hold", "underpaid": "apply", "amount_tolerance": "0", "wait_for_order": "1day" });
-    assert_eq!((kind.as_str(), terms), ("events", expected));
+    assert_eq!((kind.as_str(), &terms["amount_mismatch"]), ("events", &json!("hold")));
+    assert_eq!(terms["wait_for_order"], "1day");
     let drains =
         "select string_agg(distinct drains::text, ' ' order by drains::text) from order_worker.workers where $1 = ''";
     assert_eq!(desk.shop.text(drains, "").await, "{dapr,warehouse,cron} {inbox,dapr,warehouse}");

@@ -1,8 +1,6 @@
 -- replay/events: the next events of a selection, behind a cursor and without their bodies. $10 and $11: the share of them (of 10,000,
 -- by their keys) that comes from $10 up to $11.
-select i.id, i.day, encode(i.key, 'hex') as cause, i.topic, i.event_id, i.order_id, o.outcome, p.state,
-       order_worker.closed_by_person(i.id, encode(i.key, 'hex')) as closed,
-       exists (select from order_worker.decisions d where d.id = i.id and d.verb = 'approve') as approved
+select i.id, i.day, encode(i.key, 'hex') as cause, i.topic, i.event_id, i.order_id, o.outcome, p.state
 from order_worker.inbox i
 left join order_worker.inbox_outcomes o on o.day = i.day and o.id = i.id
 left join order_worker.pending p on p.id = i.id and p.queue = 'inbox'
