@@ -203,7 +203,7 @@ async fn list(pool: &PgPool, shown: &Shown) -> Result<(), Stop> {
     match shown.output {
         Format::Json => output::json(&jobs),
         Format::Table => output::table(
-            ["job", "schedule", "next tick", "last run", "outcome", "items", "paused"],
+            ["job", "schedule", "next tick", "last run", "outcome", "items", "spared", "paused"],
             jobs.into_iter().map(|job| {
                 let schedule = job.schedule.zip(job.time_zone).map(|(schedule, zone)| format!("{schedule} {zone}"));
                 let next = match (&schedule, job.next_tick) {
@@ -218,6 +218,7 @@ async fn list(pool: &PgPool, shown: &Shown) -> Result<(), Stop> {
                     output::dash(job.last_tick.map(output::moment)),
                     output::dash(job.last_outcome),
                     output::dash(job.last_items),
+                    output::dash(job.last_spared),
                     pausing::told(job.paused_at, job.paused_by.as_deref(), job.pause_reason.as_deref()),
                 ]
             }),
@@ -230,7 +231,20 @@ fn show(shown: &Shown, runs: &[Past], json: &impl serde::Serialize) -> Result<()
     match shown.output {
         Format::Json => output::json(json),
         Format::Table => output::table(
-            ["run", "tick", "kind", "missed", "started", "took", "items", "batches", "passed over", "outcome", "error"],
+            [
+                "run",
+                "tick",
+                "kind",
+                "missed",
+                "started",
+                "took",
+                "items",
+                "batches",
+                "passed over",
+                "spared",
+                "outcome",
+                "error",
+            ],
             runs.iter().map(|run| {
                 let took = run.started_at.zip(run.finished_at).map(|(from, to)| to - from);
                 [
@@ -243,6 +257,7 @@ fn show(shown: &Shown, runs: &[Past], json: &impl serde::Serialize) -> Result<()
                     run.items.to_string(),
                     run.batches.to_string(),
                     run.passed_over.to_string(),
+                    output::dash(run.spared.as_ref()),
                     run.outcome.clone(),
                     output::dash(run.error.as_deref()),
                 ]
@@ -278,12 +293,19 @@ async fn rehearse(runner: &Runner, run: &Run) -> Result<(), Stop> {
             Format::Table => {}
         }
     };
-    let items = runner.rehearse(run.job, told).await.map_err(roles::refuse)?;
+    let (items, spared) = runner.rehearse(run.job, told).await.map_err(roles::refuse)?;
     bar.finish_and_clear();
     written?;
     match run.shown.output {
-        Format::Json => output::json(&json!({ "job": run.job.as_str(), "dry_run": true, "items": items, "ids": ids })),
-        Format::Table => output::write(|out| writeln!(out, "{}: {items} items, nothing was changed", run.job)),
+        Format::Json => output::json(
+            &json!({ "job": run.job.as_str(), "dry_run": true, "items": items, "ids": ids, "spared": spared }),
+        ),
+        Format::Table => output::write(|out| {
+            if spared.orders > 0 {
+                writeln!(out, "spared {spared}")?;
+            }
+            writeln!(out, "{}: {items} items, nothing was changed", run.job)
+        }),
     }
 }
 

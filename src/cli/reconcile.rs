@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::database::PgPool;
 use crate::inbox::{Accept, Acceptor};
 use crate::queue::Wake;
-use crate::reconcile::{Alert, From, Look, LookError, Reconciler, Taker};
+use crate::reconcile::{Alert, From, Look, LookError, Reconciler, Severity, Taker};
 use crate::telemetry::Metrics;
 
 /// How far back, and whether what is missing is taken.
@@ -57,24 +57,35 @@ pub(super) async fn run(pool: &PgPool, arguments: &Arguments, config: &Config) -
         }
         None => From::Overlap,
     };
-    let topics = reconciler.topics();
-    let bar = ProgressBar::new(topics.len() as u64).with_message("streams");
+    let streams = reconciler.streams();
+    let bar = ProgressBar::new(streams.len() as u64).with_message("streams");
     let (mut looks, actor) = (Vec::new(), arguments.operator.person(!arguments.accept)?);
     let accept = if arguments.accept { Some(acceptor(pool, config)?) } else { None };
     let taker = accept.as_ref().map(|accept| Taker { accept, actor: &actor });
     let another = reconciler.is_another().await.map_err(failed)?;
-    for topic in topics {
-        let known = reconciler.known(&topic).await.map_err(failed)?;
-        let look = reconciler.look(&topic, &known, since, another, taker).await.map_err(failed)?;
+    for (topic, name) in streams {
+        let known = reconciler.known(&name).await.map_err(failed)?;
+        let look = reconciler.look((&topic, &name), &known, since, another, taker).await.map_err(failed)?;
         if arguments.accept {
-            reconciler.taken_note_of(&topic, &look).await.map_err(failed)?;
+            reconciler.taken_note_of(&name, &look, &actor).await.map_err(failed)?;
         }
-        looks.push((topic, look));
+        looks.push((name, look));
         bar.inc(1);
     }
     bar.finish_and_clear();
     show(arguments, &looks)?;
-    let broken = looks.iter().filter(|(_, look)| look.alert.is_some()).count();
+    let of = |severity| {
+        looks
+            .iter()
+            .filter_map(|(_, look)| look.alert.as_ref())
+            .filter(|alert| (alert.severity() == Severity::CannotLook) == severity)
+            .count()
+    };
+    let (blind, broken) = (of(true), of(false));
+    if blind > 0 {
+        let hint = "see worker.reconcile.group, worker.reconcile.stream_prefix and data.redis.addr: order_cleanup and reservation_cleanup give nothing up until then; order-worker doctor";
+        return Err(Stop::failed(Exit::Violation, format!("{blind} streams cannot be looked at"), hint));
+    }
     if broken == 0 || arguments.accept {
         return Ok(());
     }
@@ -90,7 +101,7 @@ fn acceptor(pool: &PgPool, config: &Config) -> Result<Accept, Stop> {
 
 /// How many are missing. Of a stream that has lost something nobody knows all of them, and of one that is not ours none.
 fn missing(look: &Look) -> String {
-    match look.alert {
+    match &look.alert {
         None => look.missing.to_string(),
         Some(alert) if alert.forbids_taking() => "unknown".to_owned(),
         Some(_) => format!("{} and more", look.missing),
@@ -103,11 +114,11 @@ fn show(arguments: &Arguments, looks: &[(String, Look)]) -> Result<(), Stop> {
             let streams: Vec<_> = looks
                 .iter()
                 .map(|(topic, look)| {
-                    let known = !look.alert.is_some_and(Alert::forbids_taking);
+                    let known = !look.alert.as_ref().is_some_and(Alert::forbids_taking);
                     json!({
                         "stream": topic, "read": look.read, "with_dapr": look.with_dapr, "missing": known.then_some(&look.named),
                         "missing_count": known.then_some(look.missing), "accepted": look.saved,
-                        "alert": look.alert.map(|alert| alert.to_string()),
+                        "alert": look.alert.as_ref().map(ToString::to_string),
                     })
                 })
                 .collect();
@@ -122,7 +133,7 @@ fn show(arguments: &Arguments, looks: &[(String, Look)]) -> Result<(), Stop> {
                         look.read.to_string(),
                         look.with_dapr.to_string(),
                         missing(look),
-                        output::dash(look.alert),
+                        output::dash(look.alert.as_ref()),
                     ]
                 }),
             )?;

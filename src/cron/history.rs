@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::Job;
+use super::{Job, Spared};
 use crate::database::PgPool;
 
 /// A job with its last run, for people.
@@ -31,8 +31,11 @@ pub struct Listed {
     pub last_outcome: Option<String>,
     /// what it changed,
     pub last_items: Option<i64>,
-    /// and what went wrong.
+    /// what went wrong,
     pub last_error: Option<String>,
+    /// and what it did not give up, though its time was up.
+    #[sqlx(json(nullable))]
+    pub last_spared: Option<Spared>,
     /// Since when it is paused, itself or with its queue.
     pub paused_at: Option<DateTime<Utc>>,
     /// Who paused it.
@@ -80,6 +83,9 @@ pub struct Past {
     pub outcome: String,
     /// Why it failed; why its last batch did, of one that goes on; or why a row was passed over.
     pub error: Option<String>,
+    /// What it did not give up, though its time was up.
+    #[sqlx(json(nullable))]
+    pub spared: Option<Spared>,
 }
 
 /// The last `limit` runs of a job, the newest first.

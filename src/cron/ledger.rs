@@ -134,7 +134,12 @@ pub(super) async fn schedule(pool: &PgPool, jobs: &[(Job, Schedule, bool)]) -> R
                 && schedule.zone.to_string() == row.time_zone
         };
         let Some((job, schedule, _)) = jobs.iter().find(same) else { continue };
-        let Some(due) = due(schedule, row.next_tick, row.now) else { continue };
+        let Some(due) = due(schedule, row.next_tick, row.now) else {
+            // Counted under a clock that was ahead.
+            let recount = sqlx::query(include_str!("sql/recount.sql")).bind(&row.job).bind(row.next_tick);
+            recount.bind(schedule.after(row.now)).execute(pool).await?;
+            continue;
+        };
         sqlx::query(include_str!("sql/schedule.sql"))
             .bind(job.as_str())
             .bind(row.next_tick)
@@ -241,6 +246,16 @@ pub(super) async fn progress(
         .bind(place.passed_over)
         .fetch_one(tx)
         .await
+}
+
+/// Lets the run wait before its next batch, in the batch's transaction.
+///
+/// # Errors
+///
+/// The database's.
+pub(super) async fn wait(tx: &mut PgConnection, run: &Run, pause: Duration) -> Result<(), sqlx::Error> {
+    sqlx::query(include_str!("sql/wait.sql")).bind(run.id).bind(pause.as_secs_f64()).execute(tx).await?;
+    Ok(())
 }
 
 /// A batch that failed.

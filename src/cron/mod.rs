@@ -26,6 +26,7 @@
 pub mod history;
 mod jobs;
 pub mod ledger;
+mod proof;
 mod runner;
 mod schedule;
 pub mod settings;
@@ -35,6 +36,7 @@ mod work;
 
 pub use jobs::Terms;
 pub use ledger::{Cursor, DEAD_LETTERS, REPLAY, Run};
+pub use proof::{Evidence, Ground, Lack, Reason, Spared, Unreadable};
 pub use runner::{Runner, Turned};
 pub use schedule::{Due, Expression, Kind, Schedule, TimeZone, due};
 pub use wakes::Wakes;

@@ -11,7 +11,7 @@ use super::jobs::{Terms, batch};
 use super::ledger::{self, DEAD_LETTERS, Failure, Place, REPLAY};
 use super::settings::Cron;
 use super::task::Task;
-use super::{Job, Run, Schedule};
+use super::{Evidence, Ground, Job, Run, Schedule, Spared};
 use crate::config::Config;
 use crate::database::PgPool;
 use crate::failpoint;
@@ -300,15 +300,21 @@ impl Runner {
         }
     }
 
-    /// What a run of this job would change now, batch by batch: each is made and rolled back. `tell` gets the ids of a batch.
+    /// What a run of this job would change now, batch by batch, and what it would spare: each batch is made and rolled back. `tell` gets
+    /// the ids of a batch.
     ///
     /// # Errors
     ///
     /// The database's; also when the job was never registered.
-    pub async fn rehearse(&self, job: Job, mut tell: impl FnMut(&[String])) -> Result<u64, sqlx::Error> {
-        let (name, tick) = (job.as_str().to_owned(), ledger::now(&self.pool).await?);
-        let mut run = Run::first(name, tick);
-        let mut items = 0;
+    pub async fn rehearse(&self, job: Job, mut tell: impl FnMut(&[String])) -> Result<(u64, Spared), sqlx::Error> {
+        // As of the last look, where a run would wait for the next.
+        let evidence = Evidence::read(&mut *self.pool.acquire().await?, &self.terms).await?;
+        let tick = match evidence.now_known() {
+            Ok(Ground::Streams(watermark)) => watermark,
+            _ => evidence.now,
+        };
+        let mut run = Run::first(job.as_str().to_owned(), tick);
+        let (mut items, mut spared) = (0, Spared::default());
         loop {
             let mut tx = self.pool.begin().await?;
             // As a run: no other of the job beside it.
@@ -318,10 +324,16 @@ impl Runner {
                 .await?;
             let done = batch(&mut tx, job, &run, self.settings.entry(job).batch, &self.terms).await?;
             tx.rollback().await?;
+            // A look at which the watermark was farther behind.
+            if done.pause > Duration::ZERO {
+                tokio::time::sleep(done.pause).await;
+                continue;
+            }
             tell(&done.items);
             items += done.items.len() as u64;
+            spared = done.spared.and(Some(spared));
             if done.last {
-                return Ok(items);
+                return Ok((items, spared));
             }
             run.cursor = done.cursor;
         }

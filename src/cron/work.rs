@@ -76,7 +76,16 @@ impl Runner {
         };
         let done = traced(&self.pool, summary, batch(&mut tx, job, run, limit, &self.terms)).await?;
         let (items, finished) = (done.items.len(), done.last);
-        let place = Place { items, finished, ..Place::behind(&done.cursor) };
+        if done.pause > Duration::ZERO {
+            ledger::wait(&mut tx, run, done.pause).await?;
+            tx.commit().await?;
+            return Ok((Turned::Batch { run: run.id, finished: false }, Duration::ZERO));
+        }
+        // Counted over all batches of the run.
+        let before = run.result.clone().and_then(|result| serde_json::from_value(result).ok());
+        let spared = done.spared.clone().and(before);
+        let result = (spared.orders > 0).then(|| json!(spared));
+        let place = Place { items, finished, result, ..Place::behind(&done.cursor) };
         let progress = self.commit(tx, run, &place).await?;
         self.tell(job, run, &done, &progress);
         Ok((Turned::Batch { run: run.id, finished: done.last }, Duration::ZERO))

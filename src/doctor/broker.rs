@@ -8,16 +8,18 @@ use redis::aio::MultiplexedConnection;
 use super::Findings;
 use crate::broker;
 use crate::config::Config;
-use crate::inbox::{CONFIRMED_TOPIC, FAILED_TOPIC};
+use crate::reconcile::Streams;
 use crate::tls;
 
 const LIMIT: Duration = Duration::from_secs(3);
+/// The most SCANs, of a thousand keys each, that look for a stream under another name.
+const SCANS: usize = 100;
 
 pub(super) async fn examine(config: &Config, findings: &mut Findings) {
     let Some(addr) = &config.data.redis.addr else {
         return findings.warning(
             "Redis",
-            "data.redis.addr is empty: it is not watched",
+            "data.redis.addr is empty: it is not watched, and its streams are not looked at",
             "name it, as the component has it",
         );
     };
@@ -40,8 +42,12 @@ pub(super) async fn examine(config: &Config, findings: &mut Findings) {
     };
     findings.ok("Redis", addr.to_string());
     keeps(&mut connection, findings).await;
-    for topic in [CONFIRMED_TOPIC, FAILED_TOPIC] {
-        subscribed(&mut connection, topic, &config.worker.reconcile.group, findings).await;
+    if !config.worker.reconcile.enabled {
+        return;
+    }
+    let abouts = ["stream payment.confirmed", "stream payment.failed", "stream of dead letters"];
+    for (about, name) in abouts.into_iter().zip(Streams::of(config).names()) {
+        subscribed(&mut connection, about, &name, &config.worker.reconcile.group, findings).await;
     }
 }
 
@@ -86,24 +92,58 @@ async fn keeps(connection: &mut MultiplexedConnection, findings: &mut Findings) 
     }
 }
 
-/// Whether the worker's group reads the topic: it is the component's Redis then.
-async fn subscribed(connection: &mut MultiplexedConnection, topic: &'static str, group: &str, findings: &mut Findings) {
-    let about = if topic == CONFIRMED_TOPIC { "stream payment.confirmed" } else { "stream payment.failed" };
+/// Whether the worker's group reads the stream: it is the component's Redis then.
+async fn subscribed(
+    connection: &mut MultiplexedConnection,
+    about: &'static str,
+    name: &str,
+    group: &str,
+    findings: &mut Findings,
+) {
     let groups: Result<Vec<HashMap<String, redis::Value>>, _> =
-        redis::cmd("XINFO").arg("GROUPS").arg(topic).query_async(connection).await;
-    let next = "see that this is the component's Redis (dapr/components), and that the sidecar has subscribed: GET :3500/v1.0/metadata";
+        redis::cmd("XINFO").arg("GROUPS").arg(name).query_async(connection).await;
+    let next = "see that this is the component's Redis (dapr/components), that the sidecar has subscribed (GET :3500/v1.0/metadata), and that worker.reconcile.group and stream_prefix are the component's";
     match groups {
-        Err(_) => {
-            findings.warning(about, "there is no such stream: nothing was published, or this is another Redis", next)
+        Err(error) if error.code() == Some("MOVED") => {
+            findings.broken(
+                about,
+                format!("Redis is a cluster, which cannot be looked at: {error}"),
+                "worker.reconcile.enabled: false lets the jobs act by the clock all the same",
+            );
+        }
+        Err(error) => {
+            let others = others(connection, name).await;
+            findings.warning(about, format!("there is no {name} to be looked at: {error}{others}"), next);
         }
         Ok(groups) => {
             let text = |value: &redis::Value| redis::from_redis_value_ref::<String>(value).unwrap_or_default();
             let known: Vec<String> = groups.iter().filter_map(|group| group.get("name").map(text)).collect();
             if known.iter().any(|name| name == group) {
-                findings.ok(about, format!("the group {group} reads it"));
+                findings.ok(about, format!("the group {group} reads {name}"));
             } else {
-                findings.broken(about, format!("no group {group}, only: {}", known.join(", ")), next);
+                let others = others(connection, name).await;
+                findings.broken(
+                    about,
+                    format!("{name} has no group {group}, only: {}{others}", known.join(", ")),
+                    next,
+                );
             }
         }
     }
+}
+
+/// Streams whose names end as this one's: what stands before is what a component with {namespace} puts there.
+async fn others(connection: &mut MultiplexedConnection, name: &str) -> String {
+    let (mut cursor, mut found) = (0_u64, Vec::new());
+    for _ in 0..SCANS {
+        let mut scan = redis::cmd("SCAN");
+        scan.arg(cursor).arg("MATCH").arg(format!("*?{name}")).arg("COUNT").arg(1_000).arg("TYPE").arg("stream");
+        let Ok((next, names)) = scan.query_async::<(u64, Vec<String>)>(connection).await else { break };
+        found.extend(names);
+        cursor = next;
+        if cursor == 0 {
+            break;
+        }
+    }
+    if found.is_empty() { String::new() } else { format!("; there are streams {}", found.join(", ")) }
 }

@@ -48,8 +48,6 @@ struct Queue {
     pauses: i64,
     old: i64,
     failing: Option<String>,
-    streams: Option<String>,
-    watermark_age: Option<f64>,
     late_jobs: Option<String>,
 }
 
@@ -91,6 +89,7 @@ pub(super) async fn examine(config: &Config, pool: &PgPool, findings: &mut Findi
         Ok(queue) => self::queue(&queue, findings),
         Err(error) => findings.broken("queue", error.to_string(), "order-worker migrate, as the owner, for this role"),
     }
+    super::reconciliation::examine(config, pool, findings).await;
 }
 
 /// As one of the worker's sessions has them.
@@ -231,25 +230,6 @@ fn queue(queue: &Queue, findings: &mut Findings) {
         );
     } else {
         findings.ok("jobs", "none is late");
-    }
-    match (&queue.streams, queue.watermark_age) {
-        (Some(alert), _) => findings.broken(
-            "reconciliation",
-            alert,
-            "order-worker inbox reconcile, then docs/runbook.md: Redis lost its data",
-        ),
-        (None, Some(age)) if age > 1_800.0 => {
-            let next = "a worker in mode event or all looks every worker.reconcile.every; its log says why it does not: order-worker inbox reconcile";
-            findings.warning("reconciliation", format!("the streams were looked at {age:.0} s ago"), next);
-        }
-        (None, Some(age)) => {
-            findings.ok("reconciliation", format!("all that was published until {age:.0} s ago is in the inbox"))
-        }
-        (None, None) => findings.warning(
-            "reconciliation",
-            "no stream was looked at yet",
-            "worker.reconcile.enabled, data.redis.addr",
-        ),
     }
     for (about, rows, next) in [
         ("dead rows", queue.dead, "order-worker dead list"),

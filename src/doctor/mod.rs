@@ -7,6 +7,7 @@ mod broker;
 mod collector;
 mod consul;
 mod database;
+mod reconciliation;
 mod sidecar;
 mod warehouse;
 

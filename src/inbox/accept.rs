@@ -13,7 +13,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::{Event, Key, Undecodable, decode};
+use super::{Event, Key, Undecodable, about, decode};
 use crate::database::{self, Class, PgPool};
 use crate::failpoint;
 use crate::queue::{Queue, Wake};
@@ -87,7 +87,10 @@ impl Prepared {
     fn new(event: Event) -> Self {
         let (order_id, payment_id, state, refusal) = match decode(&event.topic, &event.body) {
             Ok(payment) => (Some(payment.order_id), Some(payment.payment_id), "ready", None),
-            Err(refusal) => (None, None, "dead", Some((refusal.fail_reason(), why(&refusal, &event)))),
+            Err(refusal) => {
+                let reason = Some((refusal.fail_reason(), why(&refusal, &event)));
+                (about::order_id(&event.body), None, "dead", reason)
+            }
         };
         let (key, fingerprint) = (event.key(), event.fingerprint());
         Self { key, fingerprint, event: Arc::new(event), order_id, payment_id, state, refusal }

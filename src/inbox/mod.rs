@@ -11,6 +11,7 @@
 //! Accept and apply are apart so that a locked order, a slow handler or a poison order never makes Dapr drop a message. Both
 //! may run any number of times: accepting is idempotent by the event's key, applying by the deletion of its pending row.
 
+mod about;
 mod accept;
 mod apply;
 mod effects;

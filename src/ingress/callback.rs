@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tonic::metadata::{KeyAndValueRef, MetadataMap};
 use tonic::{Request, Response, Status, async_trait};
 
+use super::delivered::Delivered;
 use super::envelope::{event, events, note_metadata};
 use super::settings::EventBus;
 use crate::config::Secret;
@@ -28,6 +29,7 @@ use crate::telemetry::{spans, trace};
 #[derive(Clone, Debug)]
 pub struct Callback {
     accept: Accept,
+    delivered: Delivered,
     pubsub: Arc<str>,
     dead_letter_topic: Arc<str>,
     token: watch::Receiver<Option<Secret>>,
@@ -35,16 +37,18 @@ pub struct Callback {
 }
 
 impl Callback {
-    /// `token` is `settings.app_token`, which may change; `database` tells Dapr's app health check whether events can be stored.
+    /// `token` is `settings.app_token`, which may change; `delivered` counts what comes; `database` tells Dapr's app health check whether events can be stored.
     #[must_use]
     pub fn new(
         accept: Accept,
+        delivered: Delivered,
         settings: &EventBus,
         token: watch::Receiver<Option<Secret>>,
         database: watch::Receiver<Condition>,
     ) -> Self {
         Self {
             accept,
+            delivered,
             pubsub: settings.pubsub.as_str().into(),
             dead_letter_topic: settings.dead_letter_topic.as_str().into(),
             token,
@@ -108,6 +112,7 @@ impl Callback {
 
     async fn bulk(&self, request: Request<TopicEventBulkRequest>) -> Result<Response<TopicEventBulkResponse>, Status> {
         self.authorise(request.metadata())?;
+        self.delivered.came(&request.get_ref().topic, request.get_ref().entries.len());
         let (ids, events): (Vec<_>, Vec<_>) = events(request.into_inner(), &self.dead_letter_topic).into_iter().unzip();
         self.accept(events).await?;
         // An entry that is missing in the answer counts as RETRY.
@@ -135,6 +140,7 @@ impl AppCallback for Callback {
     ) -> Result<Response<TopicEventResponse>, Status> {
         self.authorise(request.metadata())?;
         let (metadata, _, request) = request.into_parts();
+        self.delivered.came(&request.topic, 1);
         let traceparent = metadata.get("traceparent").and_then(|value| value.to_str().ok());
         let mut event = event(request, &self.dead_letter_topic, traceparent);
         note_metadata(&mut event, self.publishers(&metadata));

@@ -4,6 +4,7 @@
 //! Dapr delivers it again. Nothing is answered RETRY or DROP.
 
 mod callback;
+mod delivered;
 mod envelope;
 mod large;
 mod message;
@@ -20,6 +21,7 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
 pub use callback::Callback;
+pub use delivered::Delivered;
 pub use large::LARGE;
 pub(crate) use message::published;
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Contents, Pace, Queue, contents};
-use crate::cron::Job;
+use crate::cron::{Evidence, Job, Terms};
 use crate::database::PgPool;
 use crate::operations::incidents;
 use crate::orders::IncidentKind;
@@ -11,11 +11,11 @@ use crate::telemetry::{Metrics, QueueSample, Sample};
 
 const EVERY: Duration = Duration::from_secs(5);
 
-/// Samples for as long as it is polled. `paces` are those of this process's queues.
-pub async fn sample(pool: &PgPool, metrics: &Metrics, paces: &[&Pace]) {
+/// Samples for as long as it is polled. `paces` are those of this process's queues; `terms` say for what its jobs wait.
+pub async fn sample(pool: &PgPool, metrics: &Metrics, paces: &[&Pace], terms: &Terms) {
     let mut snapshot = Oldest::default();
     loop {
-        match once(pool, &mut snapshot).await {
+        match once(pool, &mut snapshot, terms).await {
             Ok(mut sample) => {
                 sample.paused.extend(paces.iter().filter(|pace| pace.paused()).map(|pace| pace.queue()));
                 metrics.observe(&sample);
@@ -52,12 +52,11 @@ impl Oldest {
     }
 }
 
-async fn once(pool: &PgPool, snapshot: &mut Oldest) -> Result<Sample, sqlx::Error> {
+async fn once(pool: &PgPool, snapshot: &mut Oldest, terms: &Terms) -> Result<Sample, sqlx::Error> {
     let queues = contents(pool).await?;
     let incidents = incidents::open(pool).await?;
     let jobs: Vec<(String, f64)> = sqlx::query_as(include_str!("sql/sample_jobs.sql")).fetch_all(pool).await?;
-    let (watermark_age, stream_alerts): (Option<f64>, i64) =
-        sqlx::query_as(include_str!("../reconcile/sql/sample.sql")).fetch_one(pool).await?;
+    let evidence = Evidence::read(&mut *pool.acquire().await?, terms).await?;
     let server: Server = sqlx::query_as(include_str!("sql/sample_server.sql")).fetch_one(pool).await?;
     let kind = |name: &str| IncidentKind::ALL.iter().copied().find(|kind| kind.as_str() == name);
     let seconds = |seconds: f64| Duration::try_from_secs_f64(seconds).unwrap_or_default();
@@ -73,8 +72,9 @@ async fn once(pool: &PgPool, snapshot: &mut Oldest) -> Result<Sample, sqlx::Erro
         queues: queues.iter().filter_map(measured).collect(),
         incidents_open: incidents.into_iter().filter_map(|(name, open)| Some((kind(&name)?, open))).collect(),
         paused: paused.filter_map(|queue| Queue::named(&queue.queue)).collect(),
-        watermark_age: watermark_age.map(seconds),
-        stream_alerts,
+        watermark_age: evidence.watermark_age(),
+        stream_alerts: i64::try_from(evidence.alerts()).unwrap_or(i64::MAX),
+        cleanup_blocked: evidence.reasons(),
         oldest_snapshot: snapshot.age(server.oldest_snapshot),
         partitions_ready: server.partitions_ready,
         quarantined: server.quarantined,

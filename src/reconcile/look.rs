@@ -7,14 +7,15 @@ use chrono::{DateTime, Utc};
 use redis::aio::MultiplexedConnection;
 use serde::Serialize;
 use serde_json::json;
+use sqlx::PgConnection;
 
-use super::stream::{self, Stream};
-use super::{Alert, Id, Known, alert, is_another};
+use super::stream::{self, Group, Stream};
+use super::{Alert, Id, Known, Seen, Severity, Streams, alert, is_another};
 use crate::audit;
 use crate::broker;
 use crate::config::Config;
 use crate::database::PgPool;
-use crate::inbox::{Accept, CONFIRMED_TOPIC, Event, FAILED_TOPIC};
+use crate::inbox::{Accept, Event};
 use crate::ingress::published;
 
 /// How long a look may take before another replica takes the stream.
@@ -23,6 +24,8 @@ pub(super) const CLAIM: Duration = Duration::from_secs(20);
 const LIMIT: Duration = Duration::from_secs(5);
 /// What was published so shortly before a look may not be in the stream that it sees.
 const MARGIN: Duration = Duration::from_secs(1);
+/// Clocks of the database and of Redis that differ by more, in seconds: one of them is wrong, and who knows which.
+const OFF: i64 = 300;
 /// The most missing events that are named.
 const NAMED: usize = 10_000;
 
@@ -31,7 +34,17 @@ const NAMED: usize = 10_000;
 pub enum LookError {
     /// Redis.
     #[error("Redis: {0}")]
-    Redis(#[from] redis::RedisError),
+    Redis(redis::RedisError),
+    /// Each node of a cluster has some of the streams.
+    #[error(
+        "Redis is a cluster, which cannot be looked at ({0}): worker.reconcile.enabled: false says that the jobs are to act by the clock all the same"
+    )]
+    Cluster(redis::RedisError),
+    /// The component is none of Redis.
+    #[error(
+        "the component {0} is {1}, which is not Redis: worker.reconcile.enabled: false says that there is no stream to look at"
+    )]
+    Component(String, String),
     /// The database.
     #[error("the database: {0}")]
     Database(#[from] sqlx::Error),
@@ -47,6 +60,23 @@ pub enum LookError {
     /// The address cannot be used.
     #[error("{0}")]
     Configuration(String),
+}
+
+impl std::convert::From<redis::RedisError> for LookError {
+    fn from(error: redis::RedisError) -> Self {
+        match error.code() {
+            Some("MOVED" | "ASK" | "CLUSTERDOWN" | "CROSSSLOT" | "TRYAGAIN") => Self::Cluster(error),
+            _ => Self::Redis(error),
+        }
+    }
+}
+
+impl LookError {
+    /// Whether it says something about the broker, and not about the database or about what was found.
+    #[must_use]
+    pub const fn is_of_the_broker(&self) -> bool {
+        !matches!(self, Self::Database(_) | Self::Accept(_))
+    }
 }
 
 /// Where a look begins.
@@ -84,11 +114,15 @@ pub struct Look {
     pub saved: u64,
     /// What is wrong with the stream.
     pub alert: Option<Alert>,
+    /// When it began, by the database's clock: what was published since may not be in the stream that it saw.
+    pub(super) began: DateTime<Utc>,
     /// Another Redis process answers than at the last look.
     pub restarted: bool,
     pub(super) run_id: Option<String>,
-    state: Stream,
-    /// How long ago everything was published that is in the inbox, seconds.
+    pub(super) state: Stream,
+    /// Up to where everything was dealt with, and how many entries were ever added up to there.
+    place: (Id, Option<u64>),
+    /// How long before its beginning everything was published that is in the inbox, seconds.
     behind: f64,
 }
 
@@ -106,6 +140,7 @@ pub struct Taker<'a> {
 pub struct Reconciler {
     pool: PgPool,
     connection: MultiplexedConnection,
+    streams: Streams,
     dead_letter_topic: String,
     group: String,
     overlap: Duration,
@@ -128,13 +163,26 @@ impl Reconciler {
         let dead_letter_topic = config.worker.eventbus.dead_letter_topic.clone();
         let settings = &config.worker.reconcile;
         let (group, overlap, pause) = (settings.group.clone(), settings.overlap, settings.every.mul_f64(0.8));
-        Ok(Self { pool, connection, dead_letter_topic, group, overlap, pause })
+        Ok(Self { pool, connection, streams: Streams::of(config), dead_letter_topic, group, overlap, pause })
     }
 
-    /// The streams that events come from.
+    /// The topics that events come from, each with its stream.
     #[must_use]
-    pub fn topics(&self) -> [String; 3] {
-        topics(&self.dead_letter_topic)
+    pub fn streams(&self) -> [(String, String); 3] {
+        self.streams.each()
+    }
+
+    /// Takes a stream to look at, for as long as a look may take, unless another replica has it. One that died with it is waited for;
+    /// a claim that was written under a clock that was ahead is none. Returns what is known of it.
+    ///
+    /// # Errors
+    ///
+    /// The database's.
+    pub(super) async fn claim(&self, stream: &str) -> Result<Option<KnownRow>, sqlx::Error> {
+        let longest = CLAIM.max(self.pause).as_secs_f64();
+        let claim =
+            sqlx::query_as(include_str!("sql/claim.sql")).bind(stream).bind(CLAIM.as_secs_f64()).bind(2.0 * longest);
+        claim.fetch_optional(&self.pool).await
     }
 
     /// What is known of a stream from the last look.
@@ -142,9 +190,9 @@ impl Reconciler {
     /// # Errors
     ///
     /// The database's.
-    pub async fn known(&self, topic: &str) -> Result<Known, LookError> {
-        let row = sqlx::query_as(include_str!("sql/known.sql")).bind(topic).fetch_optional(&self.pool).await?;
-        Ok(row.map(known).unwrap_or_default())
+    pub async fn known(&self, stream: &str) -> Result<KnownRow, LookError> {
+        let row = sqlx::query_as(include_str!("sql/known.sql")).bind(stream).fetch_optional(&self.pool).await?;
+        Ok(row.unwrap_or_default())
     }
 
     /// Whether another Redis answers than the one that was read, by any of its streams: nothing of it is ours.
@@ -153,13 +201,15 @@ impl Reconciler {
     ///
     /// [`LookError`].
     pub async fn is_another(&mut self) -> Result<bool, LookError> {
-        let (run_id, _) = stream::server(&mut self.connection).await?;
-        for topic in self.topics() {
-            let known = self.known(&topic).await?;
+        let server = stream::server(&mut self.connection).await?;
+        let run_id = server.run_id.as_deref();
+        for (_, name) in self.streams() {
+            let known = self.known(&name).await?.known();
             // The entry may be as large as a message: it is asked for only where that decides.
-            if known.is_of_another_process(run_id.as_deref()) {
-                let has_entry = stream::has(&mut self.connection, &topic, known.last_id).await?;
-                if is_another(has_entry, &known, run_id.as_deref()) {
+            if let Some(seen) = known.seen.filter(|_| known.is_of_another_process(run_id)) {
+                let has_entry = stream::has(&mut self.connection, &name, seen.last_id).await?;
+                let last_id = self.state(&name).await?.last_id;
+                if is_another(has_entry, &known, last_id, run_id) {
                     return Ok(true);
                 }
             }
@@ -167,17 +217,17 @@ impl Reconciler {
         Ok(false)
     }
 
-    /// Whether something was published to the stream that the worker's group does not read.
+    /// Whether the worker's group does not read the stream, or there is none.
     ///
     /// # Errors
     ///
     /// [`LookError`].
-    pub async fn is_unread(&mut self, topic: &str) -> Result<bool, LookError> {
-        Ok(alert(&self.state(topic).await?, &Known::default()) == Some(Alert::Unread))
+    pub async fn is_unread(&mut self, stream: &str) -> Result<bool, LookError> {
+        Ok(alert(&self.state(stream).await?, &Known::default()).is_some())
     }
 
-    async fn state(&mut self, topic: &str) -> Result<Stream, LookError> {
-        Ok(stream::state(&mut self.connection, topic, &self.group).await?)
+    async fn state(&mut self, stream: &str) -> Result<Stream, LookError> {
+        Ok(stream::state(&mut self.connection, stream, &self.group).await?)
     }
 
     /// Looks at a stream from a place on. What is missing is taken page by page, where there is somebody to take it.
@@ -187,38 +237,70 @@ impl Reconciler {
     /// [`LookError`]: what was taken until then stays, and the rest is found by the next look.
     pub async fn look(
         &mut self,
-        topic: &str,
-        known: &Known,
+        (topic, name): (&str, &str),
+        row: &KnownRow,
         from: From,
         another: bool,
         taker: Option<Taker<'_>>,
     ) -> Result<Look, LookError> {
-        let (run_id, now) = stream::server(&mut self.connection).await?;
-        let state = self.state(topic).await?;
-        let restarted = known.is_of_another_process(run_id.as_deref());
-        let alert = if another { Some(Alert::Another) } else { alert(&state, known) };
-        let mut look = Look { alert, restarted, run_id, behind: MARGIN.as_secs_f64(), ..Look::default() };
-        if let Some(group) = state.group.as_ref().filter(|_| !alert.is_some_and(Alert::forbids_taking)) {
+        let known = row.known();
+        // The moment before anything is seen: a look vouches for what it saw, however long it takes.
+        let (began, known_for): (DateTime<Utc>, Option<f64>) =
+            sqlx::query_as(include_str!("sql/began.sql")).bind(name).fetch_one(&self.pool).await?;
+        let server = stream::server(&mut self.connection).await?;
+        let state = self.state(name).await?;
+        let restarted = known.is_of_another_process(server.run_id.as_deref());
+        let off = began.timestamp() - i64::try_from(server.now / 1_000).unwrap_or(i64::MAX);
+        let alert = if another {
+            Some(Alert::Another)
+        } else if server.is_replica {
+            Some(Alert::Replica)
+        } else if off.abs() > OFF {
+            Some(Alert::Clock(off))
+        } else {
+            alert(&state, &known)
+        };
+        let may_take = !alert.as_ref().is_some_and(Alert::forbids_taking);
+        let (run_id, behind) = (server.run_id, MARGIN.as_secs_f64());
+        let place = match state.group.as_ref().filter(|_| another) {
+            // Where it is read from once an operator has said that it is the one.
+            Some(group) => (group.reached(), None),
+            None => (known.last_id, known.read),
+        };
+        let mut look = Look { alert, restarted, began, run_id, behind, place, ..Look::default() };
+        if let Some(group) = state.group.as_ref().filter(|_| may_take) {
             // Before the entries and before the inbox: what is acknowledged after this was delivered or given up, and will be seen.
-            let (pending, end) = stream::all_pending(&mut self.connection, topic, &self.group).await?;
+            let (pending, end) = stream::all_pending(&mut self.connection, name, &self.group).await?;
+            let oldest = group.oldest_pending.into_iter().chain(pending.first().copied()).min();
             let pending: HashSet<Id> = pending.into_iter().collect();
             let until = end.unwrap_or(group.last_delivered);
-            let start = if known.last_id > Id::default() {
+            // What is pending may be given up later: the place stays before the oldest of it. It never goes back: what Dapr delivers
+            // once more was dealt with.
+            let reached = Group { oldest_pending: oldest, ..*group }.reached().max(known.last_id);
+            let start = if known.seen.is_some() {
                 known.last_id.min(group.last_delivered)
             } else {
-                group.last_delivered
+                // As far back as somebody has wanted to look, and by no more than an overlap.
+                let since = Duration::try_from_secs_f64(known_for.unwrap_or(0.0)).unwrap_or_default();
+                let since = Id { ms: server.now, seq: 0 }.before(since);
+                since.min(oldest.unwrap_or(group.last_delivered)).min(group.last_delivered)
             };
             let mut from = match from {
-                From::Known if known.last_id > Id::default() => start,
+                From::Known if known.seen.is_some() => start,
                 From::Known | From::Overlap => start.before(self.overlap),
-                From::Moment(ms) => Id { ms, seq: 0 },
+                From::Moment(ms) => start.min(Id { ms, seq: 0 }),
             };
+            // Entries behind the place that was known, up to the one that is reached; and those behind that.
+            let (mut passed, mut open) = (0, 0);
             loop {
-                let (entries, last) = stream::page(&mut self.connection, topic, from, until).await?;
+                let (entries, last) = stream::page(&mut self.connection, name, from, until).await?;
                 look.read += entries.len() as u64;
                 look.with_dapr += entries.iter().filter(|entry| pending.contains(&entry.id)).count() as u64;
+                open += entries.iter().filter(|entry| entry.id > reached).count() as u64;
+                let in_between = |id: Id| id > known.last_id && id <= reached;
+                passed += entries.iter().filter(|entry| in_between(entry.id)).count() as u64;
                 if let Some(end) = entries.last() {
-                    from = Id { ms: end.id.ms, seq: end.id.seq + 1 };
+                    from = end.id.next();
                 }
                 let given = entries.into_iter().filter(|entry| !pending.contains(&entry.id));
                 let events = given.map(|entry| published(topic, &entry.data, &self.dead_letter_topic)).collect();
@@ -227,21 +309,49 @@ impl Reconciler {
                 let room = NAMED.saturating_sub(look.named.len());
                 look.named.extend(missing.iter().take(room).map(named));
                 if let Some(taker) = taker.filter(|_| !missing.is_empty()) {
-                    look.saved += self.take(topic, missing, taker).await?;
+                    look.saved += self.take(name, missing, taker).await?;
                 }
                 if last {
                     break;
                 }
             }
+            // After a loss, and of a stream that was not counted yet, it is counted anew.
+            let read = match known.read.filter(|_| look.alert.is_none()) {
+                Some(read) => Some(read + passed),
+                None if end.is_some() => None,
+                None => self.counted(name, &state, group).await?.and_then(|read| read.checked_sub(open)),
+            };
+            look.place = (reached, read);
             // The first entry that Dapr has still to deliver: everything before it is in the inbox.
             let undelivered = (group.last_delivered < state.last_id).then_some(group.last_delivered.ms);
-            let open = group.oldest_pending.map(|id| id.ms).into_iter().chain(undelivered).min();
+            let first = oldest.map(|id| id.ms).into_iter().chain(undelivered).min();
             look.with_dapr += u64::from(undelivered.is_some());
-            let reached = open.unwrap_or(now).min(now);
-            look.behind += Duration::from_millis(now - reached).as_secs_f64();
+            // An entry that bears a time to come was published nobody knows when.
+            let everything_until = first.map_or(server.now, |ms| if ms > server.now { 0 } else { ms });
+            look.behind += Duration::from_millis(server.now - everything_until).as_secs_f64();
+        }
+        // A loss stays one until somebody takes note of it, whatever the stream looks like now.
+        if let (Some(lost), false) =
+            (known.lost, look.alert.as_ref().is_some_and(|alert| alert.severity() == Severity::Lost))
+        {
+            look.alert = Some(Alert::Before(lost));
         }
         look.state = state;
         Ok(look)
+    }
+
+    /// Entries that were ever added up to the last that the group was given: all but those behind it. (The group's own counter,
+    /// entries-read, is wrong once entries were trimmed that it was not given.) None: this Redis does not tell, or not now.
+    async fn counted(&mut self, name: &str, state: &Stream, group: &Group) -> Result<Option<u64>, LookError> {
+        let (Some(added), given) = (state.entries_added, group.last_delivered) else { return Ok(None) };
+        if given >= state.last_id {
+            return Ok(Some(added));
+        }
+        let behind = stream::count(&mut self.connection, name, given, state.last_id).await?;
+        // What was trimmed meanwhile was not counted.
+        let first = self.state(name).await?.first;
+        let untouched = first == state.first || first.is_some_and(|first| first <= given);
+        Ok(added.checked_sub(behind).filter(|_| untouched))
     }
 
     /// Accepts what is missing, and records it. Who looks at the same time waits, and finds it in the inbox. Returns how many.
@@ -259,14 +369,24 @@ impl Reconciler {
         Ok(events.len() as u64)
     }
 
-    /// The same after an operator has looked: what was lost is lost, another Redis is the one from now on, and the next look begins here.
+    /// Writes down what came of a look, after an operator has looked: what was lost is lost, another Redis is the one from now on, and
+    /// the next look begins here. Where nobody can look there is nothing to take note of.
     ///
     /// # Errors
     ///
     /// The database's.
-    pub async fn taken_note_of(&self, topic: &str, look: &Look) -> Result<(), LookError> {
-        sqlx::query(include_str!("sql/claim.sql")).bind(topic).bind(CLAIM.as_secs_f64()).execute(&self.pool).await?;
-        self.looked(topic, &Look { alert: None, ..look.clone() }).await
+    pub async fn taken_note_of(&self, stream: &str, look: &Look, actor: &str) -> Result<(), LookError> {
+        let mut tx = self.pool.begin().await?;
+        sqlx::query(include_str!("sql/wanted.sql")).bind([stream].as_slice()).execute(&mut *tx).await?;
+        let noted = look.alert.as_ref().filter(|alert| alert.severity() != Severity::CannotLook);
+        if let Some(alert) = noted {
+            let detail = json!({ "taken_note_of": alert.to_string(), "from": look.place.0.to_string() });
+            audit::record(&mut tx, actor, "inbox reconcile", stream, &detail).await?;
+        }
+        let look = Look { alert: look.alert.clone().filter(|_| noted.is_none()), ..look.clone() };
+        self.write(&mut tx, stream, &look, None).await?;
+        tx.commit().await?;
+        Ok(())
     }
 
     async fn not_in_the_inbox(&self, events: Vec<Event>) -> Result<Vec<Event>, LookError> {
@@ -280,45 +400,75 @@ impl Reconciler {
         Ok(events.into_iter().filter(|(key, _)| !seen.contains(&key[..])).map(|(_, event)| event).collect())
     }
 
-    /// Writes down how far a stream was looked at, and what came of it.
+    /// Writes down how far a stream was looked at, and what came of it; not where somebody has taken note of it meanwhile.
     ///
     /// # Errors
     ///
     /// The database's.
-    pub async fn looked(&self, topic: &str, look: &Look) -> Result<(), LookError> {
-        // What is pending may be given up later: the next look begins with the oldest of it.
-        let last = look.state.group.as_ref().map_or(look.state.last_id, |group| {
-            group.oldest_pending.map_or(group.last_delivered, |oldest| oldest.min(group.last_delivered))
-        });
-        sqlx::query(include_str!("sql/looked.sql"))
-            .bind(topic)
-            .bind(last.to_string())
-            .bind(look.state.entries_added.and_then(|added| i64::try_from(added).ok()))
-            .bind(&look.run_id)
-            .bind(look.behind)
-            .bind(look.alert.map(|alert| alert.to_string()))
-            .bind(i64::try_from(look.saved).unwrap_or(i64::MAX))
-            .bind(self.pause.as_secs_f64())
-            .execute(&self.pool)
-            .await?;
+    pub(super) async fn looked(&self, stream: &str, look: &Look, row: &KnownRow) -> Result<(), LookError> {
+        let mut connection = self.pool.acquire().await?;
+        if !self.write(&mut connection, stream, look, Some(row)).await? {
+            // The next look goes by what was written, and need not wait for this one's claim to run out.
+            sqlx::query(include_str!("sql/release.sql")).bind(stream).execute(&mut *connection).await?;
+        }
         Ok(())
     }
-}
 
-pub(super) type KnownRow = (String, Option<i64>, Option<String>, Option<DateTime<Utc>>);
-
-pub(super) fn known((last_id, entries_added, run_id, _): KnownRow) -> Known {
-    Known {
-        last_id: last_id.parse().unwrap_or_default(),
-        entries_added: entries_added.and_then(|added| u64::try_from(added).ok()),
-        run_id,
+    async fn write(
+        &self,
+        connection: &mut PgConnection,
+        stream: &str,
+        look: &Look,
+        before: Option<&KnownRow>,
+    ) -> Result<bool, LookError> {
+        let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        let written = sqlx::query(include_str!("sql/looked.sql"))
+            .bind(stream)
+            .bind(look.place.0.to_string())
+            .bind(look.place.1.map(count))
+            .bind(look.state.last_id.to_string())
+            .bind(look.state.entries_added.map(count))
+            .bind(&look.run_id)
+            .bind(look.began)
+            .bind(look.behind)
+            .bind(look.alert.as_ref().map(ToString::to_string))
+            .bind(look.alert.as_ref().map(|alert| alert.severity().as_str()))
+            .bind(count(look.saved))
+            .bind(self.pause.as_secs_f64())
+            .bind(before.is_some())
+            .bind(before.and_then(|row| row.read_at))
+            .execute(connection)
+            .await?;
+        Ok(written.rows_affected() > 0)
     }
 }
 
-/// The streams that events come from.
-#[must_use]
-pub fn topics(dead_letter_topic: &str) -> [String; 3] {
-    [CONFIRMED_TOPIC, FAILED_TOPIC, dead_letter_topic].map(str::to_owned)
+/// What the database has of a stream.
+#[derive(Clone, Debug, Default, sqlx::FromRow)]
+pub struct KnownRow {
+    last_id: String,
+    read: Option<i64>,
+    seen_id: Option<String>,
+    entries_added: Option<i64>,
+    run_id: Option<String>,
+    read_at: Option<DateTime<Utc>>,
+    lost: Option<String>,
+}
+
+impl KnownRow {
+    /// What that means.
+    fn known(&self) -> Known {
+        let count = |count: Option<i64>| count.and_then(|count| u64::try_from(count).ok());
+        let seen =
+            |id: &String| Seen { last_id: id.parse().unwrap_or_default(), entries_added: count(self.entries_added) };
+        Known {
+            last_id: self.last_id.parse().unwrap_or_default(),
+            read: count(self.read),
+            seen: self.seen_id.as_ref().map(seen),
+            run_id: self.run_id.clone(),
+            lost: self.lost.clone(),
+        }
+    }
 }
 
 fn named(event: &Event) -> Missing {

@@ -5,19 +5,27 @@
 //! overlap, up to the last entry that the group was given. What is pending or not delivered yet is Dapr's to deliver. What is neither
 //! and is not in the inbox was lost, and is accepted by the same code as every event: whoever delivers it once more meets a duplicate.
 //!
-//! A look also gives the *watermark*: everything published before it is in the inbox. Jobs that give orders up go by it, so that a
-//! payment that waits in the stream does not lose to a clock.
+//! A look also gives the *watermark*: everything published before it is in the inbox. It is the moment in which the look began, less
+//! what Dapr had still to deliver then. Jobs that give orders up go by it ([`crate::cron`]), so that a payment that waits in the stream does
+//! not lose to a clock.
 //!
-//! A stream that shrank, was trimmed beyond what was read, or has no group is an alert, never "0 missing" (see [`alert`]). Of another
-//! Redis ([`is_another`]) nothing is taken: its payments may be somebody else's.
+//! # Ignorance is not knowledge
+//!
+//! A look writes down how the stream stood, and the next compares: of the entries behind what was dealt with, none may be gone ([`alert`]).
+//! What was lost stays an alert, and moves no watermark, until an operator takes note of it. A stream is the component's own when the
+//! worker's group is one of its groups, since the sidecar makes both when it subscribes: without it, or where Redis cannot be asked,
+//! nobody can look, and that is said too. What Dapr delivers bears witness to it (`witness.rs`). Of another Redis ([`is_another`]) nothing is taken: its payments may be somebody else's.
 
 mod keep;
 mod look;
 mod plan;
 pub mod settings;
 mod stream;
+mod streams;
+mod witness;
 
-pub use keep::{keep, watermark};
-pub use look::{From, Look, LookError, Missing, Reconciler, Taker, topics};
-pub use plan::{Alert, Id, Known, alert, is_another};
+pub use keep::{Keeper, Sidecar, keep};
+pub use look::{From, KnownRow, Look, LookError, Missing, Reconciler, Taker};
+pub use plan::{Alert, Id, Known, Seen, Severity, alert, is_another};
 pub use stream::Stream;
+pub use streams::Streams;

@@ -15,6 +15,8 @@ pub struct Reconcile {
     pub enabled: bool,
     /// The consumer group by which Dapr reads: the component's consumerID, or else the app id.
     pub group: String,
+    /// What stands before the topic in the name of its stream; empty: nothing.
+    pub stream_prefix: String,
     /// From one look to the next.
     #[serde(with = "humantime_serde")]
     pub every: Duration,
@@ -28,6 +30,7 @@ impl Reconcile {
     pub const KEYS: &[Key] = &[
         Key::value("enabled", Rule::YesNo),
         Key::value("group", Rule::name()),
+        Key::value("stream_prefix", Rule::Text { allowed: "any text", check: |_| Ok(()), optional: true }),
         Key::value("every", Rule::time(Duration::from_secs(1), Duration::from_secs(86_400))),
         Key::value("overlap", Rule::time(Duration::from_secs(1), Duration::from_secs(7 * 86_400))),
     ];

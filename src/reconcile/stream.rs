@@ -25,8 +25,12 @@ pub struct Stream {
     pub last_id: Id,
     /// Entries ever added, where Redis tells it (7 and newer).
     pub entries_added: Option<u64>,
+    /// The last entry that somebody deleted by its id (XDEL), where Redis tells it (7 and newer).
+    pub last_deleted: Option<Id>,
     /// The worker's group.
     pub group: Option<Group>,
+    /// The names of the groups that there are.
+    pub groups: Vec<String>,
 }
 
 /// The worker's group on a stream.
@@ -36,6 +40,13 @@ pub struct Group {
     pub last_delivered: Id,
     /// The oldest that it was given and has not acknowledged.
     pub oldest_pending: Option<Id>,
+}
+
+impl Group {
+    /// The last entry up to which it has acknowledged everything.
+    pub(super) fn reached(&self) -> Id {
+        self.oldest_pending.map_or(self.last_delivered, |oldest| oldest.previous().min(self.last_delivered))
+    }
 }
 
 /// An entry: the message as it was published.
@@ -72,6 +83,7 @@ pub(super) async fn state(
     let fields: Fields = redis::cmd("XINFO").arg("STREAM").arg(topic).query_async(connection).await?;
     let groups: Vec<Fields> = redis::cmd("XINFO").arg("GROUPS").arg(topic).query_async(connection).await?;
     let ours = groups.iter().find(|one| text(one, "name").as_deref() == Some(group));
+    let names = groups.iter().filter_map(|one| text(one, "name")).collect();
     let group = match ours {
         Some(ours) => Some(Group {
             last_delivered: id(ours, "last-delivered-id").unwrap_or_default(),
@@ -87,7 +99,9 @@ pub(super) async fn state(
         first: first.and_then(|(id, _)| id.parse().ok()),
         last_id: id(&fields, "last-generated-id").unwrap_or_default(),
         entries_added: number(&fields, "entries-added"),
+        last_deleted: id(&fields, "max-deleted-entry-id").filter(|id| *id > Id::default()),
         group,
+        groups: names,
     })
 }
 
@@ -138,16 +152,49 @@ pub(super) async fn page(
     Ok((entries.collect(), last))
 }
 
+/// How many entries there are behind one id, up to another.
+pub(super) async fn count(
+    connection: &mut MultiplexedConnection,
+    stream: &str,
+    behind: Id,
+    until: Id,
+) -> Result<u64, RedisError> {
+    let (mut from, mut counted) = (behind.next(), 0);
+    loop {
+        let (entries, last) = page(connection, stream, from, until).await?;
+        counted += entries.len() as u64;
+        match entries.last() {
+            Some(end) if !last => from = end.id.next(),
+            _ => return Ok(counted),
+        }
+    }
+}
+
 /// Whether an entry is there.
 pub(super) async fn has(connection: &mut MultiplexedConnection, topic: &str, id: Id) -> Result<bool, RedisError> {
     let (entries, _) = page(connection, topic, id, id).await?;
     Ok(!entries.is_empty())
 }
 
-/// The process that answers, and its clock in milliseconds of Unix time.
-pub(super) async fn server(connection: &mut MultiplexedConnection) -> Result<(Option<String>, u64), RedisError> {
+/// The Redis that answers.
+#[derive(Clone, Debug)]
+pub(super) struct Server {
+    /// Its process.
+    pub(super) run_id: Option<String>,
+    /// Whether it follows another: what it has may be older than what was published.
+    pub(super) is_replica: bool,
+    /// Its clock in milliseconds of Unix time.
+    pub(super) now: u64,
+}
+
+pub(super) async fn server(connection: &mut MultiplexedConnection) -> Result<Server, RedisError> {
     let info: String = redis::cmd("INFO").arg("server").query_async(connection).await?;
-    let run_id = info.lines().find_map(|line| line.strip_prefix("run_id:")).map(|id| id.trim().to_owned());
+    let replication: String = redis::cmd("INFO").arg("replication").query_async(connection).await?;
+    let of = |info: &str, name: &str| info.lines().find_map(|line| Some(line.strip_prefix(name)?.trim().to_owned()));
     let (seconds, micros): (u64, u64) = redis::cmd("TIME").query_async(connection).await?;
-    Ok((run_id, seconds * 1_000 + micros / 1_000))
+    Ok(Server {
+        run_id: of(&info, "run_id:"),
+        is_replica: of(&replication, "role:").is_some_and(|role| role != "master"),
+        now: seconds * 1_000 + micros / 1_000,
+    })
 }

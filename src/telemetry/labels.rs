@@ -3,7 +3,7 @@
 
 use opentelemetry::KeyValue;
 
-pub use crate::cron::Job;
+pub use crate::cron::{Job, Reason};
 pub use crate::orders::IncidentKind;
 pub use crate::queue::Queue;
 
@@ -122,6 +122,7 @@ macro_rules! labelled {
 labelled!(Queue, "queue");
 labelled!(IncidentKind, "kind");
 labelled!(Job, "job");
+labelled!(Reason, "reason");
 
 label! {
     /// Where an event came from.

@@ -16,7 +16,8 @@ use prometheus::{Registry, TextEncoder};
 
 use super::instruments::{Counts, Level, Maker, Seconds};
 use super::labels::{
-    ConnectionState, FailReason, IncidentKind, Job, Outcome, Queue, RunOutcome, Topic, WarehouseMethod, WarehouseResult,
+    ConnectionState, FailReason, IncidentKind, Job, Outcome, Queue, Reason, RunOutcome, Topic, WarehouseMethod,
+    WarehouseResult,
 };
 use super::losses::Losses;
 use super::{Sample, TelemetryError};
@@ -50,6 +51,7 @@ struct Instruments {
     reconcile_saved: Counts<Topic>,
     watermark_age: Level<()>,
     stream_alerts: Level<()>,
+    cleanup_blocked: Level<Reason>,
 
     pending: Level<Queue>,
     oldest_age: Level<Queue>,
@@ -155,9 +157,16 @@ impl Metrics {
                 .counter("reconcile_saved_total", "Events accepted from a stream that Dapr had dropped."),
             watermark_age: make.gauge(
                 "reconcile_watermark_age_seconds",
-                "How long ago everything was published that is known to be in the inbox.",
+                "How long ago everything was published that is known to be in the inbox; -1: nobody knows.",
             ),
-            stream_alerts: make.gauge("reconcile_stream_alerts", "Streams that have lost what no look can find."),
+            stream_alerts: make.gauge(
+                "reconcile_stream_alerts",
+                "Streams that have lost what no look can find, or cannot be looked at.",
+            ),
+            cleanup_blocked: make.gauge(
+                "cleanup_blocked",
+                "1 while jobs do not give up what they would, since it is not known whether it was paid.",
+            ),
 
             pending: make.gauge("queue_pending", "Rows to be done, in the whole database."),
             oldest_age: make.gauge("queue_oldest_age_seconds", "Age of the oldest row to be done."),
@@ -296,8 +305,9 @@ impl Metrics {
         for (job, since_success) in &sample.since_success {
             self.0.cron_since_success.set(*job, since_success.as_secs_f64());
         }
-        if let Some(age) = sample.watermark_age {
-            self.0.watermark_age.set((), age.as_secs_f64());
+        self.0.watermark_age.set((), sample.watermark_age.unwrap_or(-1.0));
+        for reason in Reason::ALL {
+            self.0.cleanup_blocked.set_if(*reason, sample.cleanup_blocked.contains(reason));
         }
         self.0.stream_alerts.set_count((), sample.stream_alerts);
         self.0.quarantined.set_count((), sample.quarantined);

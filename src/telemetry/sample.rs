@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::labels::{IncidentKind, Job, Queue};
+use super::labels::{IncidentKind, Job, Queue, Reason};
 
 /// One look at the queues and the incidents. What is not listed is zero: a grouped count has no
 /// row for nothing.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Sample {
     /// Each queue that has anything.
     pub queues: Vec<(Queue, QueueSample)>,
@@ -14,8 +14,10 @@ pub struct Sample {
     pub incidents_open: Vec<(IncidentKind, i64)>,
     /// Queues that nothing is taken from by this process.
     pub paused: Vec<Queue>,
-    /// How long ago everything was published that is in the inbox, where anybody has looked.
-    pub watermark_age: Option<Duration>,
+    /// How long ago everything was published that is in the inbox, seconds; none: nobody knows, or nobody looks.
+    pub watermark_age: Option<f64>,
+    /// Why jobs do not give up what they would.
+    pub cleanup_blocked: Vec<Reason>,
     /// Streams with something wrong.
     pub stream_alerts: i64,
     /// How long the oldest snapshot is seen that a transaction, a slot or a prepared transaction holds; at the least.

@@ -23,7 +23,7 @@ use crate::discovery::{self, Registration};
 use crate::egress::{self, Dapr, Egress, Warehouse};
 use crate::health::{Condition, Health, Probe, Reporter};
 use crate::inbox::{self, Accept, Acceptor, Applier, CONFIRMED_TOPIC, FAILED_TOPIC};
-use crate::ingress::{self, Callback};
+use crate::ingress::{self, Callback, Delivered};
 use crate::queue::settings::Drain;
 use crate::queue::{self, Backend, Lanes, Outgoing, Pace, Queue, Wake};
 use crate::reconcile;
@@ -203,9 +203,17 @@ impl Parts {
         ));
 
         self.start_console(stop).await;
+        let delivered = Delivered::none(&self.config);
         if let Some(accept) = accept.clone() {
-            let (config, pool, metrics) = (self.config.clone(), self.pool.clone(), self.metrics.clone());
-            let looks = async move { reconcile::keep(&config, &pool, &accept, &metrics).await };
+            let keeper = reconcile::Keeper {
+                config: self.config.clone(),
+                pool: self.pool.clone(),
+                accept,
+                metrics: self.metrics.clone(),
+                sidecar: (self.sidecar.clone(), self.sidecar_token.clone()),
+                delivered: delivered.clone(),
+            };
+            let looks = async move { reconcile::keep(&keeper).await };
             tokio::spawn(stop.clone().run_until_cancelled_owned(looks));
         }
 
@@ -238,7 +246,7 @@ impl Parts {
         }));
 
         let over = grace_over(stop, settings.shutdown.grace);
-        let served = until_over(&over, self.serve_events(accept, stop)).await;
+        let served = until_over(&over, self.serve_events(accept, delivered, stop)).await;
         // No new event comes in: what is in hand is finished.
         self.condition.send_replace(Condition::bad("stopping"));
         draining.cancel();
@@ -321,14 +329,20 @@ impl Parts {
     }
 
     /// The event port opens last: daprd asks for the subscriptions three times and never again. Without one: waits for `stop`.
-    async fn serve_events(&self, accept: Option<Accept>, stop: &CancellationToken) -> Result<(), WorkerError> {
+    async fn serve_events(
+        &self,
+        accept: Option<Accept>,
+        delivered: Delivered,
+        stop: &CancellationToken,
+    ) -> Result<(), WorkerError> {
         let Some(accept) = accept else {
             self.condition.send_replace(Condition::good("drains its queues"));
             stop.cancelled().await;
             return Ok(());
         };
         let eventbus = &self.config.worker.eventbus;
-        let callback = Callback::new(accept, eventbus, self.app_token.subscribe(), self.health.database.clone());
+        let callback =
+            Callback::new(accept, delivered, eventbus, self.app_token.subscribe(), self.health.database.clone());
         let listener = bind("worker.eventbus.addr", &eventbus.addr).await?;
         let served = stop.child_token();
         let registration = self.registration(&listener).map(|one| tokio::spawn(one.keep(served.clone())));

@@ -7,7 +7,7 @@ use apalis_cron::{CronScheduler, Tick};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::cron::{Runner, Wakes};
+use crate::cron::{Runner, Terms, Wakes};
 use crate::database::{self, PgPool};
 use crate::egress::{self, Egress};
 use crate::inbox::Applier;
@@ -62,12 +62,13 @@ pub(super) async fn background(
     let [dapr, warehouse] = outgoing;
     let every = config.worker.queue.poll_interval;
     let paces = [inbox.pace(), dapr.pace(), warehouse.pace()];
+    let terms = Terms::of(&config);
     tokio::select! {
         () = keep.cancelled() => {}
         () = dapr.keep_lanes() => {}
         () = warehouse.keep_lanes() => {}
         () = queue::watch(&pool, &wake, every) => {}
         () = database::maintain(&pool, &config.worker.inbox) => {}
-        () = queue::sample(&pool, &metrics, &paces) => {}
+        () = queue::sample(&pool, &metrics, &paces, &terms) => {}
     }
 }

@@ -36,6 +36,8 @@ impl Desk {
             // Of no account: nobody is named by them.
             ("USER", "root"),
             ("SUDO_USER", "somebody"),
+            // Without a Redis there is no stream to wait for, as for the worker beside it.
+            ("ORDER_WORKER_RECONCILE_ENABLED", if self.redis_addr.is_empty() { "false" } else { "true" }),
         ];
         let output = run(WORKER, args, &env).await;
         let text = |bytes| String::from_utf8(bytes).unwrap();

@@ -35,6 +35,7 @@ mod otlp;
 mod outages;
 mod partitions;
 mod poison;
+mod proof;
 mod publisher;
 mod reconcile;
 mod replay;

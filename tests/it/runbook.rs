@@ -56,6 +56,12 @@ async fn every_command_does_what_the_page_says() {
     desk.redis_addr = redis.addr();
     // Who it is says each command by itself.
     desk.operator = String::new();
+    // As a sidecar leaves it when it subscribes.
+    for stream in ["payment.confirmed", "payment.failed", "order-worker.dead-letter"] {
+        let group =
+            redis::cmd("XGROUP").arg("CREATE").arg(stream).arg("order-worker").arg("0").arg("MKSTREAM").to_owned();
+        group.query_async::<()>(&mut redis.connect().await.unwrap()).await.unwrap();
+    }
     as_runtime_role(&mut desk).await;
     desk.shop.place(&["o1", "o2", "o3"].map(str::to_owned)).await;
     desk.direct.worker = desk
@@ -101,7 +107,7 @@ async fn every_command_does_what_the_page_says() {
         if command.starts_with("order-worker outbox redrive") {
             // One that goes nowhere.
             let stuck = "select order_worker.announce('nobody.reads', 'o1', '{\"order_id\": \"o1\"}', 'stuck');
-                         update order_worker.pending set state = 'waiting', due = now() + interval '1 day', last_error = 'not allowed'
+                         update order_worker.pending set state = 'waiting', due = now() + interval '50 minutes', last_error = 'not allowed'
                          where id = (select id from order_worker.outbox where topic = 'nobody.reads')";
             desk.shop.execute(stuck).await;
         }

@@ -45,6 +45,13 @@ async fn command(redis: &Redis, words: &[&str]) {
     command.query_async::<redis::Value>(&mut redis.connect().await.unwrap()).await.unwrap();
 }
 
+/// What a sidecar leaves in Redis when it subscribes: each stream with the worker's group.
+async fn subscribed(redis: &Redis) {
+    for stream in [CONFIRMED, FAILED, "order-worker.dead-letter"] {
+        command(redis, &["XGROUP", "CREATE", stream, "order-worker", "0", "MKSTREAM"]).await;
+    }
+}
+
 /// Payments of these orders, one a second from a moment on; given to the group and acknowledged.
 async fn dropped(redis: &Redis, orders: &[&str], from: u64, more: usize) {
     let mut connection = redis.connect().await.unwrap();
@@ -53,16 +60,14 @@ async fn dropped(redis: &Redis, orders: &[&str], from: u64, more: usize) {
         add.arg(CONFIRMED).arg(format!("{}-0", from + n as u64 * 1_000)).arg("data").arg(stored(order, more));
         add.query_async::<String>(&mut connection).await.unwrap();
     }
-    let given = redis::cmd("XGROUP").arg("SETID").arg(CONFIRMED).arg("order-worker").arg("$").to_owned();
-    if given.query_async::<redis::Value>(&mut connection).await.is_err() {
-        command(redis, &["XGROUP", "CREATE", CONFIRMED, "order-worker", "$"]).await;
-    }
+    command(redis, &["XGROUP", "SETID", CONFIRMED, "order-worker", "$"]).await;
 }
 
 impl Broker {
     async fn start(name: &str) -> Broker {
         let direct = Direct::start(name, WORKER).await;
         let redis = Redis::start().await;
+        subscribed(&redis).await;
         let mut spec = direct.worker.clone().env("ORDER_WORKER_RECONCILE_EVERY", "1s");
         spec.redis_addr = Some(redis.addr());
         let shop = Shop::open(&spec.database_url).await;
@@ -129,9 +134,9 @@ async fn nothing_is_taken_from_another_redis_until_somebody_says_that_it_is_the_
 
     // Somebody else's payments, newer and more of them, delivered to somebody else's worker.
     let other = Redis::start().await;
+    subscribed(&other).await;
     dropped(&other, &["o2", "o2-a", "o2-b", "o2-c"], now() - 10_000, 0).await;
     command(&other, &["XADD", FAILED, "*", "data", "{}"]).await;
-    command(&other, &["XGROUP", "CREATE", FAILED, "order-worker", "$"]).await;
     let ours = std::mem::replace(&mut broker.redis, other);
     broker.spec.redis_addr = Some(broker.redis.addr());
     let worker = Worker::start(broker.spec.clone()).await;
@@ -201,8 +206,10 @@ async fn a_component_with_a_consumer_id_of_its_own_is_read_by_that_group() {
     let broker = Broker::start("streams_group").await;
     broker.shop.place_one("o1").await;
     dropped(&broker.redis, &["o1"], now() - 60_000, 0).await;
-    command(&broker.redis, &["XGROUP", "DESTROY", CONFIRMED, "order-worker"]).await;
-    command(&broker.redis, &["XGROUP", "CREATE", CONFIRMED, "orders", "$"]).await;
+    for stream in [CONFIRMED, FAILED, "order-worker.dead-letter"] {
+        command(&broker.redis, &["XGROUP", "DESTROY", stream, "order-worker"]).await;
+        command(&broker.redis, &["XGROUP", "CREATE", stream, "orders", "$"]).await;
+    }
     let (code, streams, _) = broker.reconcile(&["--since", "1h"], &[]).await;
     assert_eq!((code, &streams[0]["missing"]), (3, &Value::Null), "{streams}");
     assert!(streams[0]["alert"].as_str().unwrap().contains("worker.reconcile.group"), "{streams}");
@@ -219,7 +226,7 @@ async fn where_one_stream_was_never_looked_at_no_order_is_given_up() {
     broker
         .shop
         .execute(
-            "insert into order_worker.stream_cursors (stream, claimed_until) values ('payment.confirmed', 'infinity')",
+            "insert into order_worker.stream_cursors (stream, claimed_until) values ('payment.confirmed', now() + interval '35 seconds')",
         )
         .await;
     let worker = Worker::start(crate::cron::only(broker.spec.clone(), &[], "* * * * * *")).await;

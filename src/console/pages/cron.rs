@@ -47,13 +47,14 @@ pub fn section(jobs: Vec<Listed>, actions: bool) -> Section {
             Cell::when(job.last_tick),
             job.last_outcome.clone().map_or(Cell::Empty, Cell::State),
             Cell::maybe(job.last_items),
+            Cell::maybe(job.last_spared.map(|spared| spared.to_string())),
         ];
         Row { cells, actions }
     };
     Section {
         title: "Jobs".into(),
         command: "order-worker cron list".into(),
-        head: vec!["job", "schedule", "next tick", "last tick", "outcome", "items"],
+        head: vec!["job", "schedule", "next tick", "last tick", "outcome", "items", "spared"],
         rows: jobs.into_iter().map(row).collect(),
         ..Section::default()
     }
@@ -90,6 +91,7 @@ pub async fn history(
             "items",
             "batches",
             "passed over",
+            "spared",
             "outcome",
             "error",
         ],
@@ -107,6 +109,7 @@ pub async fn history(
                     Cell::text(run.items),
                     Cell::text(run.batches),
                     Cell::text(run.passed_over),
+                    Cell::maybe(run.spared.map(|spared| spared.to_string())),
                     Cell::State(run.outcome),
                     Cell::maybe(run.error),
                 ];

@@ -3,7 +3,7 @@
 with mine as materialized (
     select job from order_worker.cron_jobs where job = $1 and next_tick = $2 for update skip locked
 ), moved as (
-    update order_worker.cron_jobs j set next_tick = $7 from mine where j.job = mine.job
+    update order_worker.cron_jobs j set next_tick = $7, counted_at = clock_timestamp() from mine where j.job = mine.job
 ), run as (
     insert into order_worker.cron_runs (job, tick, kind, missed, missed_from)
     select job, $3, $4, $5, $6 from mine

@@ -15,7 +15,5 @@ select (select count(distinct worker) from order_worker.workers where lease_unti
               from order_worker.pending
               where state = 'waiting' and last_error is not null and created_at < clock_timestamp() - interval '5 minutes'
               group by queue) failing) as failing,
-       (select string_agg(c.stream || ': ' || c.alert, '; ' order by c.stream) from order_worker.stream_cursors c where c.alert is not null) as streams,
-       (select extract(epoch from clock_timestamp() - min(c.watermark))::float8 from order_worker.stream_cursors c) as watermark_age,
        (select string_agg(j.job, ', ' order by j.job) from order_worker.cron_jobs j where j.next_tick < clock_timestamp() - interval '5 minutes'
             and not order_worker.is_paused('cron', j.job)) as late_jobs

@@ -1,8 +1,10 @@
 -- queue/poll: makes waiting rows ready that are due, and tells which queues have something to do, and whether some of it was there
--- before: a tick that is due is something too. One statement for all queues.
+-- before: a tick that is due is something too. One statement for all queues. No row waits for more than minutes: more than an hour, and
+-- more than a minute since a next tick was counted that is to come, was written under a clock that was ahead.
 with due as (
     select queue, id from order_worker.pending
-    where state = 'waiting' and due <= clock_timestamp() and queue = any($1)
+    where state = 'waiting' and queue = any($1)
+      and (due <= clock_timestamp() or due > clock_timestamp() + interval '1 hour')
     order by queue, due limit 2000
     for update skip locked
 ), promoted as (
@@ -13,4 +15,4 @@ where exists (select from promoted where promoted.queue = q.queue)
    or exists (select from order_worker.pending p where p.queue = q.queue and p.state = 'ready')
    or (q.queue = 'cron' and exists (
        select from order_worker.cron_jobs j
-       where j.next_tick <= clock_timestamp() and not order_worker.is_paused('cron', j.job)))
+       where (j.next_tick <= clock_timestamp() or j.counted_at > clock_timestamp() + interval '1 minute') and not order_worker.is_paused('cron', j.job)))

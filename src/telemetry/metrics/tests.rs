@@ -18,7 +18,7 @@ fn with_everything_set() -> Metrics {
     metrics.announcement_published(second);
     let since_success = Job::ALL.map(|job| (job, second)).to_vec();
     Job::ALL.iter().for_each(|job| metrics.cron_finished(*job, RunOutcome::Succeeded, Some(second)));
-    metrics.observe(&Sample { since_success, watermark_age: Some(second), ..Sample::default() });
+    metrics.observe(&Sample { since_success, watermark_age: Some(second.as_secs_f64()), ..Sample::default() });
     metrics.pool(1, 2, 10);
     metrics.database_up(true);
     metrics.sidecar_up(true);

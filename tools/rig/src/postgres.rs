@@ -15,7 +15,7 @@ use tokio::sync::{Mutex, OnceCell};
 use crate::authority::Authority;
 use crate::process::{Process, Spec};
 use crate::run_dir::RunDir;
-use crate::{ports, wait};
+use crate::{clock, ports, wait};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -26,13 +26,23 @@ pub struct Postgres {
     port: u16,
     count: AtomicU32,
     templates: Mutex<HashSet<String>>,
-    _dir: RunDir,
+    dir: RunDir,
 }
 
 impl Postgres {
     /// Makes a cluster and starts it (about a second). For a test that stops or restarts it; others take [`shared`](Postgres::shared).
     pub async fn start() -> Postgres {
-        Postgres::start_with(&[], &[]).await
+        Postgres::start_with(&[], &[], false).await
+    }
+
+    /// One whose clock can be moved ([`move_clock`](Postgres::move_clock)).
+    pub async fn start_with_clock() -> Postgres {
+        Postgres::start_with(&[], &[], true).await
+    }
+
+    /// Moves its clock by `offset` from the true time: "+1d", "+0".
+    pub fn move_clock(&self, offset: &str) {
+        fs::write(self.dir.path().join("clock"), offset).unwrap();
     }
 
     /// One that speaks TLS, with a certificate that `authority` has signed for `names`. Who comes as a user other than `postgres`
@@ -47,10 +57,10 @@ impl Postgres {
             ("pg_hba.conf", access),
         ];
         let settings = ["ssl=on", "ssl_cert_file=server.crt", "ssl_key_file=server.key", "ssl_ca_file=ca.crt"];
-        Postgres::start_with(&settings, &files).await
+        Postgres::start_with(&settings, &files, false).await
     }
 
-    async fn start_with(settings: &[&str], files: &[(&str, &str)]) -> Postgres {
+    async fn start_with(settings: &[&str], files: &[(&str, &str)], with_clock: bool) -> Postgres {
         let bin = bin_dir();
         let user = rustix::process::geteuid().is_root().then(|| "postgres".to_owned());
         let dir = reachable_dir("postgres", user.as_deref());
@@ -94,12 +104,20 @@ impl Postgres {
         }
         let mut spec = Spec::new("postgres", &bin.join("postgres"), dir.path(), args);
         spec.user = user;
+        if with_clock {
+            let file = dir.path().join("clock");
+            fs::write(&file, "+0").unwrap();
+            // Set by `env`, as the user: libfaketime makes a semaphore, which root's would be no use of.
+            let environment = clock::moved_by(&file).into_iter().map(|(name, value)| format!("{name}={value}").into());
+            let program = std::mem::replace(&mut spec.program, "env".into());
+            spec.args = environment.chain([program.into_os_string()]).chain(spec.args).collect();
+        }
         let postgres = Postgres {
             process: Process::spawn(spec),
             port,
             count: AtomicU32::new(0),
             templates: Mutex::default(),
-            _dir: dir,
+            dir,
         };
         postgres.wait_ready().await;
         postgres

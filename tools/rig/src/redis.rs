@@ -80,6 +80,24 @@ impl Redis {
         (Redis::start_with(&more).await, port)
     }
 
+    /// A node of a cluster of two that holds no key: it names the other one (MOVED) for every stream. Returns that one too.
+    pub async fn start_cluster() -> [Redis; 2] {
+        let more = ["--cluster-enabled", "yes"].map(str::to_owned);
+        let [node, holder] = [Redis::start_with(&more).await, Redis::start_with(&more).await];
+        let slots = redis::cmd("CLUSTER").arg("ADDSLOTSRANGE").arg(0).arg(16_383).to_owned();
+        slots.query_async::<()>(&mut holder.connect().await.unwrap()).await.unwrap();
+        let mut connection = node.connect().await.unwrap();
+        let meet = redis::cmd("CLUSTER").arg("MEET").arg("127.0.0.1").arg(holder.port).to_owned();
+        meet.query_async::<()>(&mut connection).await.unwrap();
+        let knows = async || {
+            let info: String =
+                redis::cmd("CLUSTER").arg("INFO").query_async(&mut node.connect().await.unwrap()).await.unwrap();
+            info.contains("cluster_state:ok")
+        };
+        wait::until("the cluster to be one", LIMIT, knows).await;
+        [node, holder]
+    }
+
     async fn start_with(more: &[String]) -> Redis {
         let dir = RunDir::new("redis");
         let data = dir.path().join("data");

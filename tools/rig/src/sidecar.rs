@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::SystemTime;
 
-use dapr::dapr::proto::runtime::v1::{GetMetadataRequest, GetMetadataResponse, PublishEventRequest};
+use dapr::dapr::proto::runtime::v1::{
+    GetMetadataRequest, GetMetadataResponse, PublishEventRequest, RegisteredComponents,
+};
 use tonic::body::Body;
 use tonic::codegen::Service;
 use tonic::server::{Grpc, NamedService, UnaryService};
@@ -78,6 +80,7 @@ pub struct Sidecar {
 struct Desk {
     behaviours: Behaviours,
     book: Arc<Mutex<Vec<Published>>>,
+    components: Arc<Mutex<Vec<RegisteredComponents>>>,
 }
 
 impl Sidecar {
@@ -111,6 +114,13 @@ impl Sidecar {
     /// Comes back on the same port.
     pub fn start_again(&self) {
         self.server.start_again();
+    }
+
+    /// Says from now on that it has loaded this component.
+    pub fn has_component(&self, name: &str, kind: &str) {
+        let component =
+            RegisteredComponents { name: name.into(), r#type: kind.into(), ..RegisteredComponents::default() };
+        self.desk.components.lock().unwrap().push(component);
     }
 
     /// Every publish answered with success, in that order.
@@ -181,7 +191,7 @@ impl Service<http::Request<Body>> for Desk {
                 }
                 "/dapr.proto.runtime.v1.Dapr/GetMetadata" => {
                     let codec: ProstCodec<GetMetadataResponse, GetMetadataRequest> = ProstCodec::default();
-                    Grpc::new(codec).unary(Metadata, request).await
+                    Grpc::new(codec).unary(Metadata(desk), request).await
                 }
                 other => Status::unimplemented(format!("the stand-in has no {other}")).into_http(),
             })
@@ -200,13 +210,15 @@ impl UnaryService<PublishEventRequest> for Publish {
     }
 }
 
-struct Metadata;
+struct Metadata(Desk);
 
 impl UnaryService<GetMetadataRequest> for Metadata {
     type Response = GetMetadataResponse;
     type Future = std::future::Ready<Result<Response<GetMetadataResponse>, Status>>;
 
     fn call(&mut self, _: Request<GetMetadataRequest>) -> Self::Future {
-        std::future::ready(Ok(Response::new(GetMetadataResponse { id: "stand-in".into(), ..Default::default() })))
+        let registered_components = self.0.components.lock().unwrap().clone();
+        let answer = GetMetadataResponse { id: "stand-in".into(), registered_components, ..Default::default() };
+        std::future::ready(Ok(Response::new(answer)))
     }
 }

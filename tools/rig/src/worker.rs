@@ -24,7 +24,7 @@ pub struct WorkerSpec {
     pub mode: String,
     /// DATABASE_URL.
     pub database_url: String,
-    /// REDIS_ADDR.
+    /// REDIS_ADDR; none: no streams are looked at.
     pub redis_addr: Option<String>,
     /// DAPR_GRPC_PORT.
     pub dapr_grpc_port: u16,
@@ -79,8 +79,10 @@ impl WorkerSpec {
             ("ORDER_WORKER_CONSOLE_ENABLED".to_owned(), "false".to_owned()),
             ("ORDER_WORKER_BOARD_ENABLED".to_owned(), "false".to_owned()),
         ];
-        if let Some(addr) = &self.redis_addr {
-            env.push(("REDIS_ADDR".to_owned(), addr.clone()));
+        match &self.redis_addr {
+            Some(addr) => env.push(("REDIS_ADDR".to_owned(), addr.clone())),
+            // No stream to look at: the jobs act by the clock.
+            None => env.push(("ORDER_WORKER_RECONCILE_ENABLED".to_owned(), "false".to_owned())),
         }
         if let Some(addr) = &self.warehouse_addr {
             env.push(("ORDER_EXTERNALSERVICES_WAREHOUSESERVICE_GRPCENDPOINT".to_owned(), addr.clone()));
