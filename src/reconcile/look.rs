@@ -407,7 +407,12 @@ impl Reconciler {
     ///
     /// The database's.
     pub(super) async fn looked(&self, stream: &str, look: &Look, row: &KnownRow) -> Result<(), LookError> {
-        self.write(&mut *self.pool.acquire().await?, stream, look, Some(row)).await
+        let mut connection = self.pool.acquire().await?;
+        if !self.write(&mut connection, stream, look, Some(row)).await? {
+            // The next look goes by what was written, and need not wait for this one's claim to run out.
+            sqlx::query(include_str!("sql/release.sql")).bind(stream).execute(&mut *connection).await?;
+        }
+        Ok(())
     }
 
     async fn write(
@@ -416,9 +421,9 @@ impl Reconciler {
         stream: &str,
         look: &Look,
         before: Option<&KnownRow>,
-    ) -> Result<(), LookError> {
+    ) -> Result<bool, LookError> {
         let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-        sqlx::query(include_str!("sql/looked.sql"))
+        let written = sqlx::query(include_str!("sql/looked.sql"))
             .bind(stream)
             .bind(look.place.0.to_string())
             .bind(look.place.1.map(count))
@@ -435,7 +440,7 @@ impl Reconciler {
             .bind(before.and_then(|row| row.read_at))
             .execute(connection)
             .await?;
-        Ok(())
+        Ok(written.rows_affected() > 0)
     }
 }
 

@@ -107,7 +107,7 @@ async fn every_command_does_what_the_page_says() {
         if command.starts_with("order-worker outbox redrive") {
             // One that goes nowhere.
             let stuck = "select order_worker.announce('nobody.reads', 'o1', '{\"order_id\": \"o1\"}', 'stuck');
-                         update order_worker.pending set state = 'waiting', due = now() + interval '1 day', last_error = 'not allowed'
+                         update order_worker.pending set state = 'waiting', due = now() + interval '50 minutes', last_error = 'not allowed'
                          where id = (select id from order_worker.outbox where topic = 'nobody.reads')";
             desk.shop.execute(stuck).await;
         }

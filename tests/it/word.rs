@@ -350,7 +350,7 @@ async fn a_message_that_waits_and_is_not_dead_is_found_tried_again_and_given_up(
     let stuck = async |order: &str| {
         let announce = format!(
             "select order_worker.announce('nobody.reads', '{order}', '{{\"order_id\": \"{order}\"}}', 'stuck');
-             update order_worker.pending set state = 'waiting', due = now() + interval '1 day', last_error = 'not allowed: nobody.reads'
+             update order_worker.pending set state = 'waiting', due = now() + interval '50 minutes', last_error = 'not allowed: nobody.reads'
              where id = (select id from order_worker.outbox where topic = 'nobody.reads' and order_id = '{order}')"
         );
         desk.shop.execute(&announce).await;
