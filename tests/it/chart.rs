@@ -73,7 +73,7 @@ fn without_dashboard(rendered: &str) -> String {
 /// Each with what the refusal has to name: the value, and the way out.
 #[test]
 fn what_cannot_work_is_refused_with_the_value_and_the_way_out() {
-    let refusals: [(&[&str], &[&str]); 36] = [
+    let refusals: [(&[&str], &[&str]); 37] = [
         // By the schema.
         (&["replicaCout=2"], &["replicaCout"]),
         (&["mode=both"], &["mode", "cron", "event", "all"]),
@@ -113,6 +113,10 @@ fn what_cannot_work_is_refused_with_the_value_and_the_way_out() {
         (
             &["worker.podAnnotations.dapr\\.io/app-port=1"],
             &["worker.podAnnotations: dapr.io/app-port is \"1\"", "eventbus.addr"],
+        ),
+        (
+            &["mode=cron", "worker.podAnnotations.dapr\\.io/app-port=5005"],
+            &["worker.podAnnotations: dapr.io/app-port", "mode cron"],
         ),
         (&["podLabels.app\\.kubernetes\\.io/name=another"], &["podLabels: app.kubernetes.io/name", "leave it out"]),
         (&["extraEnv[0].name=DATABASE_URL"], &["extraEnv: DATABASE_URL", "database.secret"]),
@@ -527,6 +531,25 @@ fn the_streams_are_looked_at_as_the_sidecar_reads_them() {
     assert_eq!(group("dapr: { appId: payments }"), "payments");
     let consumer = "{ dapr: { appId: payments }, config: { worker: { reconcile: { group: consumers } } } }";
     assert_eq!(group(consumer), "consumers");
+}
+
+/// A namespace whose policy wants no limit of CPU, or no seccomp annotation: null leaves a field out, wherever the chart has a default.
+#[test]
+fn fields_with_a_default_can_be_left_out() {
+    let objects = given(
+        "resources: { limits: { cpu: null } }\ndapr: { sidecar: { cpuLimit: null, memoryRequest: null } }\n\
+         worker: { podAnnotations: { dapr.io/sidecar-seccomp-profile-type: null } }",
+    );
+    let pod = &only(&objects, "Deployment")["spec"]["template"];
+    assert_eq!(pod["spec"]["containers"][0]["resources"]["limits"], json!({ "memory": "256Mi" }));
+    let annotations = pod["metadata"]["annotations"].as_object().unwrap();
+    for name in ["sidecar-cpu-limit", "sidecar-memory-request", "sidecar-seccomp-profile-type"] {
+        assert!(!annotations.contains_key(&format!("dapr.io/{name}")), "{annotations:?}");
+    }
+    assert_eq!(
+        (&annotations["dapr.io/sidecar-memory-limit"], &annotations["dapr.io/sidecar-cpu-request"]),
+        (&json!("512Mi"), &json!("100m"))
+    );
 }
 
 /// One form of the version, wherever somebody copies it from.

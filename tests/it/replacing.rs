@@ -39,7 +39,7 @@ impl Blocks {
     /// The next one, which begins with these words.
     #[track_caller]
     fn next(&mut self, begins: &str) -> String {
-        let block = self.0.next().unwrap_or_else(|| panic!("no block is left for {begins}"));
+        let block = self.0.next().unwrap_or_default();
         assert!(block.starts_with(begins), "the next block does not begin with {begins}: {block}");
         block
     }
