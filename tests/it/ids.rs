@@ -212,7 +212,7 @@ async fn uuids_are_adopted_in_whichever_way_others_write_them() {
 #[tokio::test(flavor = "multi_thread")]
 async fn whole_numbers_are_adopted_and_their_text_is_exact() {
     let (url, shop) = adopted("ids_bigint", &numbers("bigint")).await;
-    let id = |n: i64| if n == 1 { i64::MAX.to_string() } else { n.to_string() };
+    let id = |n: u32| if n == 1 { i64::MAX.to_string() } else { n.to_string() };
     // 0007 is not 7: what is not written as the database writes it is nobody's.
     all_of_it_works("ids_bigint_path", &shop, &url, id, str::to_owned).await;
 }
