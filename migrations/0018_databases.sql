@@ -21,7 +21,7 @@ create or replace function order_worker.ensure_partitions(ahead integer default 
 as $$
 <<ensure_partitions>>
 declare
-    journal text;
+    wanted text;
     first date;
     next date;
     missed integer := 0;
@@ -30,22 +30,22 @@ begin
         raise exception 'ensure_partitions: ahead must be 1 to 60, not %', ahead;
     end if;
     perform pg_advisory_xact_lock(hashtext('order_worker.partitions'));
-    foreach journal in array array['inbox', 'inbox_outcomes', 'outbox', 'outbox_outcomes'] loop
+    foreach wanted in array array['inbox', 'inbox_outcomes', 'outbox', 'outbox_outcomes'] loop
         first := order_worker.today();
         while first <= order_worker.today() + ahead loop
             select p.upper into next from order_worker.partitions() p
-            where p.journal = ensure_partitions.journal and p.lower <= first and p.upper > first;
+            where p.journal = wanted and p.lower <= first and p.upper > first;
             if not found then
                 -- From Monday, or from where the one before ends, to the next Monday, or to where the next one begins.
                 first := greatest(date_trunc('week', first)::date, (
                     select max(p.upper) from order_worker.partitions() p
-                    where p.journal = ensure_partitions.journal and p.upper <= first));
+                    where p.journal = wanted and p.upper <= first));
                 next := least(date_trunc('week', first)::date + 7, (
                     select min(p.lower) from order_worker.partitions() p
-                    where p.journal = ensure_partitions.journal and p.lower > first));
+                    where p.journal = wanted and p.lower > first));
                 begin
                     execute format('create table order_worker.%I partition of order_worker.%I for values from (%L) to (%L)',
-                        format('%s_%s', journal, to_char(first, 'YYYYMMDD')), journal, first, next);
+                        format('%s_%s', wanted, to_char(first, 'YYYYMMDD')), wanted, first, next);
                 exception when check_violation or lock_not_available then
                     missed := missed + 1;
                 end;
