@@ -1,5 +1,5 @@
 # The image of order-worker: the binary, its default configuration and its bill of materials, no shell, not root.
-#   docker build -t order-worker:1.0.0 --build-arg SOURCE_DATE_EPOCH="$(git log -1 --format=%ct)" .
+#   docker build -t order-worker:v1.0.0 --build-arg SOURCE_DATE_EPOCH="$(git log -1 --format=%ct)" .
 # It starts as /app/bin/worker -conf /app/configs/config.yaml -mode all; a subcommand in its place runs that: migrate, doctor.
 
 # As in rust-toolchain.toml.
@@ -23,7 +23,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
 FROM ${RUNTIME}
 LABEL org.opencontainers.image.title="order-worker" \
       org.opencontainers.image.description="Durable outbox/inbox transactional worker of the order service" \
-      org.opencontainers.image.version="1.0.0" \
+      org.opencontainers.image.version="v1.0.0" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /image/ /
 USER 65532:65532

@@ -1,4 +1,4 @@
-//! Who asks, and whether he may: sessions, tokens against forged requests, headers of every answer.
+//! Who asks, and whether they may: sessions, tokens against forged requests, headers of every answer.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum_extra::extract::cookie::{Cookie, Key, SameSite, SignedCookieJar};
+use sha2::{Digest, Sha512};
 use subtle::ConstantTimeEq;
 use tokio::sync::Semaphore;
 
@@ -16,10 +17,13 @@ use super::Desk;
 use super::tries::Tries;
 use super::users::Role;
 use crate::admin;
+use crate::config::Secret;
 use crate::operations;
 
-/// The cookie of a session.
+/// The cookie of a session: set by a login and by nothing else, so that no page that a browser is sent to ends it.
 pub(super) const COOKIE: &str = "order_worker_session";
+/// The cookie of the forms of somebody who has no session: at the login, and behind a proxy that logs in.
+pub(super) const FORMS: &str = "order_worker_forms";
 /// Passwords that are checked at once: each takes memory and time on purpose.
 const CHECKS: usize = 2;
 
@@ -66,7 +70,7 @@ impl Visitor {
 
     /// Whether a form that carries `csrf` is from his own page.
     pub(super) fn sent(&self, csrf: &str) -> bool {
-        !self.csrf.is_empty() && bool::from(self.csrf.as_bytes().ct_eq(csrf.as_bytes()))
+        is_token(&self.csrf, csrf)
     }
 
     /// Whether he may make a change, which his own page has asked for.
@@ -128,15 +132,21 @@ pub struct Guard {
     pub(super) checks: Semaphore,
 }
 
-impl Default for Guard {
-    /// A key of this process: its sessions end with it.
-    fn default() -> Self {
-        Self { key: Key::generate(), tries: Tries::default(), checks: Semaphore::new(CHECKS) }
+impl Guard {
+    /// Signs by `key`, which all replicas share; without one by a key of this process, whose sessions end with it.
+    pub fn new(key: Option<&Secret>) -> Self {
+        let key = key.map_or_else(Key::generate, |key| Key::from(&Sha512::digest(key.expose())));
+        Self { key, tries: Tries::default(), checks: Semaphore::new(CHECKS) }
     }
 }
 
 fn now() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// Whether what a form carries is its token.
+pub(super) fn is_token(token: &str, sent: &str) -> bool {
+    !token.is_empty() && bool::from(token.as_bytes().ct_eq(sent.as_bytes()))
 }
 
 /// 128 bits that nobody can guess.
@@ -155,14 +165,38 @@ fn session(value: &str) -> Option<Visitor> {
     Some(Visitor { logged_in: user.is_some(), user, csrf: csrf.to_owned() })
 }
 
-pub(super) fn cookie(desk: &Desk, csrf: &str, user: Option<(&str, Role)>) -> Cookie<'static> {
+/// The cookie of a login.
+pub(super) fn session_of(desk: &Desk, headers: &HeaderMap, name: &str, role: Role) -> Cookie<'static> {
+    cookie(desk, headers, COOKIE, &token(), &format!("{role}|{name}"))
+}
+
+/// The cookie of forms that carry `csrf`.
+pub(super) fn forms_of(desk: &Desk, headers: &HeaderMap, csrf: &str) -> Cookie<'static> {
+    cookie(desk, headers, FORMS, csrf, "|")
+}
+
+fn cookie(desk: &Desk, headers: &HeaderMap, name: &'static str, csrf: &str, user: &str) -> Cookie<'static> {
     let expires = now() + desk.settings.session.as_secs();
-    let (name, role) = user.map_or((String::new(), String::new()), |(name, role)| (name.to_owned(), role.to_string()));
-    let mut cookie = Cookie::new(COOKIE, format!("{expires}|{csrf}|{role}|{name}"));
+    let mut cookie = Cookie::new(name, format!("{expires}|{csrf}|{user}"));
     cookie.set_http_only(true);
-    cookie.set_same_site(SameSite::Strict);
+    // Lax: whoever follows a link to a page comes with their session; what another site's page sends, or loads, comes without.
+    cookie.set_same_site(SameSite::Lax);
+    cookie.set_secure(desk.settings.secure_cookies || came_by_tls(headers));
     cookie.set_path("/");
     cookie
+}
+
+/// Whether a proxy says that the browser speaks TLS with it. Somebody who says so without a proxy gets a cookie that their browser
+/// keeps to itself: nothing is won by it.
+fn came_by_tls(headers: &HeaderMap) -> bool {
+    let first = |name: &str| {
+        let value = headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        // The proxy nearest to the browser stands first.
+        value.split(',').next().unwrap_or_default().trim().to_ascii_lowercase()
+    };
+    let forwarded = first("forwarded");
+    let mut parts = forwarded.split(';').map(str::trim);
+    first("x-forwarded-proto") == "https" || parts.any(|part| matches!(part, "proto=https" | "proto=\"https\""))
 }
 
 /// Tells who asks; sends those away to the login who have to say it first.
@@ -175,17 +209,19 @@ pub async fn identify(State(desk): State<Arc<Desk>>, headers: HeaderMap, mut req
         Some((name.chars().take(64).collect(), role.and_then(Role::named).unwrap_or(Role::Viewer)))
     };
     let (visitor, jar) = if let Some(user) = by_proxy() {
-        // The token of his forms lives in a session of its own.
-        match known {
-            Some(known) => (Visitor { user: Some(user), logged_in: false, ..known }, jar),
+        let (csrf, jar) = match forms(&jar) {
+            Some(csrf) => (csrf, jar),
+            // A page makes the token of its forms. What is sent without one is from no page of ours, and replaces none.
+            None if request.method() != Method::GET => (String::new(), jar),
             None => {
                 let csrf = token();
-                let jar = jar.add(cookie(&desk, &csrf, None));
-                (Visitor { user: Some(user), csrf, logged_in: false }, jar)
+                let jar = jar.add(forms_of(&desk, &headers, &csrf));
+                (csrf, jar)
             }
-        }
+        };
+        (Visitor { user: Some(user), csrf, logged_in: false }, jar)
     } else if desk.settings.knows_its_users() {
-        match known.filter(|known| known.logged_in) {
+        match known {
             Some(known) => (known, jar),
             None if desk.settings.users.is_none() => {
                 let words = format!("the proxy has to name the user: there is no {}", desk.settings.user_header);
@@ -244,8 +280,13 @@ pub(super) fn known(desk: &Desk, headers: &HeaderMap) -> (SignedCookieJar, Optio
     let known = jar.get(COOKIE).and_then(|cookie| session(cookie.value()));
     // Whoever is taken from the users is out at once.
     let known =
-        known.filter(|known| known.user.as_ref().is_none_or(|(name, role)| desk.users.borrow().has(name, *role)));
+        known.filter(|known| known.user.as_ref().is_some_and(|(name, role)| desk.users.borrow().has(name, *role)));
     (jar, known)
+}
+
+/// The token of the forms of somebody who has no session.
+pub(super) fn forms(jar: &SignedCookieJar) -> Option<String> {
+    Some(session(jar.get(FORMS)?.value())?.csrf)
 }
 
 #[cfg(test)]
@@ -270,5 +311,25 @@ mod tests {
             assert!(!is(host), "{host}");
         }
         assert!(!is_this_machine(None));
+    }
+
+    #[test]
+    fn a_proxy_says_whether_the_browser_speaks_tls() {
+        let came = |name: &'static str, value: &'static str| {
+            came_by_tls(&HeaderMap::from_iter([(name.parse().unwrap(), HeaderValue::from_static(value))]))
+        };
+        for value in ["https", "HTTPS", "https, http", " https ,http"] {
+            assert!(came("x-forwarded-proto", value), "{value}");
+        }
+        for value in ["http", "http, https", "", "httpsx"] {
+            assert!(!came("x-forwarded-proto", value), "{value}");
+        }
+        for value in ["proto=https", "for=192.0.2.1; proto=https;host=a", "for=a;proto=\"https\", for=b;proto=http"] {
+            assert!(came("forwarded", value), "{value}");
+        }
+        for value in ["proto=http", "for=a;proto=http, for=b;proto=https", "for=https"] {
+            assert!(!came("forwarded", value), "{value}");
+        }
+        assert!(!came_by_tls(&HeaderMap::new()));
     }
 }

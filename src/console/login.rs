@@ -11,7 +11,7 @@ use axum_extra::extract::cookie::{Cookie, SignedCookieJar};
 use serde::Deserialize;
 
 use super::Desk;
-use super::guard::{COOKIE, Refusal, Visitor, cookie, known, token};
+use super::guard::{COOKIE, Refusal, Visitor, forms, forms_of, is_token, known, session_of, token};
 use crate::admin::Peer;
 
 /// The form at which people come in.
@@ -26,12 +26,12 @@ struct Login<'a> {
 
 /// The login form, with a token that only this browser has: nobody else logs it in, as somebody else.
 fn form(desk: &Desk, headers: &HeaderMap, problem: &'static str, status: StatusCode) -> Response {
-    let (jar, known) = known(desk, headers);
-    let (jar, csrf) = match known {
-        Some(known) => (jar, known.csrf().to_owned()),
+    let (jar, _) = known(desk, headers);
+    let (jar, csrf) = match forms(&jar) {
+        Some(csrf) => (jar, csrf),
         None => {
             let csrf = token();
-            (jar.add(cookie(desk, &csrf, None)), csrf)
+            (jar.add(forms_of(desk, headers, &csrf)), csrf)
         }
     };
     match (Login { problem, csrf: &csrf }).render() {
@@ -42,7 +42,7 @@ fn form(desk: &Desk, headers: &HeaderMap, problem: &'static str, status: StatusC
 
 /// `GET /login`.
 pub async fn show(State(desk): State<Arc<Desk>>, headers: HeaderMap) -> Response {
-    if desk.settings.users.is_none() || known(&desk, &headers).1.is_some_and(|known| known.logged_in()) {
+    if desk.settings.users.is_none() || known(&desk, &headers).1.is_some() {
         return Redirect::to("/").into_response();
     }
     form(&desk, &headers, "", StatusCode::OK)
@@ -69,8 +69,8 @@ pub async fn login(
     if password.len() > 1024 || name.len() > 64 {
         return refused("This name or password is too long.", StatusCode::BAD_REQUEST);
     }
-    let (jar, known) = known(&desk, &headers);
-    if !known.is_some_and(|known| known.sent(&csrf)) {
+    let (jar, _) = known(&desk, &headers);
+    if !forms(&jar).is_some_and(|token| is_token(&token, &csrf)) {
         return refused("This form was open for too long: try again.", StatusCode::FORBIDDEN);
     }
     if !desk.guard.tries.begin(from, Instant::now()) {
@@ -88,7 +88,7 @@ pub async fn login(
     };
     desk.guard.tries.was_right(from);
     tracing::info!(user = %name, %from, "Console: logged in as {role}");
-    (jar.add(cookie(&desk, &token(), Some((&name, role)))), Redirect::to("/")).into_response()
+    (jar.add(session_of(&desk, &headers, &name, role)), Redirect::to("/")).into_response()
 }
 
 /// What the logout form sends.

@@ -63,7 +63,8 @@ impl Site {
         let users = watch::Sender::new(read(settings.users.as_ref()));
         let inbox = &config.worker.inbox;
         let (on_mismatch, keep_bodies) = (inbox.mismatch(), inbox.keep_bodies);
-        let (guard, history, rehearsals) = (Guard::default(), History::default(), Semaphore::new(1));
+        let guard = Guard::new(settings.session_key.as_ref());
+        let (history, rehearsals) = (History::default(), Semaphore::new(1));
         Self(Arc::new(Desk { pool, settings, users, guard, history, rehearsals, on_mismatch, keep_bodies }))
     }
 
@@ -75,6 +76,11 @@ impl Site {
     /// Serves the console until `stop`.
     pub async fn serve(self, listener: TcpListener, stop: CancellationToken) {
         let sampling = Arc::clone(&self.0);
+        if self.0.settings.session_key.is_none() && self.0.settings.knows_its_users() {
+            tracing::info!(
+                "Console: sessions hold in this process alone, and end with it: there is no worker.console.session_key"
+            );
+        }
         tokio::spawn(
             stop.clone().run_until_cancelled_owned(async move { sampling.history.keep(&sampling.pool).await }),
         );

@@ -27,6 +27,11 @@ pub struct Console {
     /// How long a login lasts.
     #[serde(with = "humantime_serde")]
     pub session: Duration,
+    /// By what sessions are signed on every replica; none: by a key of the process.
+    #[serde(deserialize_with = "optional")]
+    pub session_key: Option<Secret>,
+    /// Whether browsers send the cookies by TLS alone, whatever a proxy says.
+    pub secure_cookies: bool,
 }
 
 impl Console {
@@ -45,6 +50,15 @@ impl Console {
         Key::value("user_header", Rule::Text { allowed: "the name of a header", check: header, optional: true }),
         Key::value("role_header", Rule::Text { allowed: "the name of a header", check: header, optional: true }),
         Key::value("session", Rule::time(Duration::from_secs(60), Duration::from_secs(7 * 86_400))),
+        Key::value(
+            "session_key",
+            Rule::Secret {
+                allowed: "at least 32 characters that nobody can guess (openssl rand -base64 32)",
+                check: session_key,
+                mask: |_| "***".to_owned(),
+            },
+        ),
+        Key::value("secure_cookies", Rule::YesNo),
     ];
 
     /// Whether somebody beyond this machine may be let in: there is a way to tell who it is.
@@ -56,4 +70,11 @@ impl Console {
 
 fn header(text: &str) -> Result<(), Malformed> {
     text.parse::<axum::http::HeaderName>().map(drop).map_err(|_| Malformed("no header may be called so".into()))
+}
+
+fn session_key(text: &str) -> Result<(), Malformed> {
+    if text.trim().len() < 32 {
+        return Err(Malformed("shorter than 32 characters".into()));
+    }
+    Ok(())
 }

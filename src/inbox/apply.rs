@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use apalis::prelude::Data;
+use rust_decimal::{Decimal, RoundingStrategy};
 use sqlx::PgTransaction;
 use tracing::{Instrument, Span};
 
@@ -271,14 +272,24 @@ fn continue_trace(event: &mut Taken) -> Span {
     span
 }
 
-/// The user's log line; operators grep for it.
+/// The user's log line; operators grep for it. `amount_exact` stands beside it where two decimals are not the whole amount.
 fn tell_processing(event: &Taken, payment: &Payment) {
     let kind = payment.kind.as_str();
+    let shown = with_two_decimals(payment.amount);
     tracing::info!(
         inbox_id = event.id, currency = %payment.currency,
-        "Processing payment {kind}: payment_id={}, order_id={}, amount={}",
-        payment.payment_id, payment.order_id, payment.amount
+        amount_exact = (shown != payment.amount).then(|| tracing::field::display(payment.amount)),
+        "Processing payment {kind}: payment_id={}, order_id={}, amount={shown}",
+        payment.payment_id, payment.order_id
     );
+}
+
+/// As `%.2f` shows it, but of the decimal itself: halves go away from zero.
+fn with_two_decimals(amount: Decimal) -> Decimal {
+    let mut shown = amount.round_dp_with_strategy(2, RoundingStrategy::MidpointAwayFromZero);
+    // An amount that has no room for decimals stays as it is.
+    shown.rescale(2);
+    shown
 }
 
 impl Source for Applier {
@@ -291,4 +302,28 @@ impl Source for Applier {
     }
 
     async fn close(&self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_amount_is_shown_with_two_decimals() {
+        for (amount, shown) in [
+            ("10.1", "10.10"),
+            ("10.10", "10.10"),
+            ("100", "100.00"),
+            ("0", "0.00"),
+            ("0.005", "0.01"),
+            ("10.005", "10.01"),
+            ("10.015", "10.02"),
+            ("10.0049999", "10.00"),
+            ("999.995", "1000.00"),
+            ("12345678901234567.89", "12345678901234567.89"),
+            ("79228162514264337593543950335", "79228162514264337593543950335"),
+        ] {
+            assert_eq!(with_two_decimals(amount.parse().unwrap()).to_string(), shown, "{amount}");
+        }
+    }
 }

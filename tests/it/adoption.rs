@@ -9,7 +9,7 @@ use crate::scene::{SOON, confirmation};
 use crate::shop::Shop;
 
 /// Tables as an order service may have made them: other text types, more columns, serial ids, indexes and rules of its own.
-const OWN_TABLES: &str = "
+pub const OWN_TABLES: &str = "
     create table orders (
         id varchar(64) primary key, order_number varchar(32) not null, user_id varchar(64), status varchar(32) not null,
         payment_method varchar(16) not null, delivered boolean not null default false, currency varchar(3) not null,

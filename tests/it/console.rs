@@ -62,7 +62,7 @@ impl Site {
         let (mut person, csrf) = self.at_the_door().await;
         let answer = person.post("/login", &format!("name={name}&password={password}&csrf={csrf}")).await;
         if let Some(cookie) = answer.headers.get("set-cookie") {
-            assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict"), "{cookie}");
+            assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax"), "{cookie}");
             person.cookie = cookie.split(';').next().unwrap().to_owned();
         }
         (answer.status, person)

@@ -45,6 +45,27 @@ async fn a_confirmed_payment_changes_its_order_is_announced_and_confirms_the_res
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_amount_is_told_with_two_decimals_and_exactly_beside_it_where_that_is_not_all() {
+    let direct = Direct::start("amounts_told", WORKER).await;
+    let shop = Shop::open(&direct.worker.database_url).await;
+    let (worker, callback) = direct.worker().await;
+    for (order, amount) in [("o1", "10.1"), ("o2", "10.005")] {
+        shop.place_one(order).await;
+        let mut paid = confirmed("p1", order, "10.10");
+        paid.amount = rig::payment::amount(amount);
+        callback.event(&Event::new(CONFIRMED, order, json(&paid))).await.unwrap();
+    }
+    let line = |order: &str| {
+        let begin = format!("Processing payment confirmed: payment_id=p1, order_id={order}, amount=");
+        worker.logs().lines().find_map(|line| Some(line.split_once(&begin)?.1.to_owned()))
+    };
+    wait::until("both lines", SOON, async || line("o1").is_some() && line("o2").is_some()).await;
+    let (whole, more) = (line("o1").unwrap(), line("o2").unwrap());
+    assert!(whole.starts_with("10.10") && !whole.contains("amount_exact"), "{whole}");
+    assert!(more.starts_with("10.01") && more.contains("amount_exact=10.005"), "{more}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_failed_payment_releases_the_reservation_with_its_reason() {
     let direct = Direct::start("failed", WORKER).await;
     let shop = Shop::open(&direct.worker.database_url).await;

@@ -70,7 +70,9 @@ async fn every_command_does_what_the_page_says() {
         .clone()
         .env("ORDER_WORKER_INBOX_WAITFORORDER", "0s")
         .env("ORDER_WORKER_INBOX_AMOUNTMISMATCH", "hold");
-    let (_worker, callback) = desk.direct.worker().await;
+    let (worker, callback) = desk.direct.worker().await;
+    let (_, subscriptions) = worker.get("/dapr/subscribe").await.unwrap();
+    assert_eq!(lines_of("json"), [subscriptions]);
     let undecodable = |id: &str| Event::new(CONFIRMED, id, b"nonsense".to_vec());
     let mut little = confirmed("p-little", "o2", "10.10");
     little.amount = amount("10.09");

@@ -23,8 +23,8 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 
 {{- define "order-worker.selector" -}}
-app.kubernetes.io/name: {{ include "order-worker.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "order-worker.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "order-worker.serviceAccount" -}}
@@ -33,6 +33,11 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- else }}
 {{- .Values.serviceAccount.name | default "default" }}
 {{- end }}
+{{- end }}
+
+{{/* Of the migration, a hook: it runs before the release's own is there. */}}
+{{- define "order-worker.migrationServiceAccount" -}}
+{{- include "order-worker.serviceAccount" . }}{{ if .Values.serviceAccount.create }}-migrate{{ end }}
 {{- end }}
 
 {{- define "order-worker.daprConfiguration" -}}
@@ -49,20 +54,130 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 {{- end }}
 
-{{- define "order-worker.podSecurity" -}}
-runAsNonRoot: true
-runAsUser: 65532
-runAsGroup: 65532
-fsGroup: 65532
-seccompProfile:
-  type: RuntimeDefault
+{{/* Which mode runs: worker.args may name it. Arguments of anything else than the worker end the release. */}}
+{{- define "order-worker.mode" -}}
+{{- $named := dict "mode" .Values.mode }}
+{{- $open := "" }}
+{{- $words := .Values.worker.args }}
+{{- if has (first $words) (list "/app/bin/worker" "worker") }}
+{{- $words = rest $words }}
+{{- end }}
+{{- range $words }}
+{{- if $open }}
+{{- $_ := set $named $open . }}
+{{- $open = "" }}
+{{- else if regexMatch "^--?(conf|mode)$" . }}
+{{- $open = trimPrefix "-" (trimPrefix "-" .) }}
+{{- else if regexMatch "^--?(conf|mode)=" . }}
+{{- $pair := splitn "=" 2 . }}
+{{- $_ := set $named (trimPrefix "-" (trimPrefix "-" $pair._0)) $pair._1 }}
+{{- else }}
+{{- fail (printf "worker.args: %s is neither -conf nor -mode, and the worker is started with these two: what else it has to know goes into `config`, as keys of files/config.yaml" .) }}
+{{- end }}
+{{- end }}
+{{- if $open }}
+{{- fail (printf "worker.args: -%s has no value" $open) }}
+{{- end }}
+{{- if and $named.conf (ne $named.conf "/app/configs/config.yaml") }}
+{{- fail (printf "worker.args: -conf is %s, but the chart mounts the configuration at /app/configs/config.yaml: put what differs from the default into `config`" $named.conf) }}
+{{- end }}
+{{- if not (has $named.mode (list "cron" "event" "all")) }}
+{{- fail (printf "worker.args: -mode is %s, which is none of cron, event, all" $named.mode) }}
+{{- end }}
+{{- $named.mode }}
 {{- end }}
 
-{{- define "order-worker.containerSecurity" -}}
-allowPrivilegeEscalation: false
-readOnlyRootFilesystem: true
-capabilities:
-  drop: [ALL]
+{{/* Pods: what all of them share. */}}
+
+{{/* A map without what was left out (null), every value as text: labels and annotations are texts, however YAML reads them. */}}
+{{- define "order-worker.texts" -}}
+{{- range $key, $value := . }}
+{{- if kindIs "invalid" $value }}
+{{- else if and (kindIs "float64" $value) (eq $value (floor $value)) }}
+{{ $key }}: {{ $value | int64 | toString | quote }}
+{{- else }}
+{{ $key }}: {{ $value | toString | quote }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* What the chart has to make itself (fixed), and what is given beside it, which may say the same and nothing else.
+     (dict "fixed" … "given" … "name" the value's name) */}}
+{{- define "order-worker.beside" -}}
+{{- $fixed := .fixed }}
+{{- $name := .name }}
+{{- range $key, $given := .given }}
+{{- if and (hasKey $fixed $key) (ne $given (get $fixed $key)) }}
+{{- fail (printf "%s: %s is %q, but the chart makes it %q of its other values: leave it out%s" $name $key $given (get $fixed $key) (get (dict "dapr.io/app-id" ", and set dapr.appId" "dapr.io/app-port" ", and set config.worker.eventbus.addr" "dapr.io/config" ", and set dapr.configuration.name" "dapr.io/block-shutdown-duration" ", and set dapr.shutdown.blockSeconds" "dapr.io/graceful-shutdown-seconds" ", and set dapr.shutdown.gracefulSeconds" "dapr.io/api-token-secret" ", and set dapr.apiTokenSecret" "dapr.io/app-token-secret" ", and set dapr.appTokenSecret") $key)) }}
+{{- end }}
+{{- end }}
+{{- merge (dict) .fixed .given | toYaml }}
+{{- end }}
+
+{{/* Labels of a pod. (dict "root" $ "component" "worker") */}}
+{{- define "order-worker.podLabels" -}}
+{{- $fixed := include "order-worker.labels" .root | fromYaml }}
+{{- $_ := set $fixed "app.kubernetes.io/component" .component }}
+{{- include "order-worker.beside" (dict "fixed" $fixed "given" (include "order-worker.texts" .root.Values.podLabels | fromYaml) "name" "podLabels") }}
+{{- end }}
+
+{{/* Annotations of a pod that runs one command and ends: it has no sidecar, which would not end with it. */}}
+{{- define "order-worker.commandAnnotations" -}}
+{{- $given := include "order-worker.texts" .Values.podAnnotations | fromYaml }}
+{{- range $key, $_ := $given }}
+{{- if hasPrefix "dapr.io/" $key }}
+{{- $_ := unset $given $key }}
+{{- end }}
+{{- end }}
+{{- merge (dict "dapr.io/enabled" "false") $given | toYaml }}
+{{- end }}
+
+{{/* The beginning of a pod's spec. (dict "root" $ "serviceAccount" its name) */}}
+{{- define "order-worker.podSpec" -}}
+{{- $values := .root.Values -}}
+serviceAccountName: {{ .serviceAccount }}
+automountServiceAccountToken: false
+# Otherwise Kubernetes puts ORDER_… variables of the Services around into the environment, where the worker looks for its own.
+enableServiceLinks: false
+{{- with include "order-worker.fields" $values.podSecurityContext }}
+securityContext:
+  {{- . | nindent 2 }}
+{{- end }}
+{{- with $values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with $values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* For a pod that runs one command and ends: a node like the workers', but not away from them. */}}
+{{- define "order-worker.nodeAffinity" -}}
+{{- with .Values.affinity.nodeAffinity }}
+affinity:
+  nodeAffinity:
+    {{- toYaml . | nindent 4 }}
+{{- end }}
+{{- end }}
+
+{{/* A map's fields without those that are left out: null. */}}
+{{- define "order-worker.fields" -}}
+{{- $kept := dict }}
+{{- range $key, $value := . }}
+{{- if not (kindIs "invalid" $value) }}
+{{- $_ := set $kept $key $value }}
+{{- end }}
+{{- end }}
+{{- with $kept }}{{ toYaml . }}{{ end }}
 {{- end }}
 
 {{/* A container that is asked for one thing: it needs the database and nothing else. (dict "root" $ "args" (list …) "resources" …) */}}
@@ -75,8 +190,10 @@ command:
   {{- range .args }}
   - {{ . | quote }}
   {{- end }}
+{{- with include "order-worker.fields" $values.securityContext }}
 securityContext:
-  {{- include "order-worker.containerSecurity" .root | nindent 2 }}
+  {{- . | nindent 2 }}
+{{- end }}
 resources:
   {{- toYaml .resources | nindent 2 }}
 {{- with $values.extraVolumeMounts }}
@@ -104,6 +221,9 @@ volumeMounts:
 {{- with $values.console.users.secret }}{{ if .name }}
 - { variable: ORDER_WORKER_CONSOLE_USERS, name: {{ .name }}, key: {{ .key }} }
 {{- end }}{{ end }}
+{{- with $values.console.sessionKey.secret }}{{ if .name }}
+- { variable: ORDER_WORKER_CONSOLE_SESSIONKEY, name: {{ .name }}, key: {{ .key }} }
+{{- end }}{{ end }}
 {{- end }}
 
 {{- define "order-worker.secretEnv" -}}
@@ -122,8 +242,13 @@ volumeMounts:
 {{- define "order-worker.secretVolume" -}}
 - name: secrets
   projected:
+    {{- if dig "fsGroup" "" (.Values.podSecurityContext | default dict) }}
     # 0440: for the pod's group, which is the worker's.
     defaultMode: 288
+    {{- else }}
+    # 0444: which group the files belong to is not known here. No other container of the pod mounts them.
+    defaultMode: 292
+    {{- end }}
     sources:
       {{- range include "order-worker.secrets" . | fromYamlArray }}
       - secret:
@@ -145,6 +270,8 @@ volumeMounts:
 {{- define "order-worker.config" -}}
 {{- $config := .Files.Get "files/config.yaml" | fromYaml }}
 {{- include "order-worker.known" (dict "given" .Values.config "known" $config "path" "") }}
+{{- /* The sidecar's consumer group is its app id, unless the component has a consumerID: `config` says that. */}}
+{{- $_ := set $config.worker.reconcile "group" .Values.dapr.appId }}
 {{- toYaml (mergeOverwrite $config .Values.config) }}
 {{- end }}
 
