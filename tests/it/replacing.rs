@@ -64,7 +64,8 @@ impl Follower {
     fn shell(&self, script: &str, database: &str, warehouse: &Warehouse) -> Output {
         let path = format!("{}:/usr/bin:/bin", self.bin.path().display());
         let mut shell = Command::new("sh");
-        shell.args(["-e", "-c", script]).env_clear().env("PATH", path).env("USER", "ada").env("DATABASE_URL", database);
+        shell.args(["-e", "-c", script]).env_clear().env("PATH", path).env("DATABASE_URL", database);
+        shell.env("ORDER_WORKER_OPERATOR", "ada");
         shell.env("REDIS_ADDR", &self.redis);
         shell.env("ORDER_EXTERNALSERVICES_WAREHOUSESERVICE_GRPCENDPOINT", warehouse.addr());
         shell.output().unwrap()
