@@ -80,7 +80,7 @@ begin atomic
            coalesce(lag(t.new_status) over (partition by t.order_id order by t.ord), o.status),
            t.new_status
     from unnest(order_ids, new_statuses) with ordinality t (order_id, new_status, ord)
-    left join lateral (select o.status from public.orders o where o.id = t.order_id offset 0) o on true;
+    left join lateral (select o.status from public.orders o where o.id::text = t.order_id offset 0) o on true;
 end;
 
 -- What `orders.order.status_changed` says. old_status is empty for an order that was just created.

@@ -17,9 +17,9 @@ const CONTRACT: &[(&str, Columns)] = &[
     (
         "orders",
         &[
-            ("id", TEXT),
-            ("order_number", TEXT),
-            ("user_id", TEXT),
+            ("id", ID),
+            ("order_number", ID),
+            ("user_id", ID),
             ("status", TEXT),
             ("payment_method", TEXT),
             ("delivered", &["boolean"]),
@@ -32,8 +32,8 @@ const CONTRACT: &[(&str, Columns)] = &[
     (
         "order_items",
         &[
-            ("id", &["bigint"]),
-            ("order_id", TEXT),
+            ("id", ID),
+            ("order_id", ID),
             ("sku", TEXT),
             ("quantity", &["integer"]),
             ("reservation_id", TEXT),
@@ -44,8 +44,8 @@ const CONTRACT: &[(&str, Columns)] = &[
     (
         "order_status_history",
         &[
-            ("id", &["bigint"]),
-            ("order_id", TEXT),
+            ("id", ID),
+            ("order_id", ID),
             ("old_status", TEXT),
             ("new_status", TEXT),
             ("reason", TEXT),
@@ -53,16 +53,34 @@ const CONTRACT: &[(&str, Columns)] = &[
             ("created_at", TIME),
         ],
     ),
-    ("sessions", &[("id", TEXT), ("user_id", TEXT), ("updated_at", TIME)]),
-    ("carts", &[("id", TEXT), ("user_id", TEXT), ("checked_out", &["boolean"]), ("updated_at", TIME)]),
-    ("cart_items", &[("cart_id", TEXT), ("sku", TEXT), ("quantity", &["integer"])]),
+    ("sessions", &[("id", ID), ("user_id", ID), ("updated_at", TIME)]),
+    ("carts", &[("id", ID), ("user_id", ID), ("checked_out", &["boolean"]), ("updated_at", TIME)]),
+    ("cart_items", &[("cart_id", ID), ("sku", TEXT), ("quantity", &["integer"])]),
 ];
+/// What is a name for others: in our own tables it is text.
+const ID: &[&str] = &["text", "character varying", "uuid", "bigint", "integer"];
 const TEXT: &[&str] = &["text", "character varying"];
 const TIME: &[&str] = &["timestamp with time zone"];
 
 /// The one shared table that the worker adds rows to, and the columns that it gives a value.
 const WRITTEN: (&str, &[&str]) =
     ("order_status_history", &["order_id", "old_status", "new_status", "reason", "notes", "created_at"]);
+
+/// Columns that hold the id of another table: table, column, and whose.
+const REFERS: &[(&str, &str, &str)] = &[
+    ("order_items", "order_id", "orders"),
+    ("order_status_history", "order_id", "orders"),
+    ("cart_items", "cart_id", "carts"),
+];
+
+/// What the worker writes, by table; where it deletes rows, any column.
+const WRITES: &[(&str, &[&str])] = &[
+    ("orders", &["status", "delivered", "updated_at"]),
+    ("order_items", &["reservation_status"]),
+    WRITTEN,
+    ("sessions", &["id"]),
+    ("carts", &["id"]),
+];
 
 /// What jobs read the shared tables by: table, column, who reads, and the index of migrations/0001_shared_tables.sql.
 const READ_BY: &[(&str, &str, &str, &str)] = &[
@@ -85,6 +103,21 @@ struct Existing {
     kind: String,
     /// An insert that leaves it out fails.
     required: bool,
+    /// It is a column of a view.
+    of_view: bool,
+    /// Rows can be written through it; of a table always.
+    writable: bool,
+}
+
+impl Existing {
+    /// Columns of one family can hold the same ids.
+    fn family(&self) -> &str {
+        match self.kind.as_str() {
+            "character varying" => "text",
+            "integer" => "bigint",
+            kind => kind,
+        }
+    }
 }
 
 /// Compares what exists with the contract. Returns the tables that exist.
@@ -115,6 +148,27 @@ pub(super) async fn verify(connection: &mut PgConnection) -> Result<Vec<&'static
             wrong.push(format!("public.{table}.{} must have a default, the worker gives it no value", column.name));
         }
     }
+    let column = |table: &str, name: &str| existing.iter().find(|one| one.table_name == table && one.name == name);
+    for (table, name, whose) in REFERS {
+        let Some(id) = column(whose, "id").filter(|id| ID.contains(&id.kind.as_str())) else { continue };
+        let kind = &id.kind;
+        match column(table, name).filter(|one| ID.contains(&one.kind.as_str())) {
+            Some(one) if one.family() != id.family() => {
+                wrong.push(format!("public.{table}.{name} is {}, and public.{whose}.id, which it names, is {kind}", one.kind));
+            }
+            // What migrations/0001_shared_tables.sql makes has ids of text, and refers to a table.
+            None if !adopted.contains(table) && (id.of_view || id.family() != "text") => {
+                let why = if id.of_view { "a view".to_owned() } else { format!("adopted with an id of type {kind}") };
+                wrong.push(format!("public.{table} does not exist, and public.{whose} is {why}: make it, with {name} {kind}"));
+            }
+            _ => {}
+        }
+    }
+    for (table, columns) in WRITES {
+        for name in columns.iter().filter(|name| column(table, name).is_some_and(|one| !one.writable)) {
+            wrong.push(format!("public.{table}.{name} cannot be written through the view: it has to be a column of one table"));
+        }
+    }
     if wrong.is_empty() { Ok(adopted) } else { Err(MigrateError::Contract(wrong)) }
 }
 
@@ -139,6 +193,16 @@ pub(super) async fn unknown_statuses(connection: &mut PgConnection) -> Result<Ve
         .collect())
 }
 
+/// Shared tables whose ids have another type than the functions that look for them: their owner has changed it since the last
+/// `order-worker migrate`, which makes these functions again.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub(crate) async fn misfits<'c>(connection: impl sqlx::PgExecutor<'c>) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar(include_str!("sql/misfits.sql")).fetch_all(connection).await
+}
+
 /// Adopted tables that a job would read as a whole, with the index that would spare it that.
 ///
 /// # Errors
@@ -150,12 +214,16 @@ pub(super) async fn missing_indexes(
 ) -> Result<Vec<String>, sqlx::Error> {
     let mut missing = Vec::new();
     for (table, column, jobs, index) in READ_BY.iter().filter(|(table, ..)| adopted.contains(table)) {
-        let (present,): (bool,) =
-            sqlx::query_as(include_str!("sql/index.sql")).bind(table).bind(column).fetch_one(&mut *connection).await?;
-        if !present {
-            missing.push(format!(
+        let present: Option<bool> =
+            sqlx::query_scalar(include_str!("sql/index.sql")).bind(table).bind(column).fetch_one(&mut *connection).await?;
+        match present {
+            Some(true) => {}
+            None => missing.push(format!(
+                "public.{table} is a view: see that its table has an index on what is here {index}, by which {jobs}"
+            )),
+            Some(false) => missing.push(format!(
                 "public.{table} has no index that begins with {column}, by which {jobs}: create index concurrently on public.{table} {index}"
-            ));
+            )),
         }
     }
     Ok(missing)

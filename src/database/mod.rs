@@ -22,6 +22,7 @@ use sqlx::ConnectOptions;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 pub use adopt::SHARED_TABLES;
+pub(crate) use adopt::misfits;
 pub use class::{Class, Unfit, class, lacks_rights, unfit};
 pub use error::MigrateError;
 pub use fit::{published_without_identity, unfit as unfit_tables};

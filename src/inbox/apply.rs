@@ -171,10 +171,11 @@ impl Applier {
         mut processing: Processing,
         taken_at: Instant,
     ) -> Result<(), sqlx::Error> {
-        let payments: Vec<Result<Payment, Undecodable>> =
+        let mut payments: Vec<Result<Payment, Undecodable>> =
             in_hand.iter().map(|event| decode(&event.topic, &event.body)).collect();
         let ids: BTreeSet<&str> = payments.iter().flatten().map(|payment| payment.order_id.as_str()).collect();
         let mut locked = traced(&self.pool, "SELECT orders", orders::lock(&mut tx, &ids)).await?;
+        payments.iter_mut().flatten().for_each(|payment| payment.order_id = locked.id(&payment.order_id));
 
         let (mut effects, mut unreadable) = (Effects::default(), Vec::new());
         for ((event, payment), span) in in_hand.iter().zip(&payments).zip(&processing.spans) {

@@ -46,7 +46,7 @@
 //!
 //! // One of the two shirts comes back.
 //! let mut tx = connection.begin().await?;
-//! Life::new(&mut tx, "request-5").request_return("ret-1", "o-1", &[Goods { order_item_id: item, quantity: 1 }], Some("too small")).await?;
+//! Life::new(&mut tx, "request-5").request_return("ret-1", "o-1", &[Goods { order_item_id: item.into(), quantity: 1 }], Some("too small")).await?;
 //! Life::new(&mut tx, "request-6").approve_return("ret-1").await?;
 //! Life::new(&mut tx, "request-7").complete_return("ret-1").await?;
 //! tx.commit().await?;
@@ -75,6 +75,8 @@ use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use sqlx::types::Json;
 
+pub use crate::outbox::ItemId;
+
 /// Moves of orders within a transaction of the caller, for one cause.
 #[derive(Debug)]
 pub struct Life<'c> {
@@ -83,11 +85,11 @@ pub struct Life<'c> {
 }
 
 /// Goods of an order that come back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Goods {
     /// `order_items.id`.
-    pub order_item_id: i64,
+    pub order_item_id: ItemId,
     /// How many of it, 1 or more.
     pub quantity: i32,
 }

@@ -16,6 +16,8 @@ enum Kind {
     /// Text that may be empty.
     MaybeEmpty,
     Whole,
+    /// Of a row of the order service: a number, or text.
+    Id,
     /// RFC 3339.
     Moment,
     List,
@@ -50,8 +52,8 @@ const EXCHANGE: &[Field] = &[
     ("items", Kind::List),
     ("timestamp", Kind::Moment),
 ];
-const ITEM: &[Field] = &[("order_item_id", Kind::Whole), ("sku", Kind::Text), ("quantity", Kind::Whole)];
-const CALL: &[Field] = &[("reservation_id", Kind::Text), ("order_item_id", Kind::Whole), ("reason", Kind::MaybeEmpty)];
+const ITEM: &[Field] = &[("order_item_id", Kind::Id), ("sku", Kind::Text), ("quantity", Kind::Whole)];
+const CALL: &[Field] = &[("reservation_id", Kind::Text), ("order_item_id", Kind::Id), ("reason", Kind::MaybeEmpty)];
 /// May be left out, or be null.
 const OPTIONAL: &[Field] = &[("user_id", Kind::MaybeEmpty), ("reason", Kind::MaybeEmpty)];
 /// By these an announcement's id and the history know it: they are told as they were decided.
@@ -138,12 +140,10 @@ fn announcement(topic: &str, row: &Row, fields: &Map<String, Value>) -> Result<(
 async fn call(tx: &mut PgConnection, row: &Row, fields: &Map<String, Value>) -> Result<(), Error> {
     has(fields, CALL, "")?;
     let order = row.order_id.as_deref().unwrap_or_default();
-    let item = fields["order_item_id"].as_i64().unwrap_or_default();
+    let item = &fields["order_item_id"];
+    let item = item.as_str().map_or_else(|| item.to_string(), str::to_owned);
     let found: Option<(String, Option<String>)> =
-        sqlx::query_as("select order_id, reservation_id from public.order_items where id = $1")
-            .bind(item)
-            .fetch_optional(&mut *tx)
-            .await?;
+        sqlx::query_as(include_str!("sql/item.sql")).bind(&item).fetch_optional(&mut *tx).await?;
     let expected = format!("an item of order {order}");
     let reservation = match found {
         None => return Err(unfit("order_item_id", &expected, &format!("{item}, which is none,"))),
@@ -198,6 +198,7 @@ impl Kind {
             Self::Text => "text that is not empty",
             Self::MaybeEmpty => "text",
             Self::Whole => "a whole number",
+            Self::Id => "a whole number or text",
             Self::Moment => "a moment (2026-01-31T14:00:00Z)",
             Self::List => "a list",
         }
@@ -208,6 +209,7 @@ impl Kind {
             Self::Text => value.as_str().is_some_and(|text| !text.is_empty()),
             Self::MaybeEmpty => value.is_string(),
             Self::Whole => value.is_i64(),
+            Self::Id => Self::Whole.takes(value) || Self::Text.takes(value),
             Self::Moment => value.as_str().is_some_and(|text| DateTime::parse_from_rfc3339(text).is_ok()),
             Self::List => value.is_array(),
         }
@@ -293,12 +295,12 @@ mod tests {
             assert_eq!(check(&other), says);
         }
         let items = json!({"event_type": "order.return.requested", "return_id": "r1", "order_id": "o1", "order_number": "N1",
-                           "status": "requested", "items": [{"order_item_id": "x", "sku": "S", "quantity": 1}],
+                           "status": "requested", "items": [{"order_item_id": true, "sku": "S", "quantity": 1}],
                            "timestamp": "2026-01-01T00:00:00Z"});
         let row = Row { body: None, ..row };
         assert_eq!(
             said(announcement("order.return.requested", &row, items.as_object().unwrap())),
-            "field `items[0].order_item_id`: a whole number is expected, text came"
+            "field `items[0].order_item_id`: a whole number or text is expected, true or false came"
         );
         assert_eq!(said(announcement("custom", &row, json!({"order_id": "o1", "x": 1}).as_object().unwrap())), "");
     }

@@ -50,7 +50,9 @@ pub struct Step {
 ///
 /// The database's.
 pub async fn of(pool: &PgPool, order_id: &str) -> Result<(Option<Order>, Vec<Step>), sqlx::Error> {
-    let order = sqlx::query_as(include_str!("sql/order.sql")).bind(order_id).fetch_optional(pool).await?;
-    let steps = sqlx::query_as(include_str!("sql/story.sql")).bind(order_id).fetch_all(pool).await?;
+    let order: Option<Order> =
+        sqlx::query_as(include_str!("sql/order.sql")).bind(order_id).fetch_optional(pool).await?;
+    let id = order.as_ref().map_or(order_id, |order| &order.id);
+    let steps = sqlx::query_as(include_str!("sql/story.sql")).bind(id).fetch_all(pool).await?;
     Ok((order, steps))
 }

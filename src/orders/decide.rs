@@ -204,7 +204,7 @@ fn calls(order: &Order, action: Action, reason: &str, which: impl Fn(&Item) -> b
         let called = !reserved.is_empty() && reserved.iter().all(|item| which(item)) && !items.iter().any(contrary);
         called.then(|| Call {
             reservation_id: reservation_id.to_owned(),
-            items: reserved.iter().map(|item| item.id).collect(),
+            items: reserved.iter().map(|item| item.id.clone()).collect(),
             action,
             reason: reason.to_owned(),
         })
@@ -223,7 +223,7 @@ mod tests {
 
     fn order(status: Status) -> Order {
         let item =
-            Item { id: 1, reservation_id: "r1".into(), reservation_status: Some("reserved".into()), reserved_at: None };
+            Item { id: "1".into(), reservation_id: "r1".into(), reservation_status: Some("reserved".into()), reserved_at: None };
         Order {
             id: "o1".into(),
             status: status.to_string(),
@@ -402,14 +402,14 @@ mod tests {
         assert_eq!(passed_over, Decision::Rejected("unknown order status `on_hold`".into(), Vec::new()));
     }
 
-    fn item(id: i64, reservation_id: &str, status: &str) -> Item {
-        Item { id, reservation_id: reservation_id.into(), reservation_status: Some(status.into()), reserved_at: None }
+    fn item(id: &str, reservation_id: &str, status: &str) -> Item {
+        Item { id: id.into(), reservation_id: reservation_id.into(), reservation_status: Some(status.into()), reserved_at: None }
     }
 
     #[test]
     fn items_that_share_a_reservation_make_one_call() {
         let mut shared = order(Status::Pending);
-        shared.items = vec![item(1, "r1", "reserved"), item(2, "r2", "reserved"), item(3, "r1", "reserved")];
+        shared.items = vec![item("1", "r1", "reserved"), item("2", "r2", "reserved"), item("3", "r1", "reserved")];
         let first = payment("p1", PaymentKind::Confirmed);
         let decision = paid(&shared, &first, AmountMismatch::default());
         let called: Vec<_> = decision
@@ -419,7 +419,7 @@ mod tests {
             .iter()
             .map(|call| (call.reservation_id.as_str(), call.items.clone()))
             .collect();
-        assert_eq!(called, [("r1", vec![1, 3]), ("r2", vec![2])]);
+        assert_eq!(called, [("r1", vec!["1".to_owned(), "3".to_owned()]), ("r2", vec!["2".to_owned()])]);
         shared.note(&Fact::Payment(&first, AmountMismatch::default()), &decision);
         assert!(shared.items.iter().all(Item::is_sold), "{:?}", shared.items);
     }
@@ -431,7 +431,7 @@ mod tests {
         for (other, released) in
             [("releasing", true), ("released", true), ("refused", true), ("confirming", false), ("confirmed", false)]
         {
-            shared.items = vec![item(1, "r1", other), item(2, "r1", "reserved")];
+            shared.items = vec![item("1", "r1", other), item("2", "r1", "reserved")];
             let confirmed = paid(&shared, &payment("p1", PaymentKind::Confirmed), AmountMismatch::default());
             assert_eq!(confirmed.change().unwrap().calls.is_empty(), released, "{other}");
             assert_eq!(kinds(&confirmed).contains(&IncidentKind::PaidUnreserved), released, "{other}");
@@ -440,7 +440,7 @@ mod tests {
         }
         // The youngest item says how old a reservation is.
         shared.items =
-            vec![item(1, "r1", "reserved"), Item { reserved_at: Some(hour(2)), ..item(2, "r1", "reserved") }];
+            vec![item("1", "r1", "reserved"), Item { reserved_at: Some(hour(2)), ..item("2", "r1", "reserved") }];
         let unused = decide(&shared, &Fact::Unused { reserved_before: hour(2) });
         assert!(matches!(unused, Decision::Superseded(..)), "{unused:?}");
     }

@@ -117,8 +117,8 @@ pub struct Change {
 pub struct Call {
     /// The reservation that it is about: one call, however many items share it.
     pub reservation_id: String,
-    /// Its items that the call is made for, by `order_items.id`: one or more.
-    pub items: Vec<i64>,
+    /// Its items that the call is made for, by `order_items.id` as text: one or more.
+    pub items: Vec<String>,
     /// Which call.
     pub action: Action,
     /// Why, for people at the warehouse.

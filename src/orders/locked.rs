@@ -16,6 +16,16 @@ pub struct Locked {
     pub orders: BTreeMap<String, Order>,
     /// They exist, and somebody else changes them or their items just now.
     pub elsewhere: HashSet<String>,
+    /// The texts by which orders were asked for, where they are not their ids: a uuid may be written in several ways.
+    own: HashMap<String, String>,
+}
+
+impl Locked {
+    /// The id of the order that `given` means, as every table and announcement has it: one order has one name.
+    #[must_use]
+    pub fn id(&self, given: &str) -> String {
+        self.own.get(given).map_or(given, String::as_str).to_owned()
+    }
 }
 
 /// A change that was decided, and what made it.
@@ -35,6 +45,7 @@ pub struct Decided<'a> {
 
 #[derive(Debug, sqlx::FromRow)]
 struct OrderRow {
+    given: String,
     id: String,
     locked: bool,
     status: Option<String>,
@@ -48,7 +59,7 @@ struct OrderRow {
 #[derive(Debug, sqlx::FromRow)]
 struct ContextRow {
     order_id: String,
-    item_id: Option<i64>,
+    item_id: Option<String>,
     locked: bool,
     reservation_id: Option<String>,
     reservation_status: Option<String>,
@@ -59,7 +70,7 @@ struct ContextRow {
     currency: Option<String>,
 }
 
-/// Locks the orders that nobody else has locked, and reads what decisions need.
+/// Locks the orders that nobody else has locked, and reads what decisions need. A text that means no order's id finds none.
 ///
 /// # Errors
 ///
@@ -72,6 +83,9 @@ pub async fn lock(tx: &mut PgConnection, ids: &BTreeSet<&str>) -> Result<Locked,
     let wanted: Vec<&str> = ids.iter().copied().collect();
     let rows: Vec<OrderRow> = sqlx::query_as(include_str!("sql/lock.sql")).bind(wanted).fetch_all(&mut *tx).await?;
     for row in rows {
+        if row.given != row.id {
+            locked.own.insert(row.given, row.id.clone());
+        }
         if !row.locked {
             locked.elsewhere.insert(row.id);
             continue;
@@ -146,11 +160,11 @@ async fn call_warehouse(tx: &mut PgConnection, decided: &[Decided<'_>]) -> Resul
         return Ok(());
     }
     let items: Vec<_> =
-        calls.iter().flat_map(|(_, call)| call.items.iter().map(move |item| (*item, call.action))).collect();
+        calls.iter().flat_map(|(_, call)| call.items.iter().map(move |item| (item.as_str(), call.action))).collect();
     sqlx::query(include_str!("sql/reserve.sql"))
         .bind(column(&calls, |(one, _)| one.order_id))
         .bind(column(&calls, |(_, call)| call.reservation_id.as_str()))
-        .bind(column(&calls, |(_, call)| call.items.first().copied()))
+        .bind(column(&calls, |(_, call)| call.items.first().map(String::as_str)))
         .bind(column(&calls, |(_, call)| call.action.method()))
         .bind(column(&calls, |(_, call)| call.reason.as_str()))
         .bind(column(&calls, |(one, _)| one.cause))

@@ -37,8 +37,8 @@ pub struct Order {
 /// An order item with a reservation at the warehouse.
 #[derive(Clone, Debug)]
 pub struct Item {
-    /// `order_items.id`.
-    pub id: i64,
+    /// `order_items.id` as text.
+    pub id: String,
     /// The warehouse's reservation.
     pub reservation_id: String,
     /// `order_items.reservation_status`; none means reserved.

@@ -1,7 +1,7 @@
 //! The payloads of announcements.
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// `orders.order.status_changed`.
 #[derive(Clone, Debug, Serialize)]
@@ -64,11 +64,33 @@ pub struct ExchangeEvent {
     pub timestamp: DateTime<Utc>,
 }
 
+/// `order_items.id`, as JSON has it: a number where the table has one, else a text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ItemId {
+    /// A whole number.
+    Number(i64),
+    /// A uuid, or any text.
+    Text(String),
+}
+
+impl From<i64> for ItemId {
+    fn from(id: i64) -> Self {
+        Self::Number(id)
+    }
+}
+
+impl From<String> for ItemId {
+    fn from(id: String) -> Self {
+        Self::Text(id)
+    }
+}
+
 /// An item of a return or an exchange.
 #[derive(Clone, Debug, Serialize)]
 pub struct ReturnItem {
     /// `order_items.id`.
-    pub order_item_id: i64,
+    pub order_item_id: ItemId,
     /// What it is.
     pub sku: String,
     /// How many.

@@ -6,5 +6,5 @@
 mod events;
 mod publisher;
 
-pub use events::{ExchangeEvent, ReturnEvent, ReturnItem, StatusChangedEvent};
+pub use events::{ExchangeEvent, ItemId, ReturnEvent, ReturnItem, StatusChangedEvent};
 pub use publisher::{PublishError, Publisher, STATUS_CHANGED_TOPIC};

@@ -290,7 +290,8 @@ async fn judge(
     let mut differing = Vec::new();
     for event in events {
         let Some(body) = bodies.get(&event.id) else { continue };
-        let Ok(payment) = decode(&event.topic, &body.body) else { continue };
+        let Ok(mut payment) = decode(&event.topic, &body.body) else { continue };
+        payment.order_id = locked.id(event.order_id.as_deref().unwrap_or(&payment.order_id));
         let Some(order) = locked.orders.get_mut(payment.order_id.as_str()) else { continue };
         let on_mismatch = if event.approved { on_mismatch.approved() } else { on_mismatch };
         let fact = Fact::Payment(&payment, on_mismatch);

@@ -88,7 +88,7 @@ async fn moves_that_the_machine_does_not_have_are_refused_with_the_reason() {
     shop.refused("order nobody does not exist", async |life| life.ship("nobody", None).await).await;
     shop.refused("order o1 is pending: it cannot become shipped", async |life| life.ship("o1", None).await).await;
     shop.refused("order o1 is pending: it cannot become delivered", async |life| life.deliver("o1", None).await).await;
-    let goods = [Goods { order_item_id: shop.item("o1").await, quantity: 1 }];
+    let goods = [Goods { order_item_id: shop.item("o1").await.into(), quantity: 1 }];
     shop.refused("order o1 is pending: goods come back from a delivered order", async |life| {
         life.request_return("r1", "o1", &goods, None).await
     })
@@ -114,7 +114,7 @@ async fn no_more_comes_back_than_was_ordered() {
     let shop = shop("life_returns").await;
     shop.delivered().await;
     let item = shop.item("o1").await;
-    let goods = |quantity| [Goods { order_item_id: item, quantity }];
+    let goods = |quantity| [Goods { order_item_id: item.into(), quantity }];
     shop.request("r1", async |life| life.request_return("ret-1", "o1", &goods(2), None).await).await.unwrap();
     let too_many = format!("exchange ex-1 wants 2 of item {item}: order o1 has 3 of it, of which 2 came back already");
     shop.refused(&too_many, async |life| life.request_exchange("ex-1", "o1", &goods(2), None).await).await;
@@ -122,7 +122,7 @@ async fn no_more_comes_back_than_was_ordered() {
     shop.refused(&nothing, async |life| life.request_exchange("ex-1", "o1", &goods(0), None).await).await;
     let other = shop.item("cod").await;
     let foreign = format!("return ret-2 wants 1 of item {other}: order o1 has 0 of it, of which 0 came back already");
-    let goods_of_another = [Goods { order_item_id: other, quantity: 1 }];
+    let goods_of_another = [Goods { order_item_id: other.into(), quantity: 1 }];
     shop.refused(&foreign, async |life| life.request_return("ret-2", "o1", &goods_of_another, None).await).await;
     shop.refused("the items of return ret-2 are a list of one or more", async |life| {
         life.request_return("ret-2", "o1", &[], None).await
@@ -156,7 +156,7 @@ async fn no_more_comes_back_than_was_ordered() {
 async fn two_requests_at_once_take_no_more_back_than_was_ordered() {
     let shop = shop("life_at_once").await;
     shop.delivered().await;
-    let goods = [Goods { order_item_id: shop.item("o1").await, quantity: 2 }];
+    let goods = [Goods { order_item_id: shop.item("o1").await.into(), quantity: 2 }];
     let one = shop.request("r1", async |life| life.request_return("ret-1", "o1", &goods, None).await);
     let other = shop.request("r2", async |life| life.request_return("ret-2", "o1", &goods, None).await);
     let (one, other) = tokio::join!(one, other);
@@ -182,7 +182,7 @@ async fn a_request_that_comes_again_with_other_arguments_is_an_error_and_not_swa
     let shop = shop("life_other_arguments").await;
     shop.place(&["o2".to_owned()]).await;
     let item = shop.item("o1").await;
-    let goods = |quantity| [Goods { order_item_id: item, quantity }];
+    let goods = |quantity| [Goods { order_item_id: item.into(), quantity }];
     let conflict = |done: Result<(), LifeError>, what: &str| match done {
         Err(LifeError::Conflict(why)) => assert!(why.contains("with other arguments"), "{what}: {why}"),
         other => panic!("{what}: {other:?}"),

@@ -14,7 +14,7 @@ fn moment() -> DateTime<Utc> {
 }
 
 fn items() -> Vec<ReturnItem> {
-    vec![ReturnItem { order_item_id: 7, sku: "SKU-1".into(), quantity: 2 }]
+    vec![ReturnItem { order_item_id: 7.into(), sku: "SKU-1".into(), quantity: 2 }]
 }
 
 fn returned(status: &str) -> ReturnEvent {

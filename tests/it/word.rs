@@ -294,7 +294,7 @@ async fn an_edit_is_checked_when_it_is_given_and_rehearsed_with_what_happened_si
         (
             &call,
             with(&asked, "order_item_id", json!("one")),
-            "field `order_item_id`: a whole number is expected, text came",
+            "field `order_item_id`: an item of order o1 is expected, one, which is none,",
         ),
         (
             &call,
@@ -305,7 +305,7 @@ async fn an_edit_is_checked_when_it_is_given_and_rehearsed_with_what_happened_si
         (
             &call,
             json!({ "reservation_id": "res-o1" }),
-            "field `order_item_id`: a whole number is expected; it is missing",
+            "field `order_item_id`: a whole number or text is expected; it is missing",
         ),
     ] {
         let (code, _, stderr) = edit(id, &wrong, &[]).await;

@@ -21,6 +21,6 @@ grant select on order_worker.audit_log, order_worker.edits, order_worker.replace
 grant select, insert on order_worker.replayed, order_worker.selected, order_worker.proofs, order_worker.decisions to :role;
 grant select, insert, update on order_worker.stream_cursors to :role;
 grant select, insert, update on order_worker.worker_terms to :role;
-grant select on order_worker.inbox_status, order_worker.outbox_status, order_worker.incidents to :role;
+grant select on order_worker.inbox_status, order_worker.outbox_status, order_worker.incidents, order_worker.shared_ids to :role;
 grant usage on all sequences in schema order_worker to :role;
 grant execute on all functions in schema order_worker to :role;

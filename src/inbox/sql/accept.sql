@@ -1,7 +1,10 @@
 -- inbox/accept: stores events that are new, with what is to be done about them. One statement, one transaction. The keys come
--- sorted, so that two of these wait for each other in one order only. Returns the keys that were new.
+-- sorted, so that two of these wait for each other in one order only. An order is named as its table has it. Returns the keys that
+-- were new.
 with event as (
-    select * from unnest($1::bytea[], $2::bytea[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
+    select key, fingerprint, topic, source, event_id, event_type, order_worker.order_text(order_id) as order_id, payment_id, headers,
+           traceparent, body, state, reason
+    from unnest($1::bytea[], $2::bytea[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
                          $9::text[], $10::text[], $11::bytea[], $12::text[], $13::text[])
         as t (key, fingerprint, topic, source, event_id, event_type, order_id, payment_id, headers, traceparent, body, state, reason)
 ), fresh as (

@@ -7,7 +7,7 @@ from order_worker.pending p
 left join order_worker.inbox i on p.queue = 'inbox' and i.day = p.day and i.id = p.id
 left join order_worker.outbox o on p.queue in ('dapr', 'warehouse') and o.day = p.day and o.id = p.id
 where (p.state = 'dead' or ($6 and p.queue in ('dapr', 'warehouse')))
-  and ($1::text is null or p.queue = $1) and ($2::text is null or p.key = $2 or o.order_id = $2)
+  and ($1::text is null or p.queue = $1) and ($2::text is null or p.key in ($2, order_worker.order_text($2)) or o.order_id = order_worker.order_text($2))
   and ($3::text is null or position($3 in p.last_error) > 0) and (cardinality($4::bigint[]) = 0 or p.id = any($4))
 order by p.id
 limit $5

@@ -4,7 +4,7 @@ select o.order_id as subject, format('%s was announced (%s), and its history has
 from order_worker.outbox o
 cross join lateral (
     select count(*) as n from public.order_status_history h
-    where h.order_id = o.order_id and h.new_status = o.body ->> 'new_status'
+    where h.order_id = order_worker.order_key(o.order_id) and h.new_status = o.body ->> 'new_status'
       and to_char(h.created_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') = o.body ->> 'timestamp'
 ) h
 where o.day = $1 and o.topic = 'orders.order.status_changed' and h.n <> 1

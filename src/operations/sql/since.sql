@@ -8,12 +8,12 @@ with subject as (
 ), told as (
     select s.id, s.made_at as at, format('there is no order %s', s.order_id) as line
     from subject s
-    where s.order_id is not null and not exists (select from public.orders o where o.id = s.order_id)
+    where s.order_id is not null and not exists (select from public.orders o where o.id = order_worker.order_key(s.order_id))
     union all
     -- That it is cancelled matters, whenever it was.
     select s.id, h.created_at, format('order %s became %s%s', s.order_id, h.new_status, ' (' || nullif(h.reason, '') || ')')
     from subject s
-    join public.order_status_history h on h.order_id = s.order_id
+    join public.order_status_history h on h.order_id = order_worker.order_key(s.order_id)
     where h.created_at > s.made_at or h.new_status = 'cancelled'
     union all
     select s.id, f.recorded_at, format('payment %s of order %s was told as %s', f.payment_id, s.order_id, f.kind)

@@ -7,7 +7,7 @@ from (
     from order_worker.inbox_status where order_id = $1
     union all
     select coalesce(order_worker.finite(created_at), to_timestamp(0)), 2, 'status', concat_ws(' ', coalesce(old_status, '(new)'), '->', new_status), null, concat_ws('; ', reason, notes)
-    from public.order_status_history where order_id = $1
+    from public.order_status_history where order_id = order_worker.order_key($1)
     union all
     select s.created_at, 3, case s.channel when 'dapr' then 'announcement' else 'warehouse' end,
            concat_ws(' ', s.topic, coalesce(o.body ->> 'new_status', o.body ->> 'reservation_id')), s.state,

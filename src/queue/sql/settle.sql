@@ -19,7 +19,8 @@ with done as (
     update public.order_items i
     set reservation_status = case when a.outcome = 'refused' then 'refused' when a.confirms then 'confirmed' else 'released' end
     from answer a
-    where i.order_id = any(array(select order_id from answer)) and i.order_id = a.order_id and i.reservation_id = a.reservation_id
+    where i.order_id = any(order_worker.order_keys(array(select order_id from answer)))
+      and i.order_id = order_worker.order_key(a.order_id) and i.reservation_id = a.reservation_id
       and i.reservation_status = case when a.confirms then 'confirming' else 'releasing' end
 ), incident as (
     insert into order_worker.incident_journal (kind, order_id, cause, reservation_id, detail)
