@@ -19,6 +19,7 @@ $$;
 create or replace function order_worker.ensure_partitions(ahead integer default 7) returns integer
     language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
+<<ensure_partitions>>
 declare
     journal text;
     first date;

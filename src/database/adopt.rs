@@ -154,19 +154,26 @@ pub(super) async fn verify(connection: &mut PgConnection) -> Result<Vec<&'static
         let kind = &id.kind;
         match column(table, name).filter(|one| ID.contains(&one.kind.as_str())) {
             Some(one) if one.family() != id.family() => {
-                wrong.push(format!("public.{table}.{name} is {}, and public.{whose}.id, which it names, is {kind}", one.kind));
+                wrong.push(format!(
+                    "public.{table}.{name} is {}, and public.{whose}.id, which it names, is {kind}",
+                    one.kind
+                ));
             }
             // What migrations/0001_shared_tables.sql makes has ids of text, and refers to a table.
             None if !adopted.contains(table) && (id.of_view || id.family() != "text") => {
                 let why = if id.of_view { "a view".to_owned() } else { format!("adopted with an id of type {kind}") };
-                wrong.push(format!("public.{table} does not exist, and public.{whose} is {why}: make it, with {name} {kind}"));
+                wrong.push(format!(
+                    "public.{table} does not exist, and public.{whose} is {why}: make it, with {name} {kind}"
+                ));
             }
             _ => {}
         }
     }
     for (table, columns) in WRITES {
         for name in columns.iter().filter(|name| column(table, name).is_some_and(|one| !one.writable)) {
-            wrong.push(format!("public.{table}.{name} cannot be written through the view: it has to be a column of one table"));
+            wrong.push(format!(
+                "public.{table}.{name} cannot be written through the view: it has to be a column of one table"
+            ));
         }
     }
     if wrong.is_empty() { Ok(adopted) } else { Err(MigrateError::Contract(wrong)) }
@@ -214,8 +221,11 @@ pub(super) async fn missing_indexes(
 ) -> Result<Vec<String>, sqlx::Error> {
     let mut missing = Vec::new();
     for (table, column, jobs, index) in READ_BY.iter().filter(|(table, ..)| adopted.contains(table)) {
-        let present: Option<bool> =
-            sqlx::query_scalar(include_str!("sql/index.sql")).bind(table).bind(column).fetch_one(&mut *connection).await?;
+        let present: Option<bool> = sqlx::query_scalar(include_str!("sql/index.sql"))
+            .bind(table)
+            .bind(column)
+            .fetch_one(&mut *connection)
+            .await?;
         match present {
             Some(true) => {}
             None => missing.push(format!(

@@ -68,7 +68,9 @@ pub async fn migrate(url: &str, runtime_url: Option<&str>, dry_run: bool) -> Res
         return Ok(report);
     }
     MIGRATOR.run(&mut connection).await?;
-    report.notes.extend(adopt::misfits(&mut connection).await?.into_iter().map(|misfit| format!("{misfit}: made again")));
+    report
+        .notes
+        .extend(adopt::misfits(&mut connection).await?.into_iter().map(|misfit| format!("{misfit}: made again")));
     sqlx::query("select order_worker.fit_ids()").execute(&mut connection).await?;
     sqlx::query("select order_worker.ensure_partitions(7)").execute(&mut connection).await?;
     report.notes.extend(sequences::catch_up(&mut connection).await?);

@@ -87,9 +87,17 @@ pub(super) async fn examine(config: &Config, pool: &PgPool, findings: &mut Findi
         Err(error) => findings.broken("rights of the role", error.to_string(), "order-worker migrate"),
     }
     match database::misfits(pool).await {
-        Ok(misfits) if misfits.is_empty() => findings.ok("ids of shared tables", "of the types that they were at the last migrate"),
-        Ok(misfits) => findings.broken("ids of shared tables", misfits.join("; "), "order-worker migrate, as the owner"),
-        Err(error) => findings.broken("ids of shared tables", error.to_string(), "order-worker migrate, as the owner, for this role"),
+        Ok(misfits) if misfits.is_empty() => {
+            findings.ok("ids of shared tables", "of the types that they were at the last migrate")
+        }
+        Ok(misfits) => {
+            findings.broken("ids of shared tables", misfits.join("; "), "order-worker migrate, as the owner")
+        }
+        Err(error) => findings.broken(
+            "ids of shared tables",
+            error.to_string(),
+            "order-worker migrate, as the owner, for this role",
+        ),
     }
     match sqlx::query_as::<_, Queue>(include_str!("sql/queue.sql")).fetch_one(pool).await {
         Ok(queue) => self::queue(&queue, findings),

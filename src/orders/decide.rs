@@ -222,8 +222,12 @@ mod tests {
     use crate::orders::OnMismatch;
 
     fn order(status: Status) -> Order {
-        let item =
-            Item { id: "1".into(), reservation_id: "r1".into(), reservation_status: Some("reserved".into()), reserved_at: None };
+        let item = Item {
+            id: "1".into(),
+            reservation_id: "r1".into(),
+            reservation_status: Some("reserved".into()),
+            reserved_at: None,
+        };
         Order {
             id: "o1".into(),
             status: status.to_string(),
@@ -403,7 +407,12 @@ mod tests {
     }
 
     fn item(id: &str, reservation_id: &str, status: &str) -> Item {
-        Item { id: id.into(), reservation_id: reservation_id.into(), reservation_status: Some(status.into()), reserved_at: None }
+        Item {
+            id: id.into(),
+            reservation_id: reservation_id.into(),
+            reservation_status: Some(status.into()),
+            reserved_at: None,
+        }
     }
 
     #[test]

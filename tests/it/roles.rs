@@ -12,15 +12,15 @@ use crate::scene::{SOON, confirmation};
 use crate::shop::Shop;
 
 /// A database of the role `<name>_owner`, migrated by it for the role `<name>_worker`.
-struct Roles {
-    owner: Shop,
-    worker: Shop,
-    worker_url: String,
-    said: String,
+pub struct Roles {
+    pub owner: Shop,
+    pub worker: Shop,
+    pub worker_url: String,
+    pub said: String,
 }
 
 /// `own_tables` are made by the owner before the migration.
-async fn two_roles(name: &str, own_tables: &str) -> Roles {
+pub async fn two_roles(name: &str, own_tables: &str) -> Roles {
     let postgres = Postgres::shared().await;
     let database = postgres.database(name).await.rsplit('/').next().unwrap().to_owned();
     let (owner, worker) = (format!("{name}_owner"), format!("{name}_worker"));
