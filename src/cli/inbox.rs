@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::database::PgPool;
 use crate::operations::events::{self, Waits, Whole};
 use crate::operations::{masked, masked_json};
+use crate::telemetry::trace;
 
 /// The commands below `inbox`.
 #[derive(Debug, Subcommand)]
@@ -237,7 +238,9 @@ async fn show(pool: &PgPool, show: &Show) -> Result<(), Stop> {
             let mut json = json!(whole.event);
             json["event_type"] = json!(whole.event_type);
             json["headers"] = if show.reveal { whole.headers.clone() } else { masked_json(whole.headers.clone()) };
-            json["traceparent"] = json!(whole.traceparent);
+            let (traceparent, tracestate) = whole.traceparent.as_deref().and_then(trace::parts).unzip();
+            json["traceparent"] = json!(traceparent);
+            json["tracestate"] = json!(tracestate.flatten());
             json["cause"] = json!(whole.cause);
             json["body"] = body(whole);
             json

@@ -18,6 +18,7 @@ use crate::cron::ledger;
 use crate::database::PgPool;
 use crate::operations::bulk::Verb;
 use crate::operations::messages::{self, Resend, Selection};
+use crate::telemetry::trace;
 
 /// The commands below `outbox`.
 #[derive(Debug, Subcommand)]
@@ -267,7 +268,9 @@ async fn show(pool: &PgPool, show: &Show) -> Result<(), Stop> {
         .iter()
         .map(|whole| {
             let mut json = json!(whole.message);
-            json["traceparent"] = json!(whole.traceparent);
+            let (traceparent, tracestate) = whole.traceparent.as_deref().and_then(trace::parts).unzip();
+            json["traceparent"] = json!(traceparent);
+            json["tracestate"] = json!(tracestate.flatten());
             json["body"] = crate::operations::masked(whole.body.to_string().as_bytes());
             json
         })

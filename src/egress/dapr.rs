@@ -54,9 +54,9 @@ impl Dapr {
             ("cloudevent.type".to_owned(), attribute(kind.as_deref().unwrap_or(&row.topic))),
             ("cloudevent.subject".to_owned(), attribute(&row.order_id)),
         ]);
-        if let Some(traceparent) = traceparent {
-            metadata.insert("cloudevent.traceparent".to_owned(), traceparent.to_owned());
-        }
+        trace::send(traceparent, |name, value| {
+            metadata.insert(format!("cloudevent.{name}"), value.to_owned());
+        });
         let mut request = Request::new(PublishEventRequest {
             pubsub_name: self.pubsub.clone(),
             topic: row.topic.clone(),
@@ -67,9 +67,11 @@ impl Dapr {
         if let Some(token) = &self.token {
             request.metadata_mut().insert("dapr-api-token", token.clone());
         }
-        if let Some(value) = traceparent.and_then(|traceparent| traceparent.parse().ok()) {
-            request.metadata_mut().insert("traceparent", value);
-        }
+        trace::send(traceparent, |name, value| {
+            if let Ok(value) = value.parse() {
+                request.metadata_mut().insert(name, value);
+            }
+        });
         request
     }
 }

@@ -61,9 +61,11 @@ impl Warehouse {
         if let Ok(key) = row.event_id.parse() {
             metadata.insert("idempotency-key", key);
         }
-        if let Some(value) = traceparent.and_then(|traceparent| traceparent.parse().ok()) {
-            metadata.insert("traceparent", value);
-        }
+        trace::send(traceparent, |name, value| {
+            if let Ok(value) = value.parse() {
+                metadata.insert(name, value);
+            }
+        });
         request
     }
 }

@@ -122,6 +122,12 @@ impl Callback {
     }
 }
 
+/// The trace context of a call. A tracestate may come in several headers, which together are one list.
+fn of_the_call(metadata: &MetadataMap) -> Option<String> {
+    let text = |name| -> Vec<&str> { metadata.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect() };
+    trace::received(text("traceparent").first().copied(), Some(&text("tracestate").join(",")))
+}
+
 #[async_trait]
 impl AppCallback for Callback {
     async fn list_topic_subscriptions(
@@ -141,8 +147,7 @@ impl AppCallback for Callback {
         self.authorise(request.metadata())?;
         let (metadata, _, request) = request.into_parts();
         self.delivered.came(&request.topic, 1);
-        let traceparent = metadata.get("traceparent").and_then(|value| value.to_str().ok());
-        let mut event = event(request, &self.dead_letter_topic, traceparent);
+        let mut event = event(request, &self.dead_letter_topic, of_the_call(&metadata).as_deref());
         note_metadata(&mut event, self.publishers(&metadata));
         self.accept(vec![event]).await?;
         Ok(Response::new(TopicEventResponse { status: Success as i32 }))

@@ -48,15 +48,15 @@ pub fn note_metadata<'a>(event: &mut Event, metadata: impl Iterator<Item = (&'a 
     }
 }
 
-/// The event of a unary call. `traceparent` is the call's own, for publishers whose envelope has none.
-pub fn event(request: TopicEventRequest, dead_letter_topic: &str, traceparent: Option<&str>) -> Event {
+/// The event of a unary call. `of_the_call` is its own trace context, for publishers whose envelope has none.
+pub fn event(request: TopicEventRequest, dead_letter_topic: &str, of_the_call: Option<&str>) -> Event {
     let mut event = if is_raw(&request) || is_whole(&request, dead_letter_topic) {
         published(&request.topic, &request.data, dead_letter_topic)
     } else {
         taken_apart(request, dead_letter_topic)
     };
     if event.traceparent.is_none() {
-        event.traceparent = traceparent.filter(|traceparent| trace::is_valid(traceparent)).map(str::to_owned);
+        event.traceparent = of_the_call.map(str::to_owned);
     }
     event
 }
@@ -110,7 +110,7 @@ fn is_whole(request: &TopicEventRequest, dead_letter_topic: &str) -> bool {
 fn taken_apart(request: TopicEventRequest, dead_letter_topic: &str) -> Event {
     let mut extensions = request.extensions.map(object).unwrap_or_default();
     let text = |name: &str| extensions.get(name).and_then(Value::as_str);
-    let traceparent = text("traceparent").filter(|traceparent| trace::is_valid(traceparent)).map(str::to_owned);
+    let traceparent = trace::received(text("traceparent"), text("tracestate"));
     if request.spec_version.is_empty() && request.data.is_empty() && text("order_id").or(text("payment_id")).is_some() {
         return without_envelope(
             &request.topic,

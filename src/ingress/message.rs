@@ -40,8 +40,8 @@ pub fn published(topic: &str, message: &[u8], dead_letter_topic: &str) -> Event 
         let attribute = |name: &str| own.get(name).copied().and_then(text).unwrap_or_default();
         (event.id, event.source, event.kind) = (attribute("id"), attribute("source"), attribute("type"));
         event.body = data(&own);
-        let traceparent = fields.get("traceparent").copied().and_then(text);
-        event.traceparent = traceparent.filter(|traceparent| trace::is_valid(traceparent));
+        let [parent, state] = ["traceparent", "tracestate"].map(|name| fields.get(name).copied().and_then(text));
+        event.traceparent = trace::received(parent.as_deref(), state.as_deref());
         let rest =
             fields.iter().filter_map(|(name, value)| Some((name.clone(), serde_json::from_str(value.get()).ok()?)));
         event.headers = Value::Object(rest.collect());

@@ -23,6 +23,14 @@ pub enum TelemetryError {
         /// What is wrong with it.
         source: tonic::transport::Error,
     },
+    /// A variable of OpenTelemetry names no collector.
+    #[error("{variable}: {reason}; write http://host:port or https://host:port of the collector, or leave it out")]
+    Variable {
+        /// Its name.
+        variable: String,
+        /// What is wrong.
+        reason: Malformed,
+    },
     /// `otlp_endpoint` has a path, and gRPC knows none.
     #[error(
         "worker.telemetry.otlp_endpoint: {endpoint} has a path, which the protocol grpc does not know: leave it out, or set worker.telemetry.otlp_protocol to http/protobuf"

@@ -12,6 +12,7 @@
 //! Telemetry never stops the worker: a collector that is away costs spans, not events. What was lost is counted (`losses`).
 
 mod chain;
+mod environment;
 mod error;
 mod filter;
 mod flood;
@@ -31,9 +32,15 @@ pub mod trace;
 pub use chain::{Chain, chain};
 pub use error::TelemetryError;
 pub use metrics::Metrics;
-pub use otlp::knock;
+pub use otlp::{Knocked, knock};
 pub use sample::{JobSample, QueueSample, Sample};
 pub use subscriber::{Guard, init};
+
+/// What OpenTelemetry's variables say and this process ignores, with the reasons.
+#[must_use]
+pub fn ignored() -> Vec<String> {
+    environment::Environment::of_process().ignored
+}
 
 #[cfg(test)]
 pub(crate) mod capture;

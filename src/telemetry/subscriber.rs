@@ -15,6 +15,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{Layer, Registry, fmt};
 
+use super::environment::Environment;
 use super::flood::{Flood, Limited};
 use super::json::JsonLine;
 use super::labels::Signal;
@@ -22,7 +23,7 @@ use super::losses::Losses;
 use super::otlp::Collector;
 use super::settings::{LogFormat, Telemetry};
 use super::text::TextFields;
-use super::{Metrics, TelemetryError, filter};
+use super::{Metrics, TelemetryError, filter, trace};
 
 /// How long the spans and metrics in hand may take to leave when the process ends.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -37,6 +38,9 @@ pub fn init(settings: &Telemetry) -> Result<Guard, TelemetryError> {
     let ansi = io::stdout().is_terminal();
     let dispatch = dispatch(settings, io::stdout, ansi, guard.traces.as_ref(), guard.flood.clone())?;
     tracing::dispatcher::set_global_default(dispatch).map_err(|_| TelemetryError::AlreadySet)?;
+    for ignored in super::ignored() {
+        tracing::warn!("Variable of OpenTelemetry ignored: {ignored}");
+    }
     tokio::spawn(guard.flood.clone().keep_saying());
     Ok(guard)
 }
@@ -57,10 +61,13 @@ pub struct Guard {
 impl Guard {
     pub(super) fn new(settings: &Telemetry) -> Result<Self, TelemetryError> {
         let losses = Losses::default();
-        let collector = Collector::new(settings, losses.clone())?;
-        let sent = |signal| settings.otlp_signals.include(signal);
-        let traces = collector.as_ref().filter(|_| sent(Signal::Traces)).map(Collector::traces).transpose()?;
-        let collector = collector.filter(|_| sent(Signal::Metrics));
+        let environment = Environment::of_process();
+        if !environment.propagates {
+            trace::stop_at_the_edge();
+        }
+        let collector = |signal| Collector::new(settings, &environment, signal, losses.clone());
+        let traces = collector(Signal::Traces)?.as_ref().map(Collector::traces).transpose()?;
+        let collector = collector(Signal::Metrics)?;
         let flood = Flood::new(settings.log_limit, losses.clone());
         Ok(Self { losses, flood, collector, traces, metrics: None })
     }

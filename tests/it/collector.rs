@@ -35,6 +35,8 @@ struct Kept(Arc<Mutex<Record>>);
 #[derive(Default)]
 struct Record {
     spans: Vec<Span>,
+    /// Who sent them last.
+    resource: Vec<KeyValue>,
     /// As they were sent last.
     metrics: Vec<Metric>,
     /// Header x-tenant of each request.
@@ -44,6 +46,8 @@ struct Record {
 impl Kept {
     fn spans(&self, tenant: Option<&str>, request: ExportTraceServiceRequest) {
         let mut record = self.0.lock().unwrap();
+        let resource = request.resource_spans.first().and_then(|spans| spans.resource.clone());
+        record.resource = resource.map(|resource| resource.attributes).unwrap_or_default();
         let scopes = request.resource_spans.into_iter().flat_map(|resource| resource.scope_spans);
         record.spans.extend(scopes.flat_map(|scope| scope.spans));
         record.tenants.extend(tenant.map(str::to_owned));
@@ -135,6 +139,11 @@ impl Collector {
     pub fn metrics(&self) -> BTreeMap<String, Metric> {
         let metrics = self.kept.0.lock().unwrap().metrics.clone();
         metrics.into_iter().map(|metric| (metric.name.clone(), metric)).collect()
+    }
+
+    /// The attributes of the resource that sent spans.
+    pub fn resource(&self) -> BTreeMap<String, String> {
+        attributes(&self.kept.0.lock().unwrap().resource.clone())
     }
 
     pub fn tenants(&self) -> BTreeSet<String> {

@@ -212,3 +212,96 @@ async fn one_signal_alone_can_be_sent() {
     wait::until("metrics", SOON, async || collector.has_metrics()).await;
     assert!(collector.spans(&scene).await.is_empty());
 }
+
+/// A payment of a publisher whose trace is sampled and has a state.
+async fn pay_in_a_trace(scene: &Scene) -> Event {
+    scene.shop.place_one("o1").await;
+    let traceparent = Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned());
+    let event = Event { traceparent, tracestate: Some("rojo=1".to_owned()), ..confirmation("e1", "p1", "o1") };
+    scene.deliver(&event).await;
+    scene.settled().await;
+    event
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_signal_may_have_a_collector_protocol_and_path_of_its_own() {
+    let (traces, metrics) = (Collector::start(), Collector::start());
+    let apart = |spec| {
+        sends(spec, &metrics, "grpc")
+            .env("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", format!("http://{}/v1/traces", traces.server.addr()))
+            .env("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/protobuf")
+            .env("OTEL_SERVICE_NAME", "")
+            .env("OTEL_RESOURCE_ATTRIBUTES", "service.name=orders%2Dwest,team=a%2Cb,service.instance.id=one")
+    };
+    let scene = Scene::start_with("otlp_apart", apart).await;
+    pay_in_a_trace(&scene).await;
+    wait::until("metrics", SOON, async || metrics.has_metrics()).await;
+    assert!(traces.spans(&scene).await.contains_key("COMMIT"), "{}", scene.worker.log_tail());
+    assert!(!traces.has_metrics() && metrics.spans(&scene).await.is_empty());
+    let resource = traces.resource();
+    for (key, value) in [("service.name", "orders-west"), ("team", "a,b"), ("service.instance.id", "one")] {
+        assert_eq!(resource[key], value, "{resource:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_disabled_sends_nothing_and_hands_the_publishers_trace_on_as_it_came() {
+    for variables in
+        [&[("OTEL_SDK_DISABLED", "true")][..], &[("OTEL_TRACES_EXPORTER", "none"), ("OTEL_METRICS_EXPORTER", "none")]]
+    {
+        let collector = Collector::start();
+        let disabled =
+            |spec| variables.iter().fold(sends(spec, &collector, "grpc"), |spec, (name, value)| spec.env(name, value));
+        let scene = Scene::start_with("otlp_disabled", disabled).await;
+        let event = pay_in_a_trace(&scene).await;
+        let announced = &scene.direct.sidecar.published()[0];
+        let sent = |name: &str| announced.metadata.get(name).cloned();
+        assert_eq!(
+            [sent("cloudevent.traceparent"), sent("cloudevent.tracestate")],
+            [event.traceparent, event.tracestate]
+        );
+        assert!(collector.spans(&scene).await.is_empty() && !collector.has_metrics(), "{variables:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_propagators_no_trace_comes_in_and_none_goes_out() {
+    let collector = Collector::start();
+    let alone = |spec| sends(spec, &collector, "grpc").env("OTEL_PROPAGATORS", "none");
+    let scene = Scene::start_with("otlp_alone", alone).await;
+    let event = pay_in_a_trace(&scene).await;
+    let announced = &scene.direct.sidecar.published()[0];
+    assert!(!announced.metadata.keys().any(|name| name.contains("trace")), "{:?}", announced.metadata);
+    let call = &scene.direct.warehouse.calls()[0];
+    assert_eq!([&announced.traceparent, &call.traceparent, &call.tracestate], [&None; 3]);
+    let spans = collector.spans(&scene).await;
+    let trace = |name: &str| hex(&spans[name].trace_id);
+    assert_ne!(trace("accept payment.confirmed"), event.traceparent.unwrap()[3..35]);
+    assert_eq!(trace("accept payment.confirmed"), trace("publish orders.order.status_changed"), "its own trace is one");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_variable_that_cannot_be_used_is_named_and_stops_nothing() {
+    let collector = Collector::start();
+    let wrong = [
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "many"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "5s"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd"),
+        ("OTEL_TRACES_SAMPLER", "xray"),
+        ("OTEL_TRACES_EXPORTER", "zipkin"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "100%"),
+    ];
+    let with_them =
+        |spec| wrong.iter().fold(sends(spec, &collector, "grpc"), |spec, (name, value)| spec.env(name, value));
+    let scene = Scene::start_with("otlp_wrong", with_them).await;
+    pay_in_a_trace(&scene).await;
+    let logs = scene.worker.logs();
+    for (name, _) in wrong {
+        assert!(logs.contains(&format!("Variable of OpenTelemetry ignored: {name}")), "{name}: {logs}");
+    }
+    assert!(collector.spans(&scene).await.contains_key("COMMIT"));
+    let env = [("DATABASE_URL", scene.direct.worker.database_url.as_str()), wrong[0]];
+    let [state, seen, _] = found("OpenTelemetry's variables", &env).await;
+    assert_eq!(state, "warning");
+    assert!(seen.starts_with("OTEL_BSP_MAX_QUEUE_SIZE=many"), "{seen}");
+}

@@ -18,10 +18,11 @@ use crate::scene::{SOON, Scene, confirmation};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PUBLISHER: &str = "00f067aa0ba902b7";
+const STATE: &str = "rojo=00f067aa0ba902b7,congo=t61rcWkgMzE";
 
 fn published(event_id: &str, order: &str) -> Event {
     let traceparent = Some(format!("00-{TRACE}-{PUBLISHER}-01"));
-    Event { traceparent, ..confirmation(event_id, event_id, order) }
+    Event { traceparent, tracestate: Some(STATE.into()), ..confirmation(event_id, event_id, order) }
 }
 
 async fn traced(name: &str) -> (Scene, Collector) {
@@ -107,6 +108,16 @@ async fn the_publishers_trace_goes_through_to_the_announcement_and_the_warehouse
     let onward = |span: &Span| Some(format!("00-{TRACE}-{}-01", hex(&span.span_id)));
     assert_eq!(announced.metadata.get("cloudevent.traceparent").cloned(), onward(publish));
     assert_eq!(scene.direct.warehouse.calls()[0].traceparent, onward(call));
+    for state in [
+        announced.metadata.get("cloudevent.tracestate").cloned(),
+        announced.tracestate.clone(),
+        scene.direct.warehouse.calls()[0].tracestate.clone(),
+    ] {
+        assert_eq!(state.as_deref(), Some(STATE));
+    }
+    for span in [accept, apply, publish, call] {
+        assert_eq!(span.trace_state, STATE, "{span:?}");
+    }
     assert_eq!(processing(&scene)["trace_id"], TRACE, "the log names the trace");
     assert_eq!(processing(&scene)["span_id"], applied);
 }

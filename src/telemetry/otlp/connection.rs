@@ -1,12 +1,14 @@
 //! gRPC's connection to the collector.
 
+use std::time::Duration;
+
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::connect::HttpConnector;
 use rustls::ClientConfig;
 use tonic::transport::{Channel, Endpoint};
 use tower::{Service, service_fn};
 
-use super::{CONNECT_TIMEOUT, EXPORT_TIMEOUT, OtlpEndpoint};
+use super::{CONNECT_TIMEOUT, OtlpEndpoint};
 use crate::telemetry::TelemetryError;
 
 /// A connection that is made when it is needed, and made again.
@@ -17,6 +19,7 @@ pub(super) fn channel(
     endpoint: &OtlpEndpoint,
     tls: ClientConfig,
     tcp: HttpConnector,
+    timeout: Duration,
 ) -> Result<Channel, TelemetryError> {
     if endpoint.has_path() {
         return Err(TelemetryError::Path { endpoint: endpoint.to_string() });
@@ -29,7 +32,7 @@ pub(super) fn channel(
     // tonic refuses https on a connection that it has not encrypted itself: it is told of none.
     let plain = Endpoint::from_shared(endpoint.without_tls()).map_err(unusable)?.origin(uri.clone());
     let connect = service_fn(move |_| connector.clone().call(uri.clone()));
-    Ok(plain.connect_timeout(CONNECT_TIMEOUT).timeout(EXPORT_TIMEOUT).connect_with_connector_lazy(connect))
+    Ok(plain.connect_timeout(CONNECT_TIMEOUT).timeout(timeout).connect_with_connector_lazy(connect))
 }
 
 #[cfg(test)]
@@ -41,7 +44,8 @@ mod tests {
     async fn a_path_is_refused_with_the_way_out() {
         let endpoint = |text: &str| OtlpEndpoint::try_from(text.to_owned()).unwrap();
         let plain = tls::client(None).unwrap();
-        let refusal = channel(&endpoint("http://collector:4317/otlp"), plain, HttpConnector::new()).unwrap_err();
+        let refusal =
+            channel(&endpoint("http://collector:4317/otlp"), plain, HttpConnector::new(), CONNECT_TIMEOUT).unwrap_err();
         assert!(refusal.to_string().contains("set worker.telemetry.otlp_protocol to http/protobuf"), "{refusal}");
     }
 }

@@ -32,6 +32,11 @@ impl OtlpEndpoint {
         format!("http://{}:{port}", self.0.host_str().unwrap_or_default())
     }
 
+    /// The place itself, as the specification wants it of a variable that is one signal's own: nothing is added.
+    pub(super) fn as_it_is(&self) -> String {
+        self.0.as_str().to_owned()
+    }
+
     /// Where one signal (`traces`, `metrics`) is posted.
     pub(super) fn of_signal(&self, signal: &str) -> String {
         format!("{self}/v1/{signal}")
@@ -83,6 +88,10 @@ mod tests {
             assert_eq!(endpoint.to_string(), shown);
             assert_eq!(endpoint.of_signal("traces"), traces);
             assert_eq!(endpoint.without_tls(), plain);
+            assert_eq!(
+                endpoint.as_it_is(),
+                if text.contains("/otlp") { shown.to_owned() } else { format!("{shown}/") }
+            );
             assert_eq!(endpoint.is_encrypted(), text.starts_with("https"));
         }
         assert!(endpoint("https://o.example/otlp").has_path() && !endpoint("c:4317").has_path());

@@ -1,5 +1,7 @@
 //! OTLP over HTTP: protobuf by POST.
 
+use std::time::Duration;
+
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::{Request, Response};
@@ -12,7 +14,6 @@ use rustls::ClientConfig;
 use tokio::runtime::Handle;
 use tonic::async_trait;
 
-use super::EXPORT_TIMEOUT;
 use super::watched::Reason;
 use crate::telemetry::chain;
 
@@ -25,13 +26,20 @@ pub(super) struct Post {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     runtime: Handle,
     reason: Reason,
+    timeout: Duration,
 }
 
 impl Post {
-    pub(super) fn new(tls: ClientConfig, tcp: HttpConnector, runtime: Handle, reason: Reason) -> Self {
+    pub(super) fn new(
+        tls: ClientConfig,
+        tcp: HttpConnector,
+        runtime: Handle,
+        reason: Reason,
+        timeout: Duration,
+    ) -> Self {
         let connector =
             HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(tcp);
-        Self { client: Client::builder(TokioExecutor::new()).build(connector), runtime, reason }
+        Self { client: Client::builder(TokioExecutor::new()).build(connector), runtime, reason, timeout }
     }
 
     async fn exchange(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
@@ -45,11 +53,11 @@ impl Post {
 impl HttpClient for Post {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let post = self.clone();
-        let exchange =
-            self.runtime.spawn(async move { tokio::time::timeout(EXPORT_TIMEOUT, post.exchange(request)).await });
+        let timeout = self.timeout;
+        let exchange = self.runtime.spawn(async move { tokio::time::timeout(timeout, post.exchange(request)).await });
         let answer = match exchange.await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(format!("no answer within {EXPORT_TIMEOUT:?}").into()),
+            Ok(Err(_)) => Err(format!("no answer within {timeout:?}").into()),
             Err(stopped) => Err(stopped.into()),
         };
         // The SDK says of these no more than that the network failed.

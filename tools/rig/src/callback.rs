@@ -32,6 +32,8 @@ pub struct Event {
     pub content_type: String,
     /// The publisher's trace.
     pub traceparent: Option<String>,
+    /// What vendors have noted about it.
+    pub tracestate: Option<String>,
 }
 
 impl Event {
@@ -44,6 +46,7 @@ impl Event {
             data,
             content_type: "application/json".into(),
             traceparent: None,
+            tracestate: None,
         }
     }
 
@@ -83,9 +86,8 @@ impl Event {
     fn extensions(&self) -> Struct {
         let text = |text: &str| Value { kind: Some(Kind::StringValue(text.to_owned())) };
         let mut fields = vec![("topic", text(&self.topic)), ("pubsubname", text(PUBSUB))];
-        if let Some(traceparent) = &self.traceparent {
-            fields.push(("traceparent", text(traceparent)));
-        }
+        let context = [("traceparent", &self.traceparent), ("tracestate", &self.tracestate)];
+        fields.extend(context.into_iter().filter_map(|(name, value)| Some((name, text(value.as_deref()?)))));
         Struct { fields: fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect() }
     }
 }

@@ -51,6 +51,8 @@ pub struct Published {
     pub metadata: HashMap<String, String>,
     /// gRPC metadata `traceparent`.
     pub traceparent: Option<String>,
+    /// gRPC metadata `tracestate`.
+    pub tracestate: Option<String>,
     /// gRPC metadata `dapr-api-token`.
     pub api_token: Option<String>,
     /// When it arrived.
@@ -152,6 +154,7 @@ impl Desk {
             content_type: body.data_content_type,
             metadata: body.metadata,
             traceparent: text("traceparent"),
+            tracestate: text("tracestate"),
             api_token: text("dapr-api-token"),
             at,
         };

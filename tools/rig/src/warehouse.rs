@@ -42,6 +42,8 @@ pub struct Call {
     pub idempotency_key: Option<String>,
     /// Metadata `traceparent`.
     pub traceparent: Option<String>,
+    /// Metadata `tracestate`.
+    pub tracestate: Option<String>,
     /// When it arrived.
     pub at: SystemTime,
     /// Whether it was answered with success.
@@ -139,6 +141,7 @@ impl Shelf {
             reason: reason.to_owned(),
             idempotency_key: text("idempotency-key"),
             traceparent: text("traceparent"),
+            tracestate: text("tracestate"),
             at: SystemTime::now(),
             answered: false,
         };
