@@ -38,13 +38,15 @@ async fn events_go_from_one_sidecar_to_another() {
     assert!(daprd.logs().contains("Loading Resiliency configuration: order-worker"), "{}", daprd.logs());
 
     let publisher = Publisher::new(daprd.grpc_port());
-    let message = Message { traceparent: Some(TRACE.into()), ..paid("e1", "o1") };
+    let tracestate = ("cloudevent.tracestate".to_owned(), "rojo=1,congo=2".to_owned());
+    let message = Message { traceparent: Some(TRACE.into()), metadata: vec![tracestate], ..paid("e1", "o1") };
     publisher.publish(&message).await.unwrap();
     wait::until("the event", LIMIT, async || subscriber.count() == 1).await;
     let received = &subscriber.received()[0];
     assert_eq!((received.event_id.as_str(), received.order_id.as_str()), ("e1", "o1"));
     assert_eq!(received.source, "payment-service");
     assert_eq!(received.extensions.get("traceparent").map(String::as_str), Some(TRACE), "{received:?}");
+    assert_eq!(received.extensions.get("tracestate").map(String::as_str), Some("rojo=1,congo=2"), "{received:?}");
 
     let stream = redis.stream(payment::CONFIRMED).await;
     assert_eq!((stream.len(), stream[0].event_id(), stream[0].field("order_id")), (1, "e1", "o1"));
