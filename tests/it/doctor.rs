@@ -65,7 +65,8 @@ async fn where_all_is_well_nothing_is_broken_and_what_is_missing_is_named() {
     shop.execute(
         "update order_worker.workers set lease_until = now() - interval '1 hour';
          update order_worker.cron_jobs set next_tick = now() - interval '1 hour' where job = 'order_cleanup';
-         do $$ begin execute 'drop table order_worker.inbox_' || to_char(order_worker.today() + 1, 'YYYYMMDD'); end $$;
+         do $$ begin execute 'drop table order_worker.' || (select name from order_worker.partitions()
+             where journal = 'inbox' and lower <= order_worker.today() + 1 and upper > order_worker.today() + 1); end $$;
          insert into order_worker.pending (queue, id, day, lane, key, state, created_at)
          values ('inbox', 1, order_worker.today(), 0, 'o1', 'dead', now()), ('dapr', 2, order_worker.today(), 0, 'o1', 'ready', now() - interval '1 hour')",
     )

@@ -262,5 +262,7 @@ async fn a_publishers_number_is_kept_with_its_digits() {
     scene.settled().await;
     assert_eq!(scene.outcome("e1").await.0, "applied");
     assert!(scene.shop.incidents("o1").await.is_empty());
-    assert!(scene.worker.logs().contains("order_id=o1, amount=10.1000"), "{}", scene.worker.log_tail());
+    let kept = "select convert_from(body, 'UTF8') from order_worker.inbox where event_id = $1";
+    assert!(scene.shop.text(kept, "e1").await.contains("10.1000"));
+    assert!(scene.worker.logs().contains("order_id=o1, amount=10.10"), "{}", scene.worker.log_tail());
 }

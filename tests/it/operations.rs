@@ -319,7 +319,8 @@ async fn what_hurts_one_day_is_in_the_gauges() {
         wait::until(name, SOON, async || what(gauge(name).await)).await;
     };
     becomes("audit_age_seconds", |age| age == -1.0).await;
-    becomes("partitions_ready_days", |days| days == 7.0).await;
+    // To the end of the week in which the seventh day is.
+    becomes("partitions_ready_days", |days| (7.0..14.0).contains(&days)).await;
     assert_eq!((gauge("quarantined").await, gauge("audit_violations").await), (0.0, 0.0));
 
     // A transaction that somebody has left open, with a snapshot.
@@ -340,9 +341,10 @@ async fn what_hurts_one_day_is_in_the_gauges() {
     assert_eq!(desk.run(&["audit"]).await.0, 0);
     becomes("audit_violations", |count| count == 0.0).await;
     assert!((0.0..30.0).contains(&gauge("audit_age_seconds").await));
-    let missing = "do $$ begin execute format('drop table order_worker.%I', 'outbox_' || to_char(order_worker.today() + 3, 'YYYYMMDD')); end $$";
+    let missing = "do $$ begin execute format('drop table order_worker.%I', (
+        select name from order_worker.partitions() where journal = 'outbox' order by lower desc limit 1)); end $$";
     desk.shop.execute(missing).await;
-    becomes("partitions_ready_days", |days| days == 2.0).await;
+    becomes("partitions_ready_days", |days| days < 7.0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -70,9 +70,10 @@ impl Roles {
 /// The main path and the jobs as the runtime role: applied, announced, confirmed at the warehouse, partitions made.
 async fn works(name: &str, roles: &Roles) {
     roles.owner.place_one("o1").await;
-    // Tomorrow's partition is missing: the worker, which may create nothing, has it made.
-    let tomorrow = "order_worker.inbox_' || to_char(order_worker.today() + 1, 'YYYYMMDD')";
-    roles.owner.execute(&format!("do $$ begin execute 'drop table {tomorrow}; end $$")).await;
+    // Next week's partition is missing: the worker, which may create nothing, has it made.
+    let next_week = "from order_worker.partitions() where journal = 'inbox' and lower <= order_worker.today() + 7 and upper > order_worker.today() + 7";
+    let drop = format!("do $$ begin execute 'drop table order_worker.' || (select name {next_week}); end $$");
+    roles.owner.execute(&drop).await;
     let mut direct = Direct::start(name, WORKER).await;
     direct.worker.database_url = roles.worker_url.clone();
     direct.worker = every_second(direct.worker.env("ORDER_DATA_REDIS_ADDR", ""));
@@ -85,12 +86,12 @@ async fn works(name: &str, roles: &Roles) {
     let status = "select reservation_status from order_items where order_id = $1";
     assert_eq!(roles.worker.text(status, "o1").await, "confirmed");
     roles.cleaned_up().await;
-    let made = format!("select count(*) from pg_class where oid = to_regclass('{tomorrow})");
+    let made = format!("select count(*) {next_week}");
     let made = async || {
         let counted = sqlx::query_scalar::<_, i64>(AssertSqlSafe(made.clone())).fetch_one(&roles.owner.pool).await;
         counted.unwrap() == 1
     };
-    wait::until_or("tomorrow's partition", SOON, || worker.log_tail(), made).await;
+    wait::until_or("next week's partition", SOON, || worker.log_tail(), made).await;
     worker.terminate();
     assert!(worker.wait_exit(SOON).await.success());
     let complaints: Vec<_> = worker

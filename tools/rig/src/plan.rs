@@ -108,7 +108,7 @@ fn nonsense(order: &str, rng: &mut Rng) -> Vec<u8> {
     let payment = confirmed("nonsense", order, TOTAL);
     match rng.u8(0..3) {
         0 => b"\"no payment at all\"".to_vec(),
-        1 => json(&Confirmed { amount: amount("\"10.10\""), ..payment }),
+        1 => json(&Confirmed { amount: amount("\"ten\""), ..payment }),
         _ => json(&Confirmed { order_id: String::new(), ..payment }),
     }
 }
