@@ -111,6 +111,7 @@ declare
     longest_reason integer := coalesce(order_worker.column_length('public.order_status_history', 'reason'), 2147483647);
     longest_notes integer := coalesce(order_worker.column_length('public.order_status_history', 'notes'), 2147483647);
     steps integer;
+    took bigint;
     wrong record;
     last_ids text[];
     last_statuses text[];
@@ -157,8 +158,16 @@ begin
         from unnest(order_ids, new_statuses) with ordinality t (given, new_status, ord)
         order by 1, ord desc
     ) last;
-    update public.orders set status = last_statuses[array_position(last_ids, id::text)], updated_at = moment
-    where id = any(order_worker.order_keys(last_ids));
+    with changed as (
+        update public.orders set status = last_statuses[array_position(last_ids, id::text)], updated_at = moment
+        where id = any(order_worker.order_keys(last_ids))
+        returning id::text as id, status
+    )
+    select count(*) into took from changed where status = last_statuses[array_position(last_ids, id)];
+    if took < cardinality(last_ids) then
+        raise exception 'the status of % orders stayed as it was: a trigger or a policy of the table undoes the change', cardinality(last_ids) - took
+            using errcode = 'triggered_data_change_violation';
+    end if;
     return steps;
 end $$;
 
@@ -493,4 +502,17 @@ begin
     set state = new_state, key = coalesce(order_worker.order_text(new_order_id), ''), last_error = reason, due = clock_timestamp()
     where p.id = known.id;
     return true;
+end $$;
+
+-- Functions that write shared tables run by the search path of their caller, as every statement of the owner's does: the triggers of these
+-- tables may name what they use without its schema. (What the functions themselves name has its schema.)
+do $$
+declare
+    f regprocedure;
+begin
+    for f in select p.oid::regprocedure from pg_proc p
+             where p.pronamespace = 'order_worker'::regnamespace and p.prokind = 'f' and not p.prosecdef
+               and exists (select from unnest(p.proconfig) c where c like 'search_path=%') loop
+        execute format('alter function %s reset search_path', f);
+    end loop;
 end $$;

@@ -26,6 +26,8 @@ use crate::terms;
 const MAX_ATTEMPTS: i32 = 10;
 /// The longest rest after a batch.
 const LONGEST_REST: Duration = Duration::from_secs(1);
+/// How long a run waits whose batch failed through no fault of its own.
+const UNCOUNTED: Duration = Duration::from_secs(2);
 /// Rows that cannot be done, of a run in which nothing has got through: then it is not they that are to blame, and the run has failed.
 const UNPROVEN: i64 = 20;
 
@@ -261,7 +263,7 @@ impl Runner {
         let error = fault.to_string();
         let name = &run.job;
         let last = counted && run.attempts + 1 >= MAX_ATTEMPTS;
-        let wait = delay(run.attempts.unsigned_abs() + 1);
+        let wait = if counted { delay(run.attempts.unsigned_abs() + 1) } else { UNCOUNTED };
         ledger::fail(&self.pool, run, &self.worker, &Failure { wait, counted, error: &error, last }).await?;
         tracing::error!(job = name, tick = %run.tick, attempts = run.attempts + 1, last, "Job failed: {name}, error={error}");
         if last {

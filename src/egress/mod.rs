@@ -34,11 +34,16 @@ const SETTLE_AFTER: Duration = Duration::from_millis(100);
 /// Where rows are sent.
 pub trait Channel: Send + Sync + 'static {
     /// Of rows that are about to be sent, those that nobody wants any more, by id, and why. None where every row is wanted for ever.
+    /// `in_doubt`: rows that were tried here before; they may have arrived.
     ///
     /// # Errors
     ///
     /// The database's: without an answer nothing is sent.
-    fn obsolete(&self, _rows: &[Row]) -> impl Future<Output = Result<HashMap<i64, String>, sqlx::Error>> + Send {
+    fn obsolete(
+        &self,
+        _rows: &[Row],
+        _in_doubt: &[bool],
+    ) -> impl Future<Output = Result<HashMap<i64, String>, sqlx::Error>> + Send {
         future::ready(Ok(HashMap::new()))
     }
 
@@ -92,7 +97,8 @@ impl<C: Channel> Egress<C> {
     }
 
     async fn send(&self, rows: &[Row]) {
-        let obsolete = match self.channel.obsolete(rows).await {
+        let in_doubt: Vec<bool> = rows.iter().map(|row| self.outgoing.pace().has_failed(row.id)).collect();
+        let obsolete = match self.channel.obsolete(rows, &in_doubt).await {
             Ok(obsolete) => obsolete,
             Err(error) => {
                 self.outgoing.pace().away(&format!("nobody can tell which rows are still wanted: {error}"));

@@ -72,12 +72,14 @@ impl Warehouse {
 
 impl Channel for Warehouse {
     /// A call that its items contradict: a Confirm of what is being released, a Release of what is kept. The later call stands behind it.
-    async fn obsolete(&self, rows: &[Row]) -> Result<HashMap<i64, String>, sqlx::Error> {
+    /// A Confirm that was tried may have been heard: it is made until it is answered, unless the Release was tried before it.
+    async fn obsolete(&self, rows: &[Row], in_doubt: &[bool]) -> Result<HashMap<i64, String>, sqlx::Error> {
         let found: Vec<(i64, String)> = sqlx::query_as(include_str!("sql/obsolete.sql"))
             .bind(column(rows, |row| row.id))
             .bind(column(rows, |row| row.order_id.as_str()))
             .bind(column(rows, |row| row.key.as_str()))
             .bind(column(rows, |row| row.topic == Action::Confirm.method()))
+            .bind(in_doubt)
             .fetch_all(&self.pool)
             .await?;
         Ok(found.into_iter().collect())

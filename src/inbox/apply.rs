@@ -108,8 +108,9 @@ impl Applier {
                     split.got_through(in_hand.len());
                 }
                 Err(fault) if !renewed && fault.renews(&self.pool) => renewed = true,
-                // Nothing was taken, or nothing gets through: no event is to blame.
-                Err(fault) if in_hand.is_empty() || !fault.is_splittable() || unproven >= UNPROVEN => {
+                // Nothing was taken, or nothing gets through: no event is to blame. What was taken shows that the database is there,
+                // and an event may end its session.
+                Err(fault) if in_hand.is_empty() || unproven >= UNPROVEN => {
                     self.pace.away(&fault.to_string());
                     self.wake.look(Queue::Inbox);
                     return;

@@ -3,6 +3,7 @@
 use std::panic::AssertUnwindSafe;
 
 use futures::FutureExt;
+use sqlx::postgres::{PgDatabaseError, PgSeverity};
 
 use crate::database::{self, Class, PgPool};
 
@@ -40,16 +41,15 @@ impl Fault {
     }
 }
 
-/// Whether an error may be that of single rows: an answer about them, or one that another writer or a rule for single rows can cause, by
-/// SQLSTATE: 40 deadlock, serialization, 42501 rights (row security), 55 lock_timeout and the like, 57014 statement_timeout.
+/// Whether an error may be that of single rows: an answer of a session that goes on, whatever it says. A row's own trigger can raise any
+/// SQLSTATE, those of a connection that broke among them; what ends the session (FATAL) or is no answer is nobody's row.
 #[must_use]
 pub fn is_splittable(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default();
-    let of_a_row = || ["40", "42501", "55", "57014"].iter().any(|class| code.starts_with(class));
-    match database::class(error) {
-        Class::Message => true,
-        Class::Environment => of_a_row(),
-        Class::Session => false,
+    match error {
+        sqlx::Error::Database(answer) => answer
+            .try_downcast_ref::<PgDatabaseError>()
+            .is_none_or(|answer| !matches!(answer.severity(), PgSeverity::Fatal | PgSeverity::Panic)),
+        other => database::class(other) == Class::Message,
     }
 }
 

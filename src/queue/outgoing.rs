@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::backend::Source;
 use super::{Lanes, Pace, Queue, Reaction, Split, Wake, delay, is_splittable, look_again};
-use crate::database::{self, PgPool};
+use crate::database::{self, Class, PgPool};
 use crate::failpoint;
 
 /// How often a lane is read from its very start: a lower id may commit after a higher one.
@@ -277,11 +277,14 @@ impl Outgoing {
         }
     }
 
-    /// The answer to a row cannot be written, while that of others can: it is dead, or it would be sent for ever.
+    /// The answer to a row cannot be written, while that of others can: it is dead, or it would be sent for ever. What is of a moment (a
+    /// lock) is waited for: it is sent again, under its id.
     async fn cannot_be_settled(&self, row: &Row, error: &sqlx::Error) {
         let reason = format!("it was sent, and the answer cannot be written: {error}");
-        tracing::error!(queue = %self.queue, id = row.id, order_id = %row.order_id, "Row given up: error={reason}");
-        let given_up = Settled { row: row.clone(), reaction: Reaction::Dead(reason) };
+        tracing::error!(queue = %self.queue, id = row.id, order_id = %row.order_id, "Answer not written: error={reason}");
+        let of_the_row = database::class(error) == Class::Message;
+        let reaction = if of_the_row { Reaction::Dead(reason) } else { Reaction::Wait(reason) };
+        let given_up = Settled { row: row.clone(), reaction };
         if let Err(error) = self.settle_once(std::slice::from_ref(&given_up)).await {
             tracing::error!(queue = %self.queue, id = row.id, "Row not given up, it is sent again: error={error}");
         }

@@ -89,6 +89,12 @@ impl Pace {
         state.last_success.is_some_and(|success| success >= before)
     }
 
+    /// Whether row `id` failed here before, as far as that is remembered.
+    #[must_use]
+    pub fn has_failed(&self, id: i64) -> bool {
+        self.state().failed.contains_key(&id)
+    }
+
     /// Something got through: no pause, and batches grow again.
     pub fn success(&self) {
         let mut state = self.state();

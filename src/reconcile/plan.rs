@@ -228,7 +228,11 @@ pub fn alert(stream: &Stream, known: &Known) -> Option<Alert> {
             return Some(Alert::Gone);
         }
         let fell = stream.entries_added.zip(seen.entries_added).is_some_and(|(now, then)| now < then);
-        if fell || stream.last_id < seen.last_id {
+        // More entries stand behind the last that was seen than were added since.
+        let fresh = stream.first.is_some_and(|first| first > seen.last_id).then_some(stream.length);
+        let added = stream.entries_added.zip(seen.entries_added).and_then(|(now, then)| now.checked_sub(then));
+        let recounted = fresh.zip(added).is_some_and(|(fresh, added)| fresh > added);
+        if fell || recounted || stream.last_id < seen.last_id {
             return Some(Alert::Anew);
         }
     }
@@ -341,6 +345,14 @@ mod tests {
         says(&foreign(9), &Known::default(), "group does not read the stream");
         says(&foreign(0), &known(9, 9), "its groups: orders");
         says(&Stream::default(), &Known::default(), "worker.reconcile.stream_prefix");
+    }
+
+    #[test]
+    fn counters_that_begin_anew_and_agree_by_chance_are_told() {
+        let seen = Some(Seen { last_id: id(5), entries_added: Some(2) });
+        let known = Known { seen, read: Some(0), ..Known::default() };
+        assert_eq!(alert(&stream(7, 8, 2, 2), &known), Some(Alert::Anew));
+        assert_eq!(alert(&stream(4, 8, 4, 4), &known), None);
     }
 
     #[test]

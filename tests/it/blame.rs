@@ -249,3 +249,115 @@ async fn an_order_whose_time_is_missing_is_left_alone_and_can_be_paid() {
     }
     assert!(!worker.logs().contains("panicked"), "{}", worker.log_tail());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_whose_trigger_speaks_of_a_lost_connection_holds_up_no_other() {
+    for (name, raises) in [
+        ("raises_08", "raise exception 'dblink: no route' using errcode = '08001'"),
+        ("raises_53", "raise exception 'tablespace full' using errcode = '53100'"),
+        ("ends_session", "perform pg_terminate_backend(pg_backend_pid())"),
+    ] {
+        let scene = Scene::start(name).await;
+        let orders = names("o", 60);
+        scene.shop.place(&orders).await;
+        scene.shop.place(&["bad0".into()]).await;
+        let body = format!("begin if new.id = 'bad0' then {raises}; end if; return new; end");
+        scene
+            .shop
+            .execute(&format!(
+                "create function refuse() returns trigger language plpgsql as $$ {body} $$;
+                 create trigger refuse before update on orders for each row execute function refuse()"
+            ))
+            .await;
+        let bad = ["bad0".to_owned()];
+        let events = orders[..30].iter().chain(&bad).chain(&orders[30..]);
+        futures::future::join_all(events.map(|order| {
+            let (event, payment) = (format!("e-{order}"), format!("p-{order}"));
+            let scene = &scene;
+            async move { scene.confirm(&event, &payment, order).await }
+        }))
+        .await;
+        let all = async || scene.direct.sidecar.count() == 60;
+        wait::until_or("all others to be announced", SOON, || scene.worker.log_tail(), all).await;
+        assert_eq!(scene.shop.count("select coalesce(max(attempts), 0)::bigint from order_worker.pending").await, 0);
+        scene.shop.execute("drop trigger refuse on orders").await;
+        scene.settled().await;
+        assert_eq!(scene.shop.history("bad0").await, ["payment_confirmed"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trigger_that_names_its_table_without_a_schema_works_as_by_hand() {
+    let scene = Scene::start("own_trigger").await;
+    scene.shop.place_one("o1").await;
+    scene
+        .shop
+        .execute(
+            "create table orders_audit (id text, status text);
+             create function audit() returns trigger language plpgsql as $$ begin
+                 insert into orders_audit values (new.id, new.status); return new; end $$;
+             create trigger audit after update on orders for each row execute function audit()",
+        )
+        .await;
+    scene.confirm("e1", "p1", "o1").await;
+    scene.settled().await;
+    assert_eq!(scene.shop.text("select status from orders_audit where id = $1", "o1").await, "payment_confirmed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_a_trigger_undoes_is_no_change() {
+    let scene = Scene::start("undone").await;
+    scene.shop.place_one("o1").await;
+    scene
+        .shop
+        .execute(
+            "create function undo() returns trigger language plpgsql as $$ begin new.status := old.status; return new; end $$;
+             create trigger undo before update on orders for each row execute function undo()",
+        )
+        .await;
+    scene.confirm("e1", "p1", "o1").await;
+    let told = async || scene.outcome("e1").await.1.contains("undoes the change");
+    wait::until_or("the reason", SOON, || scene.worker.log_tail(), told).await;
+    assert_eq!(scene.direct.sidecar.count(), 0, "nothing is announced that did not happen");
+    scene.shop.execute("drop trigger undo on orders").await;
+    scene.settled().await;
+    assert_eq!(scene.shop.status("o1").await, "payment_confirmed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_meets_a_lock_waits_and_is_not_given_up() {
+    let scene = Scene::start("locked_answer").await;
+    scene.shop.place(&names("o", 5)).await;
+    scene.direct.warehouse.set(Behaviour::Slow(Duration::from_secs(1)));
+    for order in names("o", 5) {
+        scene.confirm(&format!("e-{order}"), &format!("p-{order}"), &order).await;
+    }
+    wait::until("the calls", SOON, async || scene.direct.warehouse.calls().len() == 5).await;
+    let mut holder = scene.shop.pool.begin().await.unwrap();
+    sqlx::query("select from order_items where order_id = 'o2' for update").execute(&mut *holder).await.unwrap();
+    let waits =
+        "select count(*) from order_worker.pending where key = 'res-o2' and last_error like '%cannot be written%'";
+    wait::until_or("the answer to wait", SOON, || scene.worker.log_tail(), async || scene.shop.count(waits).await == 1)
+        .await;
+    assert_eq!(
+        scene.shop.count("select count(*) from order_worker.pending where attempts > 0 or state = 'dead'").await,
+        0
+    );
+    holder.rollback().await.unwrap();
+    scene.settled().await;
+    let status = "select reservation_status from order_items where order_id = $1";
+    assert_eq!(scene.shop.text(status, "o2").await, "confirmed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_was_paid_is_not_given_up_whatever_its_status_says() {
+    let desk = Desk::start("stale_row").await;
+    desk.shop.place(&["o1".into(), "o2".into()]).await;
+    let (_worker, callback) = desk.direct.worker().await;
+    callback.event(&confirmation("e1", "p1", "o1")).await.unwrap();
+    desk.shop.settled(SOON).await;
+    // As a mapper does that saves the whole of a stale row.
+    desk.shop.execute("update orders set status = 'pending', created_at = now() - interval '3 days'").await;
+    desk.says(&["cron", "run", "order_cleanup"]).await;
+    assert_eq!((desk.shop.status("o1").await, desk.shop.status("o2").await), ("pending".into(), "cancelled".into()));
+}

@@ -203,3 +203,28 @@ async fn a_call_that_is_given_up_leaves_no_item_that_waits_for_it() {
     assert_eq!(desk.shop.text(item, "o1").await, "released", "nobody releases it again");
     desk.says(&["audit"]).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_confirm_that_may_have_been_heard_is_answered_before_the_release_is_made() {
+    let desk = Desk::start("in_doubt").await;
+    desk.shop.place_one("o1").await;
+    let mut spec = desk.direct.worker.clone().env("ORDER_WORKER_WAREHOUSE_TIMEOUT", "500ms");
+    spec.name = "in_doubt".into();
+    let worker = rig::worker::Worker::start(spec).await;
+    let callback = rig::callback::Callback::new(worker.eventbus_port());
+    desk.direct.warehouse.set(Behaviour::Hang);
+    callback.event(&crate::scene::confirmation("e1", "p1", "o1")).await.unwrap();
+    let tried = async || !desk.direct.warehouse.calls().is_empty();
+    wait::until_or("the confirm", SOON, || worker.log_tail(), tried).await;
+    desk.shop.execute("select order_worker.cancel_order('o1', 'changed my mind', 'cancel-1')").await;
+    let again = async || desk.direct.warehouse.calls().len() >= 2;
+    wait::until_or("a second try", SOON, || worker.log_tail(), again).await;
+    desk.direct.warehouse.set(Behaviour::Answer);
+    desk.shop.settled(SOON).await;
+    let calls: Vec<Method> = desk.direct.warehouse.calls().into_iter().map(|call| call.method).collect();
+    assert_eq!(calls.last(), Some(&Method::Release));
+    assert_eq!(calls.iter().filter(|method| **method == Method::Release).count(), 1, "{calls:?}");
+    let status = "select reservation_status from order_items where order_id = $1";
+    assert_eq!(desk.shop.text(status, "o1").await, "released");
+    desk.says(&["audit"]).await;
+}

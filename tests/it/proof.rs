@@ -294,7 +294,7 @@ async fn a_redis_that_was_emptied_and_filled_again_is_an_alert() {
         // The sidecar makes its groups anew, and more comes than there ever was.
         subscribed(redis, "", "order-worker").await;
         for _ in 0..30 {
-            ask(redis, &["XADD", CONFIRMED, "*", "data", "nonsense"]).await;
+            ask(redis, &["XADD", CONFIRMED, "*", "data", r#"{"order_id": "elsewhere"}"#]).await;
         }
     };
     lost("proof_again", again, "begins anew", 0).await;
