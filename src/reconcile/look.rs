@@ -258,7 +258,8 @@ impl Reconciler {
         } else if off.abs() > OFF {
             Some(Alert::Clock(off))
         } else {
-            alert(&state, &known)
+            let restored = restarted && known.seen.is_some() && !server.keeps_all;
+            alert(&state, &known).or(restored.then_some(Alert::Restored))
         };
         let may_take = !alert.as_ref().is_some_and(Alert::forbids_taking);
         let (run_id, behind) = (server.run_id, MARGIN.as_secs_f64());

@@ -113,6 +113,8 @@ pub enum Alert {
     Gone,
     /// Its counters fell.
     Anew,
+    /// Redis was started again, or another took over, and it keeps no append-only file: what it had not saved is gone.
+    Restored,
     /// Entries are gone that were not read.
     Trimmed {
         /// Where it begins; none: it is empty.
@@ -144,7 +146,9 @@ impl Alert {
     #[must_use]
     pub const fn severity(&self) -> Severity {
         match self {
-            Self::Gone | Self::Anew | Self::Trimmed { .. } | Self::Elsewhere(_) | Self::Before(_) => Severity::Lost,
+            Self::Gone | Self::Anew | Self::Restored | Self::Trimmed { .. } | Self::Elsewhere(_) | Self::Before(_) => {
+                Severity::Lost
+            }
             Self::Another => Severity::Another,
             Self::Absent | Self::Unread { .. } | Self::Replica | Self::Clock(_) => Severity::CannotLook,
         }
@@ -165,6 +169,9 @@ impl fmt::Display for Alert {
             ),
             Self::Gone => f.write_str("the stream is gone: Redis lost its data, or this is another Redis"),
             Self::Anew => f.write_str("the stream begins anew: Redis lost its data, or this is another Redis"),
+            Self::Restored => f.write_str(
+                "Redis was started again, or another took over, and it keeps no append-only file: what came after its last snapshot is gone",
+            ),
             Self::Trimmed { first, read, entries } => {
                 f.write_str("the stream was trimmed before it was read: it ")?;
                 match first {

@@ -183,6 +183,8 @@ pub(super) struct Server {
     pub(super) run_id: Option<String>,
     /// Whether it follows another: what it has may be older than what was published.
     pub(super) is_replica: bool,
+    /// Whether it keeps an append-only file: one that was started again has what it had before.
+    pub(super) keeps_all: bool,
     /// Its clock in milliseconds of Unix time.
     pub(super) now: u64,
 }
@@ -190,11 +192,13 @@ pub(super) struct Server {
 pub(super) async fn server(connection: &mut MultiplexedConnection) -> Result<Server, RedisError> {
     let info: String = redis::cmd("INFO").arg("server").query_async(connection).await?;
     let replication: String = redis::cmd("INFO").arg("replication").query_async(connection).await?;
+    let persistence: String = redis::cmd("INFO").arg("persistence").query_async(connection).await?;
     let of = |info: &str, name: &str| info.lines().find_map(|line| Some(line.strip_prefix(name)?.trim().to_owned()));
     let (seconds, micros): (u64, u64) = redis::cmd("TIME").query_async(connection).await?;
     Ok(Server {
         run_id: of(&info, "run_id:"),
         is_replica: of(&replication, "role:").is_some_and(|role| role != "master"),
+        keeps_all: of(&persistence, "aof_enabled:").is_some_and(|enabled| enabled == "1"),
         now: seconds * 1_000 + micros / 1_000,
     })
 }

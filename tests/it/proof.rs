@@ -301,6 +301,27 @@ async fn a_redis_that_was_emptied_and_filled_again_is_an_alert() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_was_started_again_and_saves_only_now_and_then_is_an_alert() {
+    let broker = Broker::start("proof_snapshot").await;
+    broker.shop.place_one("first").await;
+    publish(&broker.redis, &["first".to_owned()]).await;
+    drop_all(&broker.redis).await;
+    let worker = Worker::start(only(broker.spec.clone(), &[], "* * * * * *")).await;
+    let paid = async || broker.shop.status("first").await == "payment_confirmed";
+    wait::until_or("the first", SOON, || worker.log_tail(), paid).await;
+    worker.kill9();
+    // What was published from here on, a snapshot that is older would not have.
+    broker.redis.restart().await;
+    ask(&broker.redis, &["CONFIG", "SET", "appendonly", "no"]).await;
+    overdue(&broker.shop, &names(3)).await;
+    let worker = Worker::start(broker.spec.clone()).await;
+    let alert =
+        "select count(*) from order_worker.stream_cursors where alert_kind = 'lost' and stream = 'payment.confirmed'";
+    wait::until_or("the alert", SOON, || worker.log_tail(), async || broker.shop.count(alert).await == 1).await;
+    nothing_is_given_up(&broker.shop, &worker, &broker.spec, "lost", "keeps no append-only file").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn entries_deleted_by_their_ids_are_an_alert() {
     let deleted = async |redis: &Redis| {
         for entry in &redis.stream(CONFIRMED).await[5..8] {
