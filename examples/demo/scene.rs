@@ -62,6 +62,8 @@ impl Scene {
         spec.warehouse_addr = Some(warehouse.addr());
         // The defaults are 10 s and 8 s: what a dead worker had in hand would wait so long after each kill.
         spec = spec.env("ORDER_WORKER_QUEUE_LEASE", "2s").env("ORDER_WORKER_DATABASE_IDLEINTRANSACTIONTIMEOUT", "1s");
+        // The default is 10 s: so long a job waits for a look at the streams.
+        spec = spec.env("ORDER_WORKER_RECONCILE_EVERY", "1s");
         for job in ["CARTCLEANUP", "ORDERCLEANUP", "CODAUTOCONFIRM"] {
             spec = spec.env(&format!("ORDER_WORKER_CRON_{job}_SCHEDULE"), "* * * * * *");
         }
@@ -76,7 +78,7 @@ impl Scene {
         }
         let (events, admin) = (worker.eventbus_port(), worker.admin_port());
         screen.say(format!(
-            "order-worker on 127.0.0.1:{events}, /metrics on :{admin}; leases of 2 s (default 10 s), jobs each second"
+            "order-worker on 127.0.0.1:{events}, /metrics on :{admin}; leases of 2 s (default 10 s), jobs and looks at the streams each second"
         ));
         Scene { worker, service, stack, pool, _postgres: postgres }
     }
