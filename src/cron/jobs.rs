@@ -203,8 +203,10 @@ impl Candidate {
 }
 
 async fn delete(tx: &mut PgConnection, sql: &'static str, candidates: Vec<Candidate>) -> Result<Batch, sqlx::Error> {
-    let items: Vec<String> = candidates.into_iter().map(|candidate| candidate.id).collect();
-    sqlx::query(sql).bind(&items).execute(tx).await?;
+    let mut items: Vec<String> = candidates.into_iter().map(|candidate| candidate.id).collect();
+    let gone: Vec<String> = sqlx::query_scalar(sql).bind(&items).fetch_all(tx).await?;
+    let gone: HashSet<String> = gone.into_iter().collect();
+    items.retain(|id| gone.contains(id));
     Ok(Batch { items, ..Batch::default() })
 }
 
