@@ -245,7 +245,7 @@ impl Runner {
         failpoint::reach("cron-after-take");
         let span = spans::run(&run.job);
         let task = Task::of(run)?;
-        *limit = part.map_or(usize::MAX, |part| part).min(self.limit(&task) as usize);
+        *limit = part.unwrap_or(usize::MAX).min(self.limit(&task) as usize);
         let most = u32::try_from(*limit).unwrap_or(u32::MAX);
         let done = match &task {
             Task::Job(job) => self.work_on_job(tx, *job, run, most).instrument(span).await,
