@@ -1,4 +1,4 @@
-//! The audit log: who did what and why (migrations/0008_audit.sql).
+//! The audit log: who did what and why (migrations/0002_engine.sql).
 //!
 //! A record names a person, as they have said it themselves: a command is told by `--as`, the console by the login. Nothing is guessed from
 //! the environment, in which anybody may set `USER` to anything. Beside it stand the database role, and the host that it came from.

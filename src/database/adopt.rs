@@ -82,7 +82,7 @@ const WRITES: &[(&str, &[&str])] = &[
     ("carts", &["id"]),
 ];
 
-/// What jobs read the shared tables by: table, column, who reads, and the index of migrations/0001_shared_tables.sql.
+/// What jobs read the shared tables by: table, column, who reads, and the index of migrations/0001_shared.sql.
 const READ_BY: &[(&str, &str, &str, &str)] = &[
     ("orders", "created_at", "order_cleanup and cod_auto_confirm read", "(created_at, id) where status = 'pending'"),
     (
@@ -159,7 +159,7 @@ pub(super) async fn verify(connection: &mut PgConnection) -> Result<Vec<&'static
                     one.kind
                 ));
             }
-            // What migrations/0001_shared_tables.sql makes has ids of text, and refers to a table.
+            // What migrations/0001_shared.sql makes has ids of text, and refers to a table.
             None if !adopted.contains(table) && (id.of_view || id.family() != "text") => {
                 let why = if id.of_view { "a view".to_owned() } else { format!("adopted with an id of type {kind}") };
                 wrong.push(format!(

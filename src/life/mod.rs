@@ -13,7 +13,7 @@
 //! the same thing once, so that whoever does not know how its COMMIT ended may ask again. With other arguments it is an error
 //! ([`LifeError::Conflict`]): neither of the two is swallowed.
 //!
-//! The methods are calls of SQL functions of the same names (migrations/0009_order_life.sql), so that an API pod in another
+//! The methods are calls of SQL functions of the same names (migrations/0003_shop.sql), so that an API pod in another
 //! language has the same door: `select order_worker.ship_order('o-1', 'DHL 4711', 'request-17')`.
 //!
 //! # A whole life

@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn the_sql_machine_has_the_same_moves() {
-        let sql = include_str!("../../migrations/0004_orders.sql");
+        let sql = include_str!("../../migrations/0003_shop.sql");
         for from in Status::ALL {
             for to in Status::ALL {
                 let row = format!("('{from}', '{to}')");

@@ -1,6 +1,6 @@
 //! The outbox: what is announced, written in the transaction of its cause.
 //!
-//! `order_worker.append_outbox` (migrations/0005_functions.sql) is the only writer. This module is its library: for the API pod,
+//! `order_worker.append_outbox` (migrations/0002_engine.sql) is the only writer. This module is its library: for the API pod,
 //! and for whoever adds an event.
 
 mod events;

@@ -81,7 +81,7 @@ async fn a_dry_run_tells_what_it_would_do_and_changes_nothing() {
     let would = Migrated::run(&["--dry-run"], &owner).await;
     assert_eq!((would.code, would.stderr.as_str()), (0, ""));
     let lines: Vec<&str> = would.stdout.lines().collect();
-    assert_eq!(lines[..2], ["would apply 0001 shared tables", "would apply 0002 journals"]);
+    assert_eq!(lines[..2], ["would apply 0001 shared", "would apply 0002 engine"]);
     assert_eq!(lines[newest()..], ["would grant the runtime rights to dry_run_worker"]);
     assert_eq!(shop.count(RELATIONS).await, 0);
     assert_eq!(shop.count("select count(*) from pg_namespace where nspname = 'order_worker'").await, 0);

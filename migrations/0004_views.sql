@@ -14,7 +14,8 @@ left join order_worker.inbox_keys k on k.key = i.key;
 create view order_worker.outbox_status as
 select b.event_id::text as event_id, b.channel, b.topic, b.order_id,
        case
-           when o.outcome = 'skipped' then 'skipped'
+           -- Nobody wants it any more: skipped by a person, or by the item itself.
+           when o.outcome in ('skipped', 'obsolete') then 'skipped'
            -- A refusal is the warehouse's answer: the call was made.
            when o.outcome is not null then 'sent'
            when p.state = 'dead' then 'dead'
@@ -25,8 +26,10 @@ select b.event_id::text as event_id, b.channel, b.topic, b.order_id,
        end as state,
        coalesce(o.attempts, p.attempts) as attempts,
        b.created_at,
-       case when o.outcome <> 'skipped' then o.settled_at end as sent_at,
-       coalesce(o.reason, p.last_error) as reason, b.cause, b.day, b.id
+       case when o.outcome not in ('skipped', 'obsolete') then o.settled_at end as sent_at,
+       coalesce(o.reason, p.last_error) as reason, b.cause, b.day, b.id,
+       -- What a message that is not sent waits for, and until when.
+       p.state as waits, case when p.state = 'waiting' then p.due end as due
 from order_worker.outbox b
 left join order_worker.outbox_outcomes o on o.day = b.day and o.id = b.id
 left join order_worker.pending p on p.queue = b.channel and p.id = b.id;
@@ -38,5 +41,3 @@ select kind, order_id, detail, opened_at, resolved_at, id, cause from order_work
 -- that contracts raises this number.
 create table order_worker.schema_support (oldest_worker bigint not null);
 insert into order_worker.schema_support values (1);
-
-select order_worker.ensure_partitions(7);
