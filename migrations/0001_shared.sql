@@ -138,8 +138,8 @@ begin
 end $$;
 select order_worker.fit_ids();
 
--- An order's id as the tables of this schema have it; a text that means no id is itself.
-create function order_worker.order_text(given text) returns text
+-- What an event or a message is about, as the tables of this schema have it: the order's id; a text that means no id is itself.
+create function order_worker.subject_text(given text) returns text
     language sql immutable parallel safe
 as $$ select coalesce(order_worker.order_key(given)::text, given) $$;
 

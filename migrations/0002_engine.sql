@@ -1,5 +1,6 @@
 -- The engine: events are kept in an inbox, messages in an outbox, and what is to be done about them in a queue; runs do work in batches;
--- operators look on and decide.
+-- operators look on and decide. It knows nothing of what events and messages say: what they are about is their subject, a text
+-- (order_worker.subject_text), and where messages go to is declared to it (declare_channels).
 
 -- Journals --------------------------------------------------------------------------------------------------------------
 -- The inbox and the outbox are immutable journals in partitions of a week (by day, UTC), each with
@@ -34,9 +35,9 @@ create table order_worker.inbox (
     source      text not null,
     event_id    text not null,
     event_type  text not null,
-    -- Read from the body; null where it could not be.
-    order_id    text,
-    payment_id  text,
+    -- Read from the body, null where it could not be: what the event is about, and what else it is known by.
+    subject     text,
+    reference   text,
     -- The rest of the envelope, for people.
     headers     jsonb not null,
     traceparent text,
@@ -46,7 +47,7 @@ create table order_worker.inbox (
     received_at timestamptz not null default clock_timestamp(),
     primary key (day, id)
 ) partition by range (day);
-create index inbox_order_id on order_worker.inbox (order_id);
+create index inbox_subject on order_worker.inbox (subject);
 create table order_worker.inbox_default partition of order_worker.inbox default;
 
 create table order_worker.inbox_outcomes (
@@ -60,10 +61,10 @@ create table order_worker.inbox_outcomes (
 create table order_worker.inbox_outcomes_default partition of order_worker.inbox_outcomes default;
 
 create table order_worker.outbox_keys (
-    -- The CloudEvent id (or the warehouse's idempotency key): order_worker.event_id().
+    -- The CloudEvent id, or the idempotency key of a call: order_worker.event_id().
     event_id  uuid primary key,
     body_hash bytea not null check (octet_length(body_hash) = 32),
-    -- What a request said beyond what makes the id of its announcement; null of what no request made.
+    -- What a request said beyond what makes the id of its message; null of what no request made.
     arguments bytea,
     id        bigint not null,
     day       date not null
@@ -74,12 +75,13 @@ create table order_worker.outbox (
     day         date not null,
     id          bigint not null,
     event_id    uuid not null,
-    channel     text not null check (channel in ('dapr', 'warehouse')),
-    -- Dapr: the topic. Warehouse: the method.
+    -- One of those that declare_channels() was given.
+    channel     text not null,
+    -- The topic to publish to, or the method to call.
     topic       text not null check (topic <> '' and length(topic) <= 255),
-    order_id    text not null,
+    subject     text not null,
     body        jsonb not null check (octet_length(body::text) <= 1048576),
-    -- What made it: an inbox key, a job and its tick, or what the caller of announce() gave.
+    -- What made it: an inbox key, a job and its tick, or what a caller gave.
     cause       text not null check (cause <> '' and length(cause) <= 255),
     traceparent text,
     -- When the event that caused it reached the worker; null where no event did.
@@ -87,15 +89,15 @@ create table order_worker.outbox (
     created_at  timestamptz not null default clock_timestamp(),
     primary key (day, id)
 ) partition by range (day);
-create index outbox_order_id on order_worker.outbox (order_id);
+create index outbox_subject on order_worker.outbox (subject);
 create table order_worker.outbox_default partition of order_worker.outbox default;
 
 create table order_worker.outbox_outcomes (
     day        date not null,
     id         bigint not null,
-    -- refused   the warehouse's answer was no
+    -- refused   the receiver's answer was no
     -- skipped   a person has given it up
-    -- obsolete  a call that its item did not want any more when its turn came: it was not made
+    -- obsolete  a call that nobody wanted any more when its turn came: it was not made
     outcome    text not null check (outcome in ('sent', 'refused', 'skipped', 'obsolete')),
     attempts   integer not null,
     reason     text,
@@ -109,12 +111,12 @@ create function order_worker.sized(part text) returns bytea
     language sql immutable strict parallel safe
     return int4send(octet_length(part)) || convert_to(part, 'UTF8');
 
--- The CloudEvent id (and the warehouse's idempotency key): 128 bits of a sha256 over parts with their lengths.
-create function order_worker.event_id(cause text, channel text, topic text, order_id text, variant text) returns uuid
+-- The CloudEvent id, and the idempotency key of a call: 128 bits of a sha256 over parts with their lengths.
+create function order_worker.event_id(cause text, channel text, topic text, subject text, variant text) returns uuid
     language sql immutable strict parallel safe
     return encode(substr(sha256(
         order_worker.sized('order-worker/v1') || order_worker.sized(cause) || order_worker.sized(channel)
-        || order_worker.sized(topic) || order_worker.sized(order_id) || order_worker.sized(variant)
+        || order_worker.sized(topic) || order_worker.sized(subject) || order_worker.sized(variant)
     ), 1, 16), 'hex')::uuid;
 
 -- Partitions ------------------------------------------------------------------------------------------------------------
@@ -186,7 +188,6 @@ as $$
 declare
     before date := (clock_timestamp() at time zone 'utc' - keep_bodies)::date;
     old record;
-    queues text[];
 begin
     if keep_bodies < interval '1 day' then
         raise exception 'drop_expired_partitions: bodies are kept for a day at the least, not %', keep_bodies;
@@ -196,22 +197,19 @@ begin
         select p.name, p.journal from order_worker.partitions() p where p.upper <= before order by p.lower, p.name limit most
     loop
         execute format('alter table order_worker.%I detach partition order_worker.%I', old.journal, old.name);
-        queues := case old.journal when 'inbox' then array['inbox'] when 'outbox' then array['dapr', 'warehouse'] end;
-        if queues is not null then
+        if old.journal in ('inbox', 'outbox') then
             execute format('insert into order_worker.%I select d.* from order_worker.%I d
-                where exists (select from order_worker.pending p where p.queue = any($1) and p.id = d.id)', old.journal, old.name)
-                using queues;
+                where exists (select from order_worker.pending p where p.id = d.id)', old.journal, old.name);
         end if;
         execute format('drop table order_worker.%I', old.name);
         return next old.name;
     end loop;
     delete from order_worker.inbox_default d
-    where d.day < before and not exists (select from order_worker.pending p where p.queue = 'inbox' and p.id = d.id);
+    where d.day < before and not exists (select from order_worker.pending p where p.id = d.id);
     delete from order_worker.inbox_outcomes_default o
     where o.day < before and not exists (select from order_worker.inbox_default d where d.day = o.day and d.id = o.id);
     delete from order_worker.outbox_default d
-    where d.day < before
-      and not exists (select from order_worker.pending p where p.queue in ('dapr', 'warehouse') and p.id = d.id);
+    where d.day < before and not exists (select from order_worker.pending p where p.id = d.id);
     delete from order_worker.outbox_outcomes_default o
     where o.day < before and not exists (select from order_worker.outbox_default d where d.day = o.day and d.id = o.id);
 end $$;
@@ -231,13 +229,12 @@ begin
     end if;
     delete from order_worker.inbox_keys where ctid = any(array(
         select k.ctid from order_worker.inbox_keys k
-        where k.day < before and not exists (select from order_worker.pending p where p.queue = 'inbox' and p.id = k.id)
+        where k.day < before and not exists (select from order_worker.pending p where p.id = k.id)
         limit most));
     get diagnostics inbox_forgotten = row_count;
     delete from order_worker.outbox_keys where ctid = any(array(
         select k.ctid from order_worker.outbox_keys k
-        where k.day < before
-          and not exists (select from order_worker.pending p where p.queue in ('dapr', 'warehouse') and p.id = k.id)
+        where k.day < before and not exists (select from order_worker.pending p where p.id = k.id)
         limit most));
     get diagnostics outbox_forgotten = row_count;
     return greatest(inbox_forgotten, outbox_forgotten);
@@ -258,15 +255,16 @@ create function order_worker.lane(key text) returns smallint
 -- One mechanism for everything that is to be done (src/queue). `pending` holds only what is not finished: a settled row is deleted, so
 -- that the table stays as small as the work in hand, whatever the history.
 create table order_worker.pending (
-    queue      text not null check (queue in ('inbox', 'dapr', 'warehouse', 'cron')),
+    -- inbox, cron, or a channel
+    queue      text not null,
     -- The id of the row's body in its journal, and that body's day.
     id         bigint not null,
     day        date not null,
     lane       smallint not null check (lane between 0 and 63),
-    -- What the row's order is kept by: the order, or the reservation.
+    -- Rows of one key go one after the other.
     key        text not null,
     -- ready        to be done now
-    -- waiting      to be done when due (a failed attempt, an order that does not exist yet or is locked)
+    -- waiting      to be done when due (a failed attempt, a subject that does not exist yet or is locked)
     -- blocked      behind a waiting or dead row of the same key; behind a dead one it is called parked
     -- held         waits for an operator's decision
     -- dead         given up after its attempts, or impossible to read
@@ -282,7 +280,7 @@ create table order_worker.pending (
     -- Which edition of the row somebody has in hand: a row that is sent again, or whose body was edited, is another one, and who settles
     -- the one before leaves it alone.
     edition    bigint not null default 0,
-    -- Whether an operator has said that an event is to be applied although its amount is another one.
+    -- Whether an operator has said that an event which was held is to be applied.
     approved   boolean not null default false,
     created_at timestamptz not null default clock_timestamp(),
     -- By id alone: no index that begins with the queue could be taken for a way to find single rows.
@@ -297,7 +295,8 @@ create index pending_unready on order_worker.pending (queue, key, id) where stat
 
 -- Who is alive. A row is the lease of its worker on all its lanes; it is renewed by the database's clock alone.
 create table order_worker.workers (
-    queue       text not null check (queue in ('dapr', 'warehouse')),
+    -- A channel.
+    queue       text not null,
     worker      text not null,
     started_at  timestamptz not null default clock_timestamp(),
     lease_until timestamptz not null,
@@ -309,14 +308,13 @@ create table order_worker.workers (
 ) with (fillfactor = 50);
 
 create table order_worker.lanes (
-    queue text not null check (queue in ('dapr', 'warehouse')),
+    -- A channel.
+    queue text not null,
     lane  smallint not null check (lane between 0 and 63),
     -- A worker of order_worker.workers; null: free. No foreign key: a lane outlives its owner by a moment.
     owner text,
     primary key (queue, lane)
 ) with (fillfactor = 50);
-insert into order_worker.lanes (queue, lane)
-select queue, lane from unnest(array['dapr', 'warehouse']) queue, generate_series(0, 63) lane;
 
 -- Which rows were in hand when their worker died: they may have been sent more than once.
 create table order_worker.exposures (
@@ -328,7 +326,7 @@ create table order_worker.exposures (
 
 -- What is not taken from: a whole queue (key ''), or one job of the queue `cron`.
 create table order_worker.pauses (
-    queue     text not null check (queue in ('inbox', 'dapr', 'warehouse', 'cron')),
+    queue     text not null,
     key       text not null default '',
     paused_at timestamptz not null default clock_timestamp(),
     paused_by text not null,
@@ -336,6 +334,29 @@ create table order_worker.pauses (
     primary key (queue, key),
     check (key = '' or queue = 'cron')
 );
+
+-- Declares all channels, ways for messages to go out: each is a queue with lanes. A migration that adds one names the others again.
+create function order_worker.declare_channels(variadic channels text[]) returns void
+    language plpgsql
+as $$
+declare
+    queues constant text[] := array['inbox', 'cron'] || channels;
+    checked record;
+begin
+    for checked in
+        select t.name, t.col, t.among from (values
+            ('outbox', 'channel', channels), ('workers', 'queue', channels), ('lanes', 'queue', channels),
+            ('pending', 'queue', queues), ('pauses', 'queue', queues)) t (name, col, among)
+    loop
+        execute format(
+            'alter table order_worker.%1$I drop constraint if exists %2$I, add constraint %2$I check (%3$I in (%4$s))',
+            checked.name, format('%s_%s_check', checked.name, checked.col), checked.col,
+            (select string_agg(quote_literal(one), ', ') from unnest(checked.among) one));
+    end loop;
+    insert into order_worker.lanes (queue, lane)
+    select channel, lane from unnest(channels) channel, generate_series(0, 63) lane
+    on conflict do nothing;
+end $$;
 
 create function order_worker.is_paused(queue text, key text default '') returns boolean
     language sql stable
@@ -346,10 +367,10 @@ end;
 -- Writing the outbox, completing the inbox ------------------------------------------------------------------------------
 
 -- Writes outbox rows and what is to be done about them. `keys` is what keeps the order: rows of one key go out one after the
--- other. The caller holds the lock on the orders. A row that is there already is passed over when its body is the same, and an
+-- other. The caller holds the lock on the subjects. A row that is there already is passed over when its body is the same, and an
 -- error when it is not. Returns how many rows are new.
 create function order_worker.append_outbox(
-    causes text[], channels text[], topics text[], order_ids text[], keys text[], variants text[], bodies jsonb[],
+    causes text[], channels text[], topics text[], subjects text[], keys text[], variants text[], bodies jsonb[],
     traceparents text[], received_ats timestamptz[]
 ) returns integer
     language plpgsql set enable_seqscan = off set enable_mergejoin = off
@@ -360,11 +381,11 @@ declare
 begin
     with entry as (
         select nextval('order_worker.journal_id') as id, order_worker.today() as day,
-               order_worker.event_id(cause, channel, topic, order_id, variant) as event_id,
+               order_worker.event_id(cause, channel, topic, subject, variant) as event_id,
                sha256(convert_to(body::text, 'UTF8')) as body_hash, e.*
         from (
-            select * from unnest(causes, channels, topics, order_ids, keys, variants, bodies, traceparents, received_ats)
-                with ordinality as t (cause, channel, topic, order_id, key, variant, body, traceparent, received_at, ord)
+            select * from unnest(causes, channels, topics, subjects, keys, variants, bodies, traceparents, received_ats)
+                with ordinality as t (cause, channel, topic, subject, key, variant, body, traceparent, received_at, ord)
             order by ord
         ) e
     ), fresh as (
@@ -373,8 +394,8 @@ begin
         on conflict do nothing
         returning id
     ), journal as (
-        insert into order_worker.outbox (day, id, event_id, channel, topic, order_id, body, cause, traceparent, received_at)
-        select day, id, event_id, channel, topic, order_id, body, cause, traceparent, received_at
+        insert into order_worker.outbox (day, id, event_id, channel, topic, subject, body, cause, traceparent, received_at)
+        select day, id, event_id, channel, topic, subject, body, cause, traceparent, received_at
         from entry join fresh using (id)
     )
     insert into order_worker.pending (queue, id, day, lane, key)
@@ -382,19 +403,19 @@ begin
     get diagnostics fresh_rows = row_count;
 
     if fresh_rows < cardinality(causes) then
-        select e.topic, e.order_id, e.cause, k.event_id into clash
-        from unnest(causes, channels, topics, order_ids, variants, bodies)
-            as e (cause, channel, topic, order_id, variant, body)
+        select e.topic, e.subject, e.cause, k.event_id into clash
+        from unnest(causes, channels, topics, subjects, variants, bodies)
+            as e (cause, channel, topic, subject, variant, body)
         cross join lateral (
             select * from order_worker.outbox_keys k
-            where k.event_id = order_worker.event_id(e.cause, e.channel, e.topic, e.order_id, e.variant) offset 0
+            where k.event_id = order_worker.event_id(e.cause, e.channel, e.topic, e.subject, e.variant) offset 0
         ) k
         where k.body_hash <> sha256(convert_to(e.body::text, 'UTF8'))
         limit 1;
         if found then
-            raise exception 'outbox: % of order % was announced before under id %, with another body', clash.topic, clash.order_id, clash.event_id
+            raise exception 'outbox: % of % was written before under id %, with another body', clash.topic, clash.subject, clash.event_id
                 using errcode = 'unique_violation',
-                      hint = format('cause %L stands for one announcement: give another cause, or the same body', clash.cause);
+                      hint = format('cause %L stands for one message: give another cause, or the same body', clash.cause);
         end if;
     end if;
     return fresh_rows;
@@ -412,7 +433,7 @@ create function order_worker.waits_for_data(k order_worker.inbox_keys) returns b
 -- Gives an event that came without data the body that it was published with: the journals are not the runtime role's to change. True:
 -- it has it now; false: it came without data, and somebody has decided about it; null: it came with another body.
 create function order_worker.complete_event(
-    event_key bytea, new_body bytea, new_fingerprint bytea, new_order_id text, new_payment_id text, new_state text, reason text
+    event_key bytea, new_body bytea, new_fingerprint bytea, new_subject text, new_reference text, new_state text, reason text
 ) returns boolean
     language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -429,11 +450,11 @@ begin
     end if;
     update order_worker.inbox_keys k set fingerprint = new_fingerprint where k.key = event_key;
     update order_worker.inbox i
-    set body = new_body, fingerprint = new_fingerprint, order_id = order_worker.order_text(new_order_id), payment_id = new_payment_id
+    set body = new_body, fingerprint = new_fingerprint, subject = order_worker.subject_text(new_subject), reference = new_reference
     from order_worker.pending p
     where p.id = known.id and i.day = p.day and i.id = p.id;
     update order_worker.pending p
-    set state = new_state, key = coalesce(order_worker.order_text(new_order_id), ''), last_error = reason, due = clock_timestamp()
+    set state = new_state, key = coalesce(order_worker.subject_text(new_subject), ''), last_error = reason, due = clock_timestamp()
     where p.id = known.id;
     return true;
 end $$;
@@ -527,7 +548,7 @@ create table order_worker.audit_log (
     role     text not null,
     -- Where the record was written: the machine or pod, beside the person and the database role.
     host     text,
-    -- What was done ("queue pause") to what ("dapr"), and its particulars.
+    -- What was done ("queue pause") to what ("inbox"), and its particulars.
     action   text not null check (action <> '' and length(action) <= 255),
     target   text not null,
     detail   jsonb not null,
@@ -567,13 +588,6 @@ begin
     return entry.id;
 end $$;
 
--- For workers of the version before.
-create function order_worker.record(actor text, action text, target text, detail jsonb) returns bigint
-    language sql security definer set search_path = pg_catalog, pg_temp
-begin atomic
-    select order_worker.record(actor, action, target, detail, null);
-end;
-
 -- What a person has decided about an event or a message, in one transaction with its effect. It is final: a replay leaves what was
 -- rejected, dropped or skipped alone, unless it is told otherwise by name.
 create table order_worker.decisions (
@@ -581,7 +595,7 @@ create table order_worker.decisions (
     id         bigint not null,
     day        date not null,
     actor      text not null check (actor <> ''),
-    -- approve  a held event changes its order, whatever its amount
+    -- approve  a held event is applied
     -- accept   a quarantined event is one of its own
     -- reject   an event that waited changes nothing
     -- drop     a quarantined event changes nothing
@@ -605,19 +619,22 @@ create table order_worker.edits (
 );
 
 -- Gives a row that was given up, or waits for its next attempt, another body and makes it ready: the journals are not the runtime
--- role's to change, and here the old body is kept. The event keeps its key and fingerprint, the announcement its id: what comes again
--- is still recognised. What a body has to be is checked before (src/operations/edit.rs); here stands what must hold whatever the caller.
-create function order_worker.edit_dead(row_id bigint, new_body bytea, actor text, reason text) returns text
+-- role's to change, and here the old body is kept. The event keeps its key and fingerprint, the message its id: what comes again is still
+-- recognised. What a body has to be, and what it is about, the caller has found out (src/operations/edit.rs); here stands what must hold
+-- whatever the caller. Returns the queue.
+create function order_worker.edit_row(
+    row_id bigint, new_body bytea, new_subject text, new_reference text, actor text, reason text
+) returns text
     language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-    letter order_worker.pending;
+    it order_worker.pending;
     old_body bytea;
     json jsonb;
     belongs_to text;
 begin
-    select * into letter from order_worker.pending p where p.id = row_id for update;
-    if not found or letter.queue = 'cron' or letter.state not in ('dead', 'waiting') then
+    select * into it from order_worker.pending p where p.id = row_id for update;
+    if not found or it.queue = 'cron' or it.state not in ('dead', 'waiting') then
         raise exception 'row % is neither dead nor waiting', row_id using errcode = 'check_violation',
             hint = 'order-worker dead list';
     end if;
@@ -629,30 +646,30 @@ begin
     if jsonb_typeof(json) <> 'object' then
         raise exception 'the new body is a JSON %, an object is expected', jsonb_typeof(json) using errcode = 'invalid_parameter_value';
     end if;
-    if letter.queue = 'inbox' then
-        select i.body into strict old_body from order_worker.inbox i where i.day = letter.day and i.id = letter.id;
+    if it.queue = 'inbox' then
+        select i.body into strict old_body from order_worker.inbox i where i.day = it.day and i.id = it.id;
         update order_worker.inbox i
-        set body = new_body, order_id = order_worker.order_text(json ->> 'order_id'), payment_id = json ->> 'payment_id'
-        where i.day = letter.day and i.id = letter.id;
-        update order_worker.pending p set key = coalesce(order_worker.order_text(json ->> 'order_id'), '') where p.id = letter.id;
+        set body = new_body, subject = order_worker.subject_text(new_subject), reference = new_reference
+        where i.day = it.day and i.id = it.id;
+        update order_worker.pending p set key = coalesce(order_worker.subject_text(new_subject), '') where p.id = it.id;
     else
-        select convert_to(o.body::text, 'UTF8'), o.order_id into strict old_body, belongs_to
-        from order_worker.outbox o where o.day = letter.day and o.id = letter.id;
-        if letter.queue = 'dapr' and json ->> 'order_id' is distinct from belongs_to then
-            raise exception 'the new body is about order %, the announcement about %', coalesce(json ->> 'order_id', '(none)'), belongs_to
+        select convert_to(o.body::text, 'UTF8'), o.subject into strict old_body, belongs_to
+        from order_worker.outbox o where o.day = it.day and o.id = it.id;
+        if new_subject is distinct from belongs_to then
+            raise exception 'the new body is about %, the message about %', coalesce(new_subject, '(nothing)'), belongs_to
                 using errcode = 'check_violation';
         end if;
-        update order_worker.outbox o set body = json where o.day = letter.day and o.id = letter.id;
-        update order_worker.outbox_keys k set body_hash = sha256(convert_to(json::text, 'UTF8')) where k.id = letter.id
-            and k.event_id = (select o.event_id from order_worker.outbox o where o.day = letter.day and o.id = letter.id);
+        update order_worker.outbox o set body = json where o.day = it.day and o.id = it.id;
+        update order_worker.outbox_keys k set body_hash = sha256(convert_to(json::text, 'UTF8')) where k.id = it.id
+            and k.event_id = (select o.event_id from order_worker.outbox o where o.day = it.day and o.id = it.id);
     end if;
-    insert into order_worker.edits (queue, id, edited_by, reason, old_body) values (letter.queue, letter.id, actor, reason, old_body);
-    insert into order_worker.decisions (id, day, actor, verb, reason) values (letter.id, letter.day, actor, 'edit', reason);
+    insert into order_worker.edits (queue, id, edited_by, reason, old_body) values (it.queue, it.id, actor, reason, old_body);
+    insert into order_worker.decisions (id, day, actor, verb, reason) values (it.id, it.day, actor, 'edit', reason);
     -- Another edition: who has the one before in hand settles it no more.
     update order_worker.pending p
     set state = 'ready', attempts = 0, due = clock_timestamp(), edition = nextval('order_worker.journal_id')
-    where p.id = letter.id;
-    return letter.queue;
+    where p.id = it.id;
+    return it.queue;
 end $$;
 
 -- What was decided about an event before a replay decided otherwise.
@@ -685,6 +702,32 @@ begin
     return replaced;
 end $$;
 
+-- The kinds of incidents: whoever opens some adds theirs.
+create table order_worker.incident_kinds (
+    kind text primary key check (kind <> '')
+);
+insert into order_worker.incident_kinds values ('same_id_other_body');
+
+-- Incidents: what a person has to look at. Read through the view order_worker.incidents.
+create table order_worker.incident_journal (
+    id          bigint generated always as identity primary key,
+    kind        text not null references order_worker.incident_kinds,
+    subject     text,
+    -- What of the subject it is about; null where it is about all of it. One cause may have several of these.
+    reference   text,
+    -- The inbox key of the event that opened it, in hexadecimal, or another cause as the outbox has it.
+    cause       text not null,
+    detail      text not null,
+    opened_at   timestamptz not null default clock_timestamp(),
+    resolved_at timestamptz,
+    resolved_by text,
+    -- The same cause tells the same incident once.
+    constraint incident_journal_once unique nulls not distinct (kind, subject, cause, reference)
+);
+create index incident_journal_open on order_worker.incident_journal (kind) where resolved_at is null;
+-- Whose incidents an event has caused.
+create index incident_journal_cause on order_worker.incident_journal (cause);
+
 -- Each conservation proof that was made (`order-worker audit`), and what it found.
 create table order_worker.proofs (
     made_at    timestamptz primary key default clock_timestamp(),
@@ -697,7 +740,7 @@ create table order_worker.proofs (
 -- By which settings workers judge, as the one that started last has said. A worker performs by its own configuration: these rows are
 -- for whoever has to judge without being one, and tell which kinds of workers this database has ever had.
 create table order_worker.worker_terms (
-    -- events  how payment events are judged: a worker in mode event or all
+    -- events  how events are judged: a worker in mode event or all
     -- jobs    what the jobs give up after how long: a worker in mode cron or all
     kind          text primary key check (kind in ('events', 'jobs')),
     -- Versions differ in what they know: a reader passes over what it does not.
@@ -709,14 +752,14 @@ create table order_worker.worker_terms (
 
 -- Streams ---------------------------------------------------------------------------------------------------------------
 
--- How far the worker has read the broker's streams itself, for what Dapr has acknowledged without having delivered it.
+-- How far the worker has read the broker's streams itself, for what was acknowledged without having been delivered.
 create table order_worker.stream_cursors (
     stream        text primary key,
     -- When somebody wanted to look for the first time: the first look begins an overlap before it.
     since         timestamptz not null default clock_timestamp(),
     -- Everything up to this entry, that included, was dealt with. The next look begins an overlap before it.
     last_id       text not null default '0-0',
-    -- Entries that were ever added up to last_id, that included; null: this Redis does not tell.
+    -- Entries that were ever added up to last_id, that included; null: this server does not tell.
     read          bigint check (read >= 0),
     -- As they were at the last look: the last entry that had ever been added, how many had been, and which server it was. What falls or
     -- changes has been lost.
@@ -731,11 +774,10 @@ create table order_worker.stream_cursors (
     -- What is wrong with the stream; null: nothing.
     alert         text,
     -- lost         something was lost unread, or nobody can say that it was not: until an operator takes note of it
-    -- another      this is not the Redis that was read
+    -- another      this is not the server that was read
     -- cannot_look  nobody can look; the next look that can puts it right
     alert_kind    text check (alert_kind in ('lost', 'another', 'cannot_look')),
     -- Events that only this reading has brought.
     saved         bigint not null default 0,
     check ((alert is null) = (alert_kind is null))
 );
-comment on column order_worker.stream_cursors.last_id is 'Everything up to this entry, that included, was dealt with.';

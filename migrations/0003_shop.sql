@@ -6,6 +6,9 @@
 -- Functions that write shared tables run by the search path of their caller, as every statement of the owner's does: the triggers of these
 -- tables may name what they use without its schema. (What the functions themselves name has its schema.)
 
+-- Announcements are published through Dapr; the warehouse is called.
+select order_worker.declare_channels('dapr', 'warehouse');
+
 -- What is known of orders -------------------------------------------------------------------------------------------------
 
 -- The status machine of src/orders/status.rs as rows, for change_orders(): a test holds the two against each other.
@@ -35,26 +38,8 @@ create table order_worker.payment_facts (
     primary key (order_id, payment_id, kind)
 );
 
--- What a person has to look at. Read through the view order_worker.incidents.
-create table order_worker.incident_journal (
-    id             bigint generated always as identity primary key,
-    kind           text not null check (kind in (
-        'paid_cancelled', 'paid_twice', 'amount_mismatch', 'paid_unreserved', 'not_released', 'unknown_status',
-        'same_id_other_body')),
-    order_id       text,
-    -- The reservation that it is about; null where it is not about one. One cause may be refused several of them.
-    reservation_id text,
-    cause          text not null,
-    detail         text not null,
-    opened_at      timestamptz not null default clock_timestamp(),
-    resolved_at    timestamptz,
-    resolved_by    text,
-    -- The same cause tells the same incident once.
-    constraint incident_journal_once unique nulls not distinct (kind, order_id, cause, reservation_id)
-);
-create index incident_journal_open on order_worker.incident_journal (kind) where resolved_at is null;
--- Whose incidents an event has caused.
-create index incident_journal_cause on order_worker.incident_journal (cause);
+insert into order_worker.incident_kinds values
+    ('paid_cancelled'), ('paid_twice'), ('amount_mismatch'), ('paid_unreserved'), ('not_released'), ('unknown_status');
 
 -- Changes and announcements -----------------------------------------------------------------------------------------------
 
@@ -80,7 +65,7 @@ as $$
            t.new_status
     from unnest(order_ids, new_statuses) with ordinality t (given, new_status, ord)
     cross join lateral (
-        select order_worker.order_text(t.given) as id,
+        select order_worker.subject_text(t.given) as id,
                (select o.status::text from public.orders o where o.id = order_worker.order_key(t.given)) as status offset 0) o
 $$;
 
@@ -154,7 +139,7 @@ begin
 
     select array_agg(order_id), array_agg(new_status) into last_ids, last_statuses
     from (
-        select distinct on (1) order_worker.order_text(given) as order_id, new_status
+        select distinct on (1) order_worker.subject_text(given) as order_id, new_status
         from unnest(order_ids, new_statuses) with ordinality t (given, new_status, ord)
         order by 1, ord desc
     ) last;
@@ -284,7 +269,7 @@ as $$
 declare
     topic constant text := 'orders.order.status_changed';
 begin
-    order_id := order_worker.order_text(order_id);
+    order_id := order_worker.subject_text(order_id);
     perform from public.orders o where o.id = order_worker.order_key(change_order.order_id) for no key update;
     if order_worker.is_asked_again(cause, topic, order_id, new_status, array[reason, notes]) then
         return;
@@ -350,7 +335,7 @@ end $$;
 
 -- What the warehouse is to be asked about an order's reservations: the items' intent, and one call for each reservation, however many
 -- items share it. A reservation is never confirmed once any of its items was released or refused. The caller holds the lock on the
--- order. `order_item_id`, the first of the items, is for workers of the version before.
+-- order. `order_item_id` is the first of the items.
 create function order_worker.call_warehouse(order_id text, method text, statuses text[], reason text, cause text) returns void
     language plpgsql
 as $$
@@ -396,7 +381,7 @@ begin
     set reservation_status = case b.topic when 'ConfirmReservation' then 'reserved' else 'released' end
     from order_worker.outbox b
     where b.day = give_up_call.day and b.id = give_up_call.id
-      and i.order_id = order_worker.order_key(b.order_id) and i.reservation_id = b.body ->> 'reservation_id'
+      and i.order_id = order_worker.order_key(b.subject) and i.reservation_id = b.body ->> 'reservation_id'
       and i.reservation_status = case b.topic when 'ConfirmReservation' then 'confirming' else 'releasing' end;
     return true;
 end $$;

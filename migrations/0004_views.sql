@@ -1,18 +1,18 @@
 -- For readers outside. More columns may come; these stay.
 
 create view order_worker.inbox_status as
-select i.topic, i.source, i.event_id, i.order_id,
+select i.topic, i.source, i.event_id, i.subject as order_id,
        coalesce(o.outcome, case when p.state in ('held', 'dead', 'quarantined') then p.state else 'pending' end) as outcome,
        coalesce(o.reason, p.last_error) as reason,
        i.received_at, o.settled_at,
-       k.duplicates, i.payment_id, i.day, i.id
+       k.duplicates, i.reference as payment_id, i.day, i.id
 from order_worker.inbox i
 left join order_worker.inbox_outcomes o on o.day = i.day and o.id = i.id
 left join order_worker.pending p on p.queue = 'inbox' and p.id = i.id
 left join order_worker.inbox_keys k on k.key = i.key;
 
 create view order_worker.outbox_status as
-select b.event_id::text as event_id, b.channel, b.topic, b.order_id,
+select b.event_id::text as event_id, b.channel, b.topic, b.subject as order_id,
        case
            -- Nobody wants it any more: skipped by a person, or by the item itself.
            when o.outcome in ('skipped', 'obsolete') then 'skipped'
@@ -35,9 +35,9 @@ left join order_worker.outbox_outcomes o on o.day = b.day and o.id = b.id
 left join order_worker.pending p on p.queue = b.channel and p.id = b.id;
 
 create view order_worker.incidents as
-select kind, order_id, detail, opened_at, resolved_at, id, cause from order_worker.incident_journal;
+select kind, subject as order_id, detail, opened_at, resolved_at, id, cause from order_worker.incident_journal;
 
 -- The oldest worker that may run on this schema: the highest migration it must know. Migrations expand, then contract; the one
 -- that contracts raises this number.
 create table order_worker.schema_support (oldest_worker bigint not null);
-insert into order_worker.schema_support values (1);
+insert into order_worker.schema_support values (4);

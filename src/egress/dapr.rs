@@ -52,7 +52,7 @@ impl Dapr {
             ("cloudevent.id".to_owned(), row.event_id.clone()),
             ("cloudevent.source".to_owned(), SOURCE.to_owned()),
             ("cloudevent.type".to_owned(), attribute(kind.as_deref().unwrap_or(&row.topic))),
-            ("cloudevent.subject".to_owned(), attribute(&row.order_id)),
+            ("cloudevent.subject".to_owned(), attribute(&row.subject)),
         ]);
         trace::send(traceparent, |name, value| {
             metadata.insert(format!("cloudevent.{name}"), value.to_owned());
@@ -103,7 +103,7 @@ impl Channel for Dapr {
 
     fn complain(&self, row: &Row, reaction: &Reaction) {
         self.metrics.queue_retried(Queue::Dapr, 1);
-        let (topic, order_id, event_id) = (&row.topic, &row.order_id, &row.event_id);
+        let (topic, order_id, event_id) = (&row.topic, &row.subject, &row.event_id);
         match reaction {
             Reaction::Dead(error) => tracing::error!(
                 attempts = row.attempts + 1,

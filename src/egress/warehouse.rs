@@ -76,7 +76,7 @@ impl Channel for Warehouse {
     async fn obsolete(&self, rows: &[Row], in_doubt: &[bool]) -> Result<HashMap<i64, String>, sqlx::Error> {
         let found: Vec<(i64, String)> = sqlx::query_as(include_str!("sql/obsolete.sql"))
             .bind(column(rows, |row| row.id))
-            .bind(column(rows, |row| row.order_id.as_str()))
+            .bind(column(rows, |row| row.subject.as_str()))
             .bind(column(rows, |row| row.key.as_str()))
             .bind(column(rows, |row| row.topic == Action::Confirm.method()))
             .bind(in_doubt)
@@ -119,7 +119,7 @@ impl Channel for Warehouse {
     }
 
     fn complain(&self, row: &Row, reaction: &Reaction) {
-        let (method, order_id) = (&row.topic, &row.order_id);
+        let (method, order_id) = (&row.topic, &row.subject);
         let reservation_id = &row.key;
         match reaction {
             Reaction::Dead(error) => tracing::error!(

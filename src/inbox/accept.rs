@@ -58,8 +58,8 @@ struct Prepared {
     key: Key,
     fingerprint: [u8; 32],
     event: Arc<Event>,
-    order_id: Option<String>,
-    payment_id: Option<String>,
+    subject: Option<String>,
+    reference: Option<String>,
     state: &'static str,
     /// Why it is not ready.
     refusal: Option<(FailReason, String)>,
@@ -85,7 +85,7 @@ impl Accept {
 
 impl Prepared {
     fn new(event: Event) -> Self {
-        let (order_id, payment_id, state, refusal) = match decode(&event.topic, &event.body) {
+        let (subject, reference, state, refusal) = match decode(&event.topic, &event.body) {
             Ok(payment) => (Some(payment.order_id), Some(payment.payment_id), "ready", None),
             Err(refusal) => {
                 let reason = Some((refusal.fail_reason(), why(&refusal, &event)));
@@ -93,7 +93,7 @@ impl Prepared {
             }
         };
         let (key, fingerprint) = (event.key(), event.fingerprint());
-        Self { key, fingerprint, event: Arc::new(event), order_id, payment_id, state, refusal }
+        Self { key, fingerprint, event: Arc::new(event), subject, reference, state, refusal }
     }
 
     /// Dapr handed no data over: it says nothing against what came before.
@@ -221,7 +221,7 @@ impl Acceptor {
                     let reason = format!("cannot be stored as it came: {error}");
                     let refusal = Some((FailReason::Undecodable, reason));
                     let plain =
-                        Prepared { state: "dead", refusal, order_id: None, payment_id: None, ..events[0].clone() };
+                        Prepared { state: "dead", refusal, subject: None, reference: None, ..events[0].clone() };
                     return Box::pin(self.store(&[plain], deadline)).await;
                 }
                 Err(error) if Instant::now() + pause > deadline => return Err(AcceptError::Away(error.to_string())),
@@ -266,7 +266,7 @@ impl Acceptor {
         let Some((label, reason)) = &event.refusal else { return };
         let id: String = event.event.id.chars().take(80).collect();
         tracing::warn!(
-            topic = %event.event.topic, event_id = %id, order_id = event.order_id.as_deref(),
+            topic = %event.event.topic, event_id = %id, subject = event.subject.as_deref(),
             "Event kept as {}: reason={reason}", event.state
         );
         self.metrics.event_failed(Topic::of(&event.event.topic), *label);
@@ -329,15 +329,15 @@ impl Acceptor {
             .bind(event.key.0.as_slice())
             .bind(event.event.body.as_slice())
             .bind(event.fingerprint.as_slice())
-            .bind(event.order_id.as_deref())
-            .bind(event.payment_id.as_deref())
+            .bind(event.subject.as_deref())
+            .bind(event.reference.as_deref())
             .bind(event.state)
             .bind(event.refusal.as_ref().map(|(_, reason)| text(reason)))
             .fetch_one(&self.pool)
             .await?;
         if completed == Some(true) {
             let id: String = event.event.id.chars().take(80).collect();
-            tracing::info!(topic = %event.event.topic, event_id = %id, order_id = event.order_id.as_deref(), "Event has its data now: state={}", event.state);
+            tracing::info!(topic = %event.event.topic, event_id = %id, subject = event.subject.as_deref(), "Event has its data now: state={}", event.state);
         }
         Ok(completed.is_some())
     }
@@ -374,8 +374,8 @@ async fn insert<'a>(
         .bind(column!(e => text(&e.event.source)))
         .bind(column!(e => text(&e.event.id)))
         .bind(column!(e => text(&e.event.kind)))
-        .bind(column!(e => e.order_id.as_deref()))
-        .bind(column!(e => e.payment_id.as_deref()))
+        .bind(column!(e => e.subject.as_deref()))
+        .bind(column!(e => e.reference.as_deref()))
         .bind(column!(e => printable(&e.event.headers).to_string()))
         .bind(column!(e => e.event.traceparent.as_deref()))
         .bind(column!(e => e.event.body.as_slice()))

@@ -245,7 +245,7 @@ impl Applier {
             effects.postponed.iter().filter(|postponed| postponed.state == "dead")
         {
             tracing::warn!(
-                topic = %event.topic, inbox_id = event.id, order_id = event.order_id.as_deref(),
+                topic = %event.topic, inbox_id = event.id, subject = event.subject.as_deref(),
                 "Event kept as {state}: reason={reason}"
             );
             self.metrics.inbox_settled(Outcome::Dead, 1);

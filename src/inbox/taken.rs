@@ -14,7 +14,7 @@ pub(super) struct Taken {
     pub(super) topic: String,
     pub(super) event_id: String,
     /// As far as it is legible.
-    pub(super) order_id: Option<String>,
+    pub(super) subject: Option<String>,
     pub(super) body: Vec<u8>,
     pub(super) cause: String,
     pub(super) traceparent: Option<String>,

@@ -83,13 +83,21 @@ pub async fn edit(tx: &mut PgConnection, id: i64, body: &[u8], reason: &str, act
         return Err(Error::refused(format!("row {id} is neither dead nor waiting"), next));
     };
     let topic = row.topic.as_deref().unwrap_or_default();
-    match row.queue.as_str() {
-        "inbox" => payment(topic, body)?,
-        "dapr" => announcement(topic, &row, &object(body)?)?,
-        _ => call(tx, &row, &object(body)?).await?,
-    }
-    let edited = sqlx::query_scalar("select order_worker.edit_dead($1, $2, $3, $4)");
-    let queue: String = edited.bind(id).bind(body).bind(actor).bind(reason).fetch_one(&mut *tx).await?;
+    let (subject, reference) = match row.queue.as_str() {
+        "inbox" => payment(topic, body).map(|(order, payment)| (Some(order), Some(payment)))?,
+        "dapr" => {
+            let fields = object(body)?;
+            announcement(topic, &row, &fields)?;
+            (fields["order_id"].as_str().map(str::to_owned), None)
+        }
+        _ => {
+            call(tx, &row, &object(body)?).await?;
+            (row.order_id, None)
+        }
+    };
+    let edited = sqlx::query_scalar("select order_worker.edit_row($1, $2, $3, $4, $5, $6)");
+    let queue: String =
+        edited.bind(id).bind(body).bind(subject).bind(reference).bind(actor).bind(reason).fetch_one(&mut *tx).await?;
     audit::record(tx, actor, "dead edit", &id.to_string(), &json!({ "reason": reason })).await?;
     Ok(queue)
 }
@@ -106,10 +114,11 @@ fn object(body: &[u8]) -> Result<Map<String, Value>, Error> {
     }
 }
 
-/// As the inbox will read it: its reasons name the field, what came and what is expected.
-fn payment(topic: &str, body: &[u8]) -> Result<(), Error> {
+/// As the inbox will read it: its reasons name the field, what came and what is expected. Returns the order and the payment.
+fn payment(topic: &str, body: &[u8]) -> Result<(String, String), Error> {
     object(body)?;
-    decode(topic, body).map(|_| ()).map_err(|undecodable| wrong(undecodable.to_string()))
+    let payment = decode(topic, body).map_err(|undecodable| wrong(undecodable.to_string()))?;
+    Ok((payment.order_id, payment.payment_id))
 }
 
 /// Of the topics that this program knows, their shape; of any other, that it is about its order.
@@ -235,7 +244,7 @@ mod tests {
     use super::*;
     use crate::inbox::CONFIRMED_TOPIC;
 
-    fn said(checked: Result<(), Error>) -> String {
+    fn said<T>(checked: Result<T, Error>) -> String {
         checked.err().map(|error| error.to_string()).unwrap_or_default()
     }
 

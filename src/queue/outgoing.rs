@@ -50,8 +50,8 @@ pub struct Row {
     pub event_id: String,
     /// Topic, or method.
     pub topic: String,
-    /// The order that it is about.
-    pub order_id: String,
+    /// What it is about.
+    pub subject: String,
     /// JSON.
     pub body: String,
     /// W3C trace context of its cause.
@@ -281,7 +281,7 @@ impl Outgoing {
     /// lock) is waited for: it is sent again, under its id.
     async fn cannot_be_settled(&self, row: &Row, error: &sqlx::Error) {
         let reason = format!("it was sent, and the answer cannot be written: {error}");
-        tracing::error!(queue = %self.queue, id = row.id, order_id = %row.order_id, "Answer not written: error={reason}");
+        tracing::error!(queue = %self.queue, id = row.id, subject = %row.subject, "Answer not written: error={reason}");
         let of_the_row = database::class(error) == Class::Message;
         let reaction = if of_the_row { Reaction::Dead(reason) } else { Reaction::Wait(reason) };
         let given_up = Settled { row: row.clone(), reaction };

@@ -198,7 +198,7 @@ async fn an_event_ends_alike_delivered_or_saved_from_the_stream_whatever_its_con
     // Both copies of what became a dead letter as well: once.
     assert_eq!(shop.count("select count(*) from order_worker.inbox").await, i64::try_from(orders.len()).unwrap());
     assert_eq!(shop.count("select count(*) from order_worker.incidents").await, 0);
-    let expires = "select (headers ? 'expiration')::text from order_worker.inbox where order_id = $1";
+    let expires = "select (headers ? 'expiration')::text from order_worker.inbox where subject = $1";
     assert_eq!(shop.text(expires, "delivered-expired").await, "true", "a time to live is shown");
 }
 
@@ -327,7 +327,7 @@ async fn an_event_without_its_data_says_why_and_gets_it_from_whoever_has_it() {
     assert_eq!(scene.shop.incidents("late").await, [""; 0]);
 
     // An operator gave it another one meanwhile: that stands.
-    let edited = "select order_worker.edit_dead(p.id, convert_to('{\"payment_id\": \"p-edited\", \"order_id\": \"edited\", \"amount\": 10.10, \"currency\": \"USD\"}', 'UTF8'), 'ada', 'by mail')
+    let edited = "select order_worker.edit_row(p.id, convert_to('{\"payment_id\": \"p-edited\", \"order_id\": \"edited\", \"amount\": 10.10, \"currency\": \"USD\"}', 'UTF8'), 'edited', 'p-edited', 'ada', 'by mail')
                   from order_worker.pending p join order_worker.inbox i on i.day = p.day and i.id = p.id where i.event_id = 'e-edited'";
     scene.shop.execute(edited).await;
     scene.settled().await;

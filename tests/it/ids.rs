@@ -112,7 +112,7 @@ async fn all_of_it_works(
     assert_eq!(owner.outcomes("e2").await[0].0, "superseded");
     let facts = "select string_agg(concat_ws(' ', payment_id, order_id), ',') from order_worker.payment_facts where payment_id = $1";
     assert_eq!(owner.text(facts, "p1").await, format!("p1 {paid}"));
-    assert_eq!(owner.text("select max(order_id) from order_worker.inbox where event_id = $1", "e1").await, *paid);
+    assert_eq!(owner.text("select max(subject) from order_worker.inbox where event_id = $1", "e1").await, *paid);
 
     // The jobs.
     owner.execute(&placed(unpaid, 4, "pending", "CARD", false, "2 days")).await;
@@ -187,9 +187,9 @@ async fn all_of_it_works(
     assert_eq!(owner.count("select count(*) from order_worker.outbox").await, before);
     desk.says(&["audit"]).await;
 
-    let named = "select coalesce(string_agg(distinct order_id, ','), '') from order_worker.outbox
-                 where body ->> 'order_id' <> order_id or jsonb_typeof(body -> 'user_id') <> 'string'
-                    or not exists (select from orders o where o.id::text = order_id) or $1 <> ''";
+    let named = "select coalesce(string_agg(distinct subject, ','), '') from order_worker.outbox
+                 where body ->> 'order_id' <> subject or jsonb_typeof(body -> 'user_id') <> 'string'
+                    or not exists (select from orders o where o.id::text = subject) or $1 <> ''";
     assert_eq!(owner.text(named, "").await, "", "each order has one name");
     let numbers = "select coalesce(string_agg(distinct jsonb_typeof(body -> 'order_number'), ','), '') from order_worker.outbox where topic = $1";
     assert_eq!(owner.text(numbers, "orders.order.status_changed").await, "string");

@@ -182,7 +182,7 @@ async fn a_confirm_that_nobody_wants_any_more_is_not_made_and_the_proof_knows_it
         calls.iter().filter(|c| c.reservation_id == "res-o1" && c.answered).map(|c| c.method).collect();
     assert_eq!(of_o1, [Method::Release]);
     let outcome = "select outcome from order_worker.outbox_outcomes join order_worker.outbox using (day, id)
-                   where topic = 'ConfirmReservation' and order_id = $1";
+                   where topic = 'ConfirmReservation' and subject = $1";
     assert_eq!(desk.shop.text(outcome, "o1").await, "obsolete");
     desk.says(&["audit"]).await;
 }

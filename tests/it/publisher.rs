@@ -95,10 +95,9 @@ async fn the_same_cause_with_another_body_is_an_error_with_a_hint() {
     let again = publisher.publish_return_requested(&returned("something else")).await.unwrap_err();
     let PublishError::Database(error) = &again else { panic!("{again:?}") };
     let (message, hint) = refusal(error);
-    let said =
-        format!("outbox: order.return.requested of order o1 was announced before under id {id}, with another body");
+    let said = format!("outbox: order.return.requested of o1 was written before under id {id}, with another body");
     assert_eq!(message, said);
-    assert_eq!(hint, "cause 'return-1' stands for one announcement: give another cause, or the same body");
+    assert_eq!(hint, "cause 'return-1' stands for one message: give another cause, or the same body");
     transaction.commit().await.unwrap();
     assert_eq!(scene.shop.count("select count(*) from order_worker.outbox_keys").await, 0, "the transaction is void");
 }

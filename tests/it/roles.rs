@@ -133,7 +133,8 @@ async fn the_runtime_role_can_neither_rewrite_what_was_written_nor_change_tables
         "delete from order_worker.audit_log".into(),
         "update order_worker.audit_log set actor = 'nobody'".into(),
         "insert into order_worker.audit_log (id, actor, role, action, target, detail, previous, hash)
-         values (1, 'a', 'a', 'a', 'a', '{}', sha256(''), sha256(''))".into(),
+         values (1, 'a', 'a', 'a', 'a', '{}', sha256(''), sha256(''))"
+            .into(),
         "drop schema order_worker cascade".into(),
         "create table public.mine (id int)".into(),
         "create table order_worker.mine (id int)".into(),

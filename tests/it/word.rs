@@ -236,8 +236,8 @@ async fn a_change_has_the_name_of_a_person_and_beside_it_the_role_and_the_host()
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
     assert_eq!((&record["host"], &record["role"]), (&json!(host.trim()), &json!("postgres")));
 
-    // The chain goes on over records of the version before, which name no host.
-    desk.shop.execute("select order_worker.record('old', 'queue pause', 'dapr', '{}')").await;
+    // The chain goes on over records that name no host.
+    desk.shop.execute("select order_worker.record('old', 'queue pause', 'dapr', '{}', null)").await;
     desk.says(&pause).await;
     assert!(desk.says(&["audit", "log", "--verify"]).await.contains("the chain is whole"));
     desk.shop.execute("update order_worker.audit_log set host = 'elsewhere' where id = 1").await;
@@ -351,7 +351,7 @@ async fn a_message_that_waits_and_is_not_dead_is_found_tried_again_and_given_up(
         let announce = format!(
             "select order_worker.announce('nobody.reads', '{order}', '{{\"order_id\": \"{order}\"}}', 'stuck');
              update order_worker.pending set state = 'waiting', due = now() + interval '50 minutes', last_error = 'not allowed: nobody.reads'
-             where id = (select id from order_worker.outbox where topic = 'nobody.reads' and order_id = '{order}')"
+             where id = (select id from order_worker.outbox where topic = 'nobody.reads' and subject = '{order}')"
         );
         desk.shop.execute(&announce).await;
         let later =

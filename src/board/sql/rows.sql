@@ -23,7 +23,7 @@ with hand as (
     select s.*
     from days d
     cross join lateral (
-        select b.channel, o.id, b.order_id, o.outcome, o.attempts, extract(epoch from b.created_at)::bigint,
+        select b.channel, o.id, b.subject, o.outcome, o.attempts, extract(epoch from b.created_at)::bigint,
                extract(epoch from o.settled_at)::bigint, null::text, o.reason, 'Done'
         from (
             select * from order_worker.outbox_outcomes o

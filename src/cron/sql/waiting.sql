@@ -9,5 +9,5 @@ select distinct key from (
     where f.order_id = any($1) and f.kind = 'confirmed'
       and exists (select from public.orders o where o.id = order_worker.order_key(f.order_id) and o.status <> 'cancelled')
     union all
-    select order_id from order_worker.incident_journal where order_id = any($1) and resolved_at is null and kind <> 'paid_cancelled'
+    select subject from order_worker.incident_journal where subject = any($1) and resolved_at is null and kind <> 'paid_cancelled'
 ) about

@@ -13,6 +13,7 @@ grant select, insert, update on order_worker.inbox_keys, order_worker.outbox_key
 grant select, insert, update, delete on order_worker.pending, order_worker.workers to :role;
 grant select, update on order_worker.lanes to :role;
 grant select, insert on order_worker.exposures, order_worker.payment_facts to :role;
+grant select on order_worker.incident_kinds to :role;
 grant select, insert, update on order_worker.incident_journal to :role;
 grant select, insert, update on order_worker.returns to :role;
 grant select on order_worker.legal_moves, order_worker.legal_return_moves, order_worker.schema_support, order_worker._sqlx_migrations to :role;

@@ -9,7 +9,7 @@ with settled as (
     select order_id, payment_id, kind, cause, amount, currency from settled
     on conflict do nothing
 ), incident as (
-    insert into order_worker.incident_journal (kind, order_id, cause, detail)
+    insert into order_worker.incident_journal (kind, subject, cause, detail)
     select * from unnest($9::text[], $10::text[], $11::text[], $12::text[])
     on conflict do nothing
 ), outcome as (

@@ -38,7 +38,7 @@ with me as materialized (
     select * from picked where not behind and not overtakes order by id limit $6
 ), read as materialized (
     select c.id, c.day, c.lane, c.key, c.attempts, c.exposed, c.edition, c.created_at, b.received_at, b.created_at as written_at,
-           b.event_id::text as event_id, b.topic, b.order_id, b.body::text as body, b.traceparent
+           b.event_id::text as event_id, b.topic, b.subject, b.body::text as body, b.traceparent
     from chosen c
     cross join lateral (select * from order_worker.outbox o where o.day = c.day and o.id = c.id offset 0) b
 ), taken as materialized (
@@ -51,7 +51,7 @@ with me as materialized (
 select t.id, t.day, t.lane, t.key, t.attempts, t.exposed, t.edition,
        extract(epoch from clock_timestamp() - t.created_at)::float8 as age,
        extract(epoch from clock_timestamp() - coalesce(t.received_at, t.written_at))::float8 as since_cause,
-       t.event_id, t.topic, t.order_id, t.body, t.traceparent, again.again
+       t.event_id, t.topic, t.subject, t.body, t.traceparent, again.again
 from (select exists (select from picked where overtakes and not behind) as again) again
 left join taken t on t.fits
 order by t.id

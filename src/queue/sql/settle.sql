@@ -10,7 +10,7 @@ with done as (
     select day, id, outcome, attempts + 1, reason from done
     on conflict do nothing
 ), answer as materialized (
-    select d.id, d.outcome, d.reason, b.topic = 'ConfirmReservation' as confirms, b.order_id, b.cause,
+    select d.id, d.outcome, d.reason, b.topic = 'ConfirmReservation' as confirms, b.subject as order_id, b.cause,
            b.body ->> 'reservation_id' as reservation_id
     from done d
     cross join lateral (select * from order_worker.outbox o where o.day = d.day and o.id = d.id offset 0) b
@@ -23,7 +23,7 @@ with done as (
       and i.order_id = order_worker.order_key(a.order_id) and i.reservation_id = a.reservation_id
       and i.reservation_status = case when a.confirms then 'confirming' else 'releasing' end
 ), incident as (
-    insert into order_worker.incident_journal (kind, order_id, cause, reservation_id, detail)
+    insert into order_worker.incident_journal (kind, subject, cause, reference, detail)
     select case when confirms then 'paid_unreserved' else 'not_released' end, order_id, cause, reservation_id,
            format('the warehouse refused to %s reservation %s: %s', case when confirms then 'confirm' else 'release' end,
                   reservation_id, reason)

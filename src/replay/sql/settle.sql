@@ -4,7 +4,7 @@ with fact as (
     select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $14::numeric[], $15::text[])
     on conflict do nothing
 ), incident as (
-    insert into order_worker.incident_journal (kind, order_id, cause, detail)
+    insert into order_worker.incident_journal (kind, subject, cause, detail)
     select * from unnest($5::text[], $6::text[], $7::text[], $8::text[])
     on conflict do nothing
 )

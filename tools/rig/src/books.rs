@@ -203,7 +203,7 @@ impl Books {
 
     async fn outbox(&mut self, histories: &BTreeMap<String, History>, pool: &PgPool) -> HashMap<String, Announcement> {
         let rows: Vec<(String, String, String, String)> = sqlx::query_as(
-            "select b.event_id::text, b.order_id, b.body ->> 'new_status', s.state
+            "select b.event_id::text, b.subject, b.body ->> 'new_status', s.state
              from order_worker.outbox b join order_worker.outbox_status s using (day, id)
              where b.topic = $1 order by b.id",
         )
