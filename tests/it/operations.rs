@@ -1,7 +1,5 @@
 //! What operators find out and mend: events, dead letters, quarantine, incidents, one order's story, sending again, the proof.
 
-use std::time::Duration;
-
 use rig::callback::Event;
 use rig::payment::{CONFIRMED, amount, confirmed, json};
 use rig::wait;
@@ -340,7 +338,7 @@ async fn what_hurts_one_day_is_in_the_gauges() {
     desk.shop.execute("update orders set status = 'payment_confirmed' where id = 'o1'").await;
     assert_eq!(desk.run(&["audit"]).await.0, 0);
     becomes("audit_violations", |count| count == 0.0).await;
-    assert!((0.0..30.0).contains(&gauge("audit_age_seconds").await));
+    assert!((0.0..300.0).contains(&gauge("audit_age_seconds").await));
     let missing = "do $$ begin execute format('drop table order_worker.%I', (
         select name from order_worker.partitions() where journal = 'outbox' order by lower desc limit 1)); end $$";
     desk.shop.execute(missing).await;
@@ -377,8 +375,16 @@ async fn what_was_in_hand_when_its_worker_died_is_named_for_the_consumers() {
     desk.direct.sidecar.set(rig::behaviour::Behaviour::Answer);
     worker.restart().await;
     desk.shop.settled(SOON).await;
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    let exposed = desk.json(&["audit", "exposure", "--since", "1h"]).await;
-    let dapr: Vec<_> = exposed.as_array().unwrap().iter().filter(|one| one["queue"] == "dapr").collect();
-    assert_eq!((dapr.len(), &dapr[0]["order_id"]), (1, &"o1".into()), "{exposed}");
+    let exposed = async || -> Vec<Value> {
+        let exposed = desk.json(&["audit", "exposure", "--since", "1h"]).await;
+        exposed
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|one| one["queue"] == "dapr")
+            .map(|one| one["order_id"].clone())
+            .collect()
+    };
+    wait::until("it to be named", SOON, async || !exposed().await.is_empty()).await;
+    assert_eq!(exposed().await, ["o1"]);
 }

@@ -1,7 +1,5 @@
 //! The operator's word: by whose settings something is done, whose name it has, and that what a person decided stays decided.
 
-use std::time::Duration;
-
 use rig::callback::{Callback, Event};
 use rig::payment::{CONFIRMED, amount, confirmed, json as bytes};
 use rig::wait;
@@ -64,13 +62,14 @@ async fn a_worker_registers_by_what_it_judges_and_the_last_started_stands() {
     assert_eq!(terms["wait_for_order"], "1day");
     let drains =
         "select string_agg(distinct drains::text, ' ' order by drains::text) from order_worker.workers where $1 = ''";
-    assert_eq!(desk.shop.text(drains, "").await, "{dapr,warehouse,cron} {inbox,dapr,warehouse}");
+    let both = async || desk.shop.text(drains, "").await == "{dapr,warehouse,cron} {inbox,dapr,warehouse}";
+    wait::until("both to have said what they drain", SOON, both).await;
 
     // A rollout: what the new one says stands, and goes on standing when the old one ends after it.
     let _new = Worker::start(spec("all").env("ORDER_BUSINESS_ORDER_AUTOCANCELMINUTES", 60)).await;
     for old in [jobs, events] {
         old.terminate();
-        old.wait_exit(Duration::from_secs(15)).await;
+        old.wait_exit(SOON).await;
     }
     let [(_, events), (_, jobs)] = registered(&desk).await.try_into().unwrap();
     assert_eq!((&events["amount_mismatch"], &jobs["order_minutes"]), (&json!("apply"), &json!(60)));
@@ -100,7 +99,7 @@ async fn a_command_asks_and_a_worker_performs_by_its_own_settings() {
 
     // With nobody there it says so, asks for nothing, and performs here when it is told to: by the same settings.
     worker.terminate();
-    worker.wait_exit(Duration::from_secs(15)).await;
+    worker.wait_exit(SOON).await;
     let runs = "select count(*) from order_worker.cron_runs where job = 'order_cleanup'";
     let before = desk.shop.count(runs).await;
     let (code, _, stderr) = desk.run(&["cron", "run", "order_cleanup"]).await;
@@ -252,7 +251,7 @@ async fn an_edit_is_checked_when_it_is_given_and_rehearsed_with_what_happened_si
     let event = row(&desk, "e-bad", "dead").await;
     desk.shop.settled(SOON).await;
     worker.terminate();
-    worker.wait_exit(Duration::from_secs(15)).await;
+    worker.wait_exit(SOON).await;
     desk.shop.execute("select order_worker.cancel_order('o1', 'changed my mind', 'c1')").await;
     desk.shop.execute("update order_worker.pending set state = 'dead' where queue <> 'inbox'").await;
     let of = async |queue: &str| -> String {
