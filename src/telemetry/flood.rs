@@ -199,12 +199,12 @@ mod tests {
     fn each_second_and_each_place_begins_anew() {
         let captured = capture::logs(limited());
         let away = || captured.within(|| warn!("Away"));
+        let begun = Instant::now();
         (0..4).for_each(|_| away());
         captured.within(|| warn!("Something else"));
         assert_eq!(count(&captured, "Something else"), 1);
-        let begun = Instant::now();
         while count(&captured, "Away") < 4 {
-            assert!(begun.elapsed() < Duration::from_secs(10), "nothing is written any more");
+            assert!(begun.elapsed() < Duration::from_secs(60), "nothing is written any more");
             sleep(Duration::from_millis(50));
             away();
         }

@@ -382,7 +382,7 @@ async fn a_job_whose_schedule_nobody_has_any_more_is_run_by_whoever_is_there() {
     assert_eq!(registered("0").await, "0 0 1 1 * false;0 0 1 1 * true");
     old.kill9();
     let taken = async || registered("*").await == "* * * * * * true;* * * * * * true";
-    wait::until_or("the jobs to be taken over", Duration::from_secs(60), || scene.worker.log_tail(), taken).await;
+    wait::until_or("the jobs to be taken over", SOON, || scene.worker.log_tail(), taken).await;
     has_run(&scene.shop, "session_cleanup").await;
     has_run(&scene.shop, "cart_cleanup").await;
 

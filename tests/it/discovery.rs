@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use rig::authority::Authority;
-use rig::behaviour::Behaviour;
+use rig::behaviour::{Behaviour, Gate};
 use rig::consul::{Consul, Fault, RealConsul};
 use rig::http;
 use rig::wait;
@@ -168,18 +168,22 @@ async fn calls_follow_the_list_and_end_where_they_began() {
     let consul = Consul::start();
     let (first, second) = (Warehouse::start(), Warehouse::start());
     consul.name(WAREHOUSE, &first.addr());
-    let shop = Shop::start("consul_follows", consul).await;
+    // A call that is held is waited for.
+    let patient = |spec: WorkerSpec| spec.env("ORDER_WORKER_WAREHOUSE_TIMEOUT", "60s");
+    let shop = Shop::start_with("consul_follows", consul, patient).await;
     shop.instances(1.0).await;
     shop.pay().await;
     assert_eq!((first.calls().len(), shop.configured()), (1, 0));
 
     // Moves: the call in flight ends at the old one, the next goes to the new one.
-    first.set(Behaviour::Slow(Duration::from_secs(3)));
+    let gate = Gate::new();
+    first.set(Behaviour::Held(gate.clone()));
     let moved = async {
         wait::until("the call", SOON, async || first.calls().len() == 2).await;
         shop.consul.name(WAREHOUSE, &second.addr());
         shop.consul.unname(WAREHOUSE, &first.addr());
         wait::until("the move", SOON, async || shop.consul.passing(WAREHOUSE).len() == 1).await;
+        gate.open();
     };
     tokio::join!(shop.pay(), moved);
     assert_eq!((first.confirmed().len(), second.calls().len()), (2, 0), "what was in flight was answered");

