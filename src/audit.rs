@@ -6,6 +6,8 @@
 use serde_json::Value;
 use sqlx::PgConnection;
 
+use crate::database::storable_json;
+
 /// Appends a record in the caller's transaction, so that it stands exactly when what it tells was done. `actor` is who asked; `action` and `target` are
 /// the command and what it was given ("queue pause", "dapr"); `detail` its particulars, without secrets and personal data.
 ///
@@ -20,6 +22,7 @@ pub async fn record(
     detail: &Value,
 ) -> Result<(), sqlx::Error> {
     let recorded = sqlx::query("select order_worker.record($1, $2, $3, $4, $5)");
+    let detail = storable_json(detail);
     recorded.bind(actor).bind(action).bind(target).bind(detail).bind(host()).execute(tx).await?;
     Ok(())
 }

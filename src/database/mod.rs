@@ -12,6 +12,7 @@ mod pooler;
 mod schema;
 mod sequences;
 pub mod settings;
+mod storable;
 mod terms;
 mod traced;
 
@@ -31,6 +32,7 @@ pub use partitions::maintain;
 pub use pool::{PgPool, Session};
 pub use schema::{SchemaState, schema_state, schema_state_directly};
 pub use sequences::{Behind, behind};
+pub use storable::{storable, storable_json};
 pub use traced::traced;
 
 use crate::telemetry::chain;

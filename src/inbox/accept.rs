@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::{Event, Key, Undecodable, about, decode};
-use crate::database::{self, Class, PgPool};
+use crate::database::{self, Class, PgPool, storable, storable_json};
 use crate::failpoint;
 use crate::queue::{Queue, Wake};
 use crate::telemetry::labels::{FailReason, Outcome, Topic};
@@ -89,7 +89,9 @@ impl Prepared {
             Ok(payment) => (Some(payment.order_id), Some(payment.payment_id), "ready", None),
             Err(refusal) => {
                 let reason = Some((refusal.fail_reason(), why(&refusal, &event)));
-                (about::order_id(&event.body), None, "dead", reason)
+                // Somebody may have written the data beside the envelope's attributes.
+                let beside = || about::order_id(event.headers.to_string().as_bytes());
+                (about::order_id(&event.body).or_else(beside), None, "dead", reason)
             }
         };
         let (key, fingerprint) = (event.key(), event.fingerprint());
@@ -105,7 +107,7 @@ impl Prepared {
     fn quarantine(mut self) -> Self {
         self.key = self.key.quarantined(&self.fingerprint);
         self.state = "quarantined";
-        let start = |value: &str| text(value).chars().take(80).collect::<String>();
+        let start = |value: &str| storable(value).chars().take(80).collect::<String>();
         let (id, source) = (start(&self.event.id), start(&self.event.source));
         self.refusal = Some((FailReason::Quarantined, format!("event {id} of {source} came before with another body")));
         self
@@ -332,7 +334,7 @@ impl Acceptor {
             .bind(event.order_id.as_deref())
             .bind(event.payment_id.as_deref())
             .bind(event.state)
-            .bind(event.refusal.as_ref().map(|(_, reason)| text(reason)))
+            .bind(event.refusal.as_ref().map(|(_, reason)| storable(reason)))
             .fetch_one(&self.pool)
             .await?;
         if completed == Some(true) {
@@ -370,32 +372,18 @@ async fn insert<'a>(
     let storing = sqlx::query_as(include_str!("sql/accept.sql"))
         .bind(column!(e => e.key.0.as_slice()))
         .bind(column!(e => e.fingerprint.as_slice()))
-        .bind(column!(e => text(&e.event.topic)))
-        .bind(column!(e => text(&e.event.source)))
-        .bind(column!(e => text(&e.event.id)))
-        .bind(column!(e => text(&e.event.kind)))
+        .bind(column!(e => storable(&e.event.topic)))
+        .bind(column!(e => storable(&e.event.source)))
+        .bind(column!(e => storable(&e.event.id)))
+        .bind(column!(e => storable(&e.event.kind)))
         .bind(column!(e => e.order_id.as_deref()))
         .bind(column!(e => e.payment_id.as_deref()))
-        .bind(column!(e => printable(&e.event.headers).to_string()))
+        .bind(column!(e => storable_json(&e.event.headers).to_string()))
         .bind(column!(e => e.event.traceparent.as_deref()))
         .bind(column!(e => e.event.body.as_slice()))
         .bind(column!(e => e.state))
-        .bind(column!(e => e.refusal.as_ref().map(|(_, reason)| text(reason))))
+        .bind(column!(e => e.refusal.as_ref().map(|(_, reason)| storable(reason))))
         .fetch_all(pool);
     let fresh: Vec<(Vec<u8>,)> = database::traced(pool, "INSERT inbox", storing).await?;
     Ok(fresh.into_iter().filter_map(|(key,)| Some(Key(key.try_into().ok()?))).collect())
-}
-
-/// Postgres has no NUL in text. The key is made of the text as it came.
-fn text(value: &str) -> String {
-    value.replace('\0', "\u{fffd}")
-}
-
-fn printable(value: &Value) -> Value {
-    match value {
-        Value::String(string) => Value::String(text(string)),
-        Value::Array(items) => items.iter().map(printable).collect(),
-        Value::Object(fields) => fields.iter().map(|(name, value)| (text(name), printable(value))).collect(),
-        other => other.clone(),
-    }
 }

@@ -1,6 +1,6 @@
 //! A look at a stream, and what comes of it.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -15,7 +15,7 @@ use crate::audit;
 use crate::broker;
 use crate::config::Config;
 use crate::database::PgPool;
-use crate::inbox::{Accept, Event};
+use crate::inbox::{Accept, Event, Key};
 use crate::ingress::published;
 
 /// How long a look may take before another replica takes the stream.
@@ -392,14 +392,20 @@ impl Reconciler {
     }
 
     async fn not_in_the_inbox(&self, events: Vec<Event>) -> Result<Vec<Event>, LookError> {
-        // The same message may stand in a stream twice.
-        let events: BTreeMap<[u8; 32], Event> = events.into_iter().map(|event| (event.key().0, event)).collect();
-        let keys: Vec<Vec<u8>> = events.keys().map(|key| key.to_vec()).collect();
-        let has_data: Vec<bool> = events.values().map(|event| !event.body.is_empty()).collect();
-        let seen = sqlx::query_scalar(include_str!("sql/seen.sql")).bind(keys).bind(has_data);
-        let seen: Vec<Vec<u8>> = seen.fetch_all(&self.pool).await?;
-        let seen: BTreeSet<Vec<u8>> = seen.into_iter().collect();
-        Ok(events.into_iter().filter(|(key, _)| !seen.contains(&key[..])).map(|(_, event)| event).collect())
+        // The same message may stand in a stream twice; an id with two bodies is two events.
+        let mut met = HashSet::new();
+        let known_by = |event: Event| ((event.key(), event.fingerprint()), event);
+        let events = events.into_iter().map(known_by).filter(|(known_by, _)| met.insert(*known_by));
+        let events: Vec<((Key, [u8; 32]), Event)> = events.collect();
+        let keys: Vec<&[u8]> = events.iter().map(|((key, _), _)| &key.0[..]).collect();
+        let prints: Vec<&[u8]> = events.iter().map(|((_, print), _)| &print[..]).collect();
+        let others: Vec<Key> = events.iter().map(|((key, print), _)| key.quarantined(print)).collect();
+        let others: Vec<&[u8]> = others.iter().map(|key| &key.0[..]).collect();
+        let has_data: Vec<bool> = events.iter().map(|(_, event)| !event.body.is_empty()).collect();
+        let seen =
+            sqlx::query_scalar(include_str!("sql/seen.sql")).bind(&keys).bind(&prints).bind(&others).bind(has_data);
+        let seen: BTreeSet<i64> = seen.fetch_all(&self.pool).await?.into_iter().collect();
+        Ok((1..).zip(events).filter(|(n, _)| !seen.contains(n)).map(|(_, (_, event))| event).collect())
     }
 
     /// Writes down how far a stream was looked at, and what came of it; not where somebody has taken note of it meanwhile.
