@@ -6,8 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use super::reading::base64;
 
 /// The longest order id, in bytes: it is an index key.
 const MAX_ID: usize = 255;
@@ -50,7 +49,7 @@ fn scan(text: &[u8], outside: usize, nested: usize, named: &mut Vec<(usize, Stri
                 if of == "orderid" {
                     named.extend(identifier(&string).map(|id| (depth, id)));
                 } else if nested > 0 {
-                    let decoded = (of == "database64").then(|| STANDARD.decode(&string).ok()).flatten();
+                    let decoded = (of == "database64").then(|| base64(&string)).flatten();
                     let inner = decoded.as_deref().unwrap_or(string.as_bytes());
                     if inner.contains(&b'{') {
                         scan(inner, depth, nested - 1, named);

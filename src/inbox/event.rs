@@ -4,6 +4,8 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::time::Instant;
 
+use super::reading::fields;
+
 /// An event as Dapr delivered it, before anything is known of its content.
 #[derive(Clone, Debug)]
 pub struct Event {
@@ -35,8 +37,7 @@ impl Event {
     #[must_use]
     pub fn key(&self) -> Key {
         if self.id.is_empty() {
-            let is_object = serde_json::from_slice::<serde_json::Map<String, Value>>(&self.body).is_ok();
-            let topic = if is_object { self.topic.as_bytes() } else { b"" };
+            let topic = if fields(&self.body).is_ok() { self.topic.as_bytes() } else { b"" };
             return Key(sha256(&[topic, self.source.as_bytes(), b"no id", &self.fingerprint()]));
         }
         Key(sha256(&[self.topic.as_bytes(), self.source.as_bytes(), self.id.as_bytes()]))

@@ -17,6 +17,7 @@ mod apply;
 mod effects;
 mod event;
 mod payment;
+mod reading;
 pub mod settings;
 mod taken;
 
@@ -24,4 +25,5 @@ pub use accept::{Accept, AcceptError, Acceptor};
 pub use apply::Applier;
 pub use event::{Event, Key, sha256};
 pub use payment::{CONFIRMED_TOPIC, FAILED_TOPIC, Undecodable, decode};
+pub use reading::{base64, fields, is_envelope, unicode};
 pub use settings::Terms;

@@ -1,11 +1,10 @@
 //! Reads a payment out of an event's `data`. What cannot be read is said in a sentence, never guessed.
 
-use std::collections::HashMap;
-
 use rust_decimal::Decimal;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::reading::{Fields, fields, kind_of, string};
 use crate::orders::{Payment, PaymentKind};
 use crate::telemetry::labels::FailReason;
 
@@ -50,9 +49,6 @@ impl Undecodable {
     }
 }
 
-/// The fields of a body, each in its own digits; of a name that comes twice the last, as Dapr has it.
-type Fields<'a> = HashMap<String, &'a RawValue>;
-
 /// Decodes the `data` of an event of `topic`.
 ///
 /// What decides is read exactly: the topic, `order_id`, `payment_id`, `amount` and `currency`. Everything else is kept as it came and
@@ -67,7 +63,7 @@ pub fn decode(topic: &str, body: &[u8]) -> Result<Payment, Undecodable> {
         FAILED_TOPIC => (PaymentKind::Failed, CONFIRMED_TOPIC),
         other => return Err(Undecodable::Topic(other.chars().take(MAX_ID).collect())),
     };
-    let fields = read(body)?;
+    let fields = fields(body)?;
     if fields.get("event_type").and_then(|value| string(value)).is_some_and(|event_type| event_type == contrary) {
         let why = format!("`{contrary}`, and the topic is `{topic}`: the two contradict each other");
         return Err(Undecodable::Field("event_type", why));
@@ -82,44 +78,15 @@ pub fn decode(topic: &str, body: &[u8]) -> Result<Payment, Undecodable> {
     })
 }
 
-fn read(body: &[u8]) -> Result<Fields<'_>, Undecodable> {
-    if body.is_empty() {
-        return Err(Undecodable::NoData);
-    }
-    let json: &RawValue = serde_json::from_slice(body)
-        .map_err(|error| Undecodable::Shape(format!("not JSON: line {} column {}", error.line(), error.column())))?;
-    serde_json::from_str(json.get()).map_err(|_| match kind_of(json) {
-        "an object" => Undecodable::Shape("not JSON: a name that is not Unicode".into()),
-        kind => Undecodable::Shape(format!("wrong shape: {kind}, expected an object")),
-    })
-}
-
-/// What a value is, without the value.
-fn kind_of(value: &RawValue) -> &'static str {
-    match value.get().as_bytes().first() {
-        Some(b'{') => "an object",
-        Some(b'[') => "an array",
-        Some(b'"') if string(value).is_none() => "a text that is not Unicode",
-        Some(b'"') => "a text",
-        Some(b't' | b'f') => "true or false",
-        Some(b'n') => "null",
-        _ => "a number",
-    }
-}
-
-fn string(value: &RawValue) -> Option<String> {
-    serde_json::from_str(value.get()).ok()
-}
-
 /// The value of a field that decides.
-fn needed<'a>(fields: &Fields<'a>, field: &'static str, expected: &str) -> Result<&'a RawValue, Undecodable> {
+fn needed<'a>(fields: &'a Fields, field: &'static str, expected: &str) -> Result<&'a RawValue, Undecodable> {
     let wrong = |what: &str| Undecodable::Field(field, format!("{what}, expected {expected}"));
     let value = fields.get(field).ok_or_else(|| wrong("missing"))?;
     if value.get() == "null" { Err(wrong("null")) } else { Ok(value) }
 }
 
 /// A text, or a whole number as text.
-fn identifier(fields: &Fields<'_>, field: &'static str) -> Result<String, Undecodable> {
+fn identifier(fields: &Fields, field: &'static str) -> Result<String, Undecodable> {
     const EXPECTED: &str = "a text or a whole number";
     let value = needed(fields, field, EXPECTED)?;
     let wrong = |why: String| Undecodable::Field(field, why);
@@ -137,17 +104,21 @@ fn identifier(fields: &Fields<'_>, field: &'static str) -> Result<String, Undeco
     if id.contains(char::is_control) {
         return Err(wrong("a text with a control character, expected none".into()));
     }
+    if id.contains(char::REPLACEMENT_CHARACTER) {
+        return Err(wrong("a text that has lost characters on its way, for it was not Unicode".into()));
+    }
     Ok(id)
 }
 
 /// A whole JSON number that every sender's and every sidecar's doubles hold exactly.
 fn whole(number: &str) -> Option<String> {
-    let number = decimal(number)?.normalize();
+    let exact = Decimal::from_str_exact(number).or_else(|_| Decimal::from_scientific(number));
+    let number = exact.ok()?.normalize();
     (number.fract().is_zero() && number.abs() <= Decimal::from(MAX_WHOLE)).then(|| number.to_string())
 }
 
 /// An amount from the digits of the JSON text, a number or a text of one: never through a float.
-fn amount(fields: &Fields<'_>) -> Result<Decimal, Undecodable> {
+fn amount(fields: &Fields) -> Result<Decimal, Undecodable> {
     const EXPECTED: &str = "a number, or a text of one (10.10 or \"10.10\")";
     let value = needed(fields, "amount", EXPECTED)?;
     let wrong = |what: &str| Undecodable::Field("amount", format!("{what}, expected {EXPECTED}"));
@@ -168,23 +139,25 @@ fn is_number(text: &str) -> bool {
         && serde_json::from_str::<&RawValue>(text).is_ok()
 }
 
+/// A number that money can be; digits behind the 28th are rounded away, as where a binary fraction was printed in full.
 fn decimal(number: &str) -> Option<Decimal> {
-    Decimal::from_str_exact(number).or_else(|_| Decimal::from_scientific(number)).ok().filter(|_| is_number(number))
+    number.parse().or_else(|_| Decimal::from_scientific(number)).ok().filter(|_| is_number(number))
 }
 
-fn currency(fields: &Fields<'_>) -> Result<String, Undecodable> {
+fn currency(fields: &Fields) -> Result<String, Undecodable> {
     const EXPECTED: &str = "a text of three letters (ISO 4217)";
     let value = needed(fields, "currency", EXPECTED)?;
     let wrong = |what: String| Undecodable::Field("currency", format!("{what}, expected {EXPECTED}"));
     let code = string(value).ok_or_else(|| wrong(kind_of(value).to_owned()))?;
+    let code = code.trim();
     if code.len() != 3 || !code.bytes().all(|byte| byte.is_ascii_alphabetic()) {
         return Err(wrong(format!("a text of {} characters that is no such code", code.chars().count())));
     }
-    Ok(code)
+    Ok(code.to_owned())
 }
 
 /// In the payment service's words, whatever it has them in; none where it gives none.
-fn failure_reason(fields: &Fields<'_>) -> String {
+fn failure_reason(fields: &Fields) -> String {
     let reason = match fields.get("failure_reason").map(|value| (value.get(), string(value))) {
         None | Some(("null", _)) => String::new(),
         Some((_, Some(text))) => text,
@@ -268,6 +241,8 @@ mod tests {
             ("order_id", "\"№-7\"", "№-7", "10.1"),
             ("amount", "\"10.10\"", "o1", "10.10"),
             ("amount", "\" 10.10 \"", "o1", "10.10"),
+            ("amount", "10.0999999999999996447286321199499070644378662109375", "o1", "10.09999999999999964472863212"),
+            ("amount", "10.1000000000000000000000000000000000000000", "o1", "10.1"),
             ("amount", "\"1e2\"", "o1", "100"),
             ("amount", "0", "o1", "0"),
             ("amount", "-0.0", "o1", "-0.0"),
@@ -313,6 +288,7 @@ mod tests {
             ("amount", json!(-1), "field `amount` is a negative number"),
             ("order_id", json!(""), "field `order_id` is a text of 0 bytes, expected 1 to 255"),
             ("order_id", json!("x".repeat(256)), "field `order_id` is a text of 256 bytes, expected 1 to 255"),
+            ("order_id", json!("a\u{fffd}"), "field `order_id` is a text that has lost characters on its way"),
             ("order_id", json!(7.5), "field `order_id` is a number that is not whole, or is beyond 9007199254740991"),
             (
                 "order_id",

@@ -4,12 +4,10 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use crate::inbox::{CONFIRMED_TOPIC, Event, FAILED_TOPIC};
+use crate::inbox::{CONFIRMED_TOPIC, Event, FAILED_TOPIC, base64, fields, is_envelope, unicode};
 use crate::telemetry::trace;
 
 /// A JSON object's fields, each in its own digits; of a name that comes twice the last, as Dapr has it.
@@ -20,12 +18,13 @@ const OWN: [&str; 5] = ["id", "source", "type", "data", "data_base64"];
 
 /// The event of a message of `topic`.
 ///
-/// A CloudEvent is one that names its `specversion`, or has `data`; everything else is data by itself, without an id, known by its
-/// content. What came to the dead-letter topic belongs to the topic that its envelope names, or else its `event_type`.
+/// A CloudEvent is one that names its `specversion`, or has `data` and names no order itself; everything else is data by itself, without
+/// an id, known by its content. What came to the dead-letter topic belongs to the topic that its envelope names, or else its `event_type`.
 pub fn published(topic: &str, message: &[u8], dead_letter_topic: &str) -> Event {
-    let mut fields: Fields<'_> = serde_json::from_slice(message).unwrap_or_default();
+    let text_of_it = unicode(message);
+    let mut fields: Fields<'_> = serde_json::from_str(&text_of_it).unwrap_or_default();
+    let envelope = is_envelope(|name| fields.contains_key(name));
     let own: BTreeMap<_, _> = OWN.iter().filter_map(|name| fields.remove_entry(*name)).collect();
-    let envelope = fields.contains_key("specversion") || own.contains_key("data") || own.contains_key("data_base64");
     let mut event = Event {
         topic: topic.to_owned(),
         source: String::new(),
@@ -58,9 +57,8 @@ pub fn published(topic: &str, message: &[u8], dead_letter_topic: &str) -> Event 
 
 /// `data` as Dapr hands it over: text that was no JSON without its quotes, binary data decoded.
 fn data(own: &Fields<'_>) -> Vec<u8> {
-    if let Some(base64) = own.get("data_base64").copied().and_then(text) {
-        let lines = base64.replace(['\r', '\n'], "");
-        return STANDARD.decode(&lines).unwrap_or_else(|_| base64.into_bytes());
+    if let Some(data) = own.get("data_base64").copied().and_then(text) {
+        return base64(&data).unwrap_or_else(|| data.into_bytes());
     }
     match own.get("data").map(|data| data.get()) {
         None | Some("null") => Vec::new(),
@@ -80,7 +78,6 @@ fn text(value: &RawValue) -> Option<String> {
 
 /// The payment topic that the data itself names.
 fn told(event: &Event) -> Option<String> {
-    let fields: Fields<'_> = serde_json::from_slice(&event.body).ok()?;
-    let told = text(fields.get("event_type")?)?;
+    let told = text(fields(&event.body).ok()?.get("event_type")?)?;
     [CONFIRMED_TOPIC, FAILED_TOPIC].contains(&told.as_str()).then_some(told)
 }

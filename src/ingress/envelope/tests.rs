@@ -179,6 +179,7 @@ const PAID: &str = "confirmed p1 o1 10.1 USD ";
 fn an_event_is_the_same_whichever_way_it_comes() {
     let text = payment().to_string();
     let base64 = STANDARD.encode(&text);
+    let unpadded = base64.trim_end_matches('=').replace('+', "-").replace('/', "_");
     let octets = json!({"datacontenttype": "application/octet-stream", "data": "absent", "data_base64": base64});
     let changed = |name: &str, value: Value| {
         let mut payment = payment();
@@ -202,7 +203,24 @@ fn an_event_is_the_same_whichever_way_it_comes() {
         ("published as text", envelope(json!({"datacontenttype": "text/plain", "data": text})), PAID),
         ("as text, but an object", envelope(json!({"datacontenttype": "text/plain"})), PAID),
         ("encoded twice", envelope(json!({"data": text})), PAID),
+        ("encoded three times", envelope(json!({"data": json!(text).to_string()})), PAID),
+        (
+            "with a byte order mark",
+            envelope(json!({"datacontenttype": "text/plain", "data": format!("\u{feff}{text}")})),
+            PAID,
+        ),
+        ("in another envelope", envelope(json!({"data": envelope(json!({"id": "inner"}))})), PAID),
+        (
+            "in another envelope as text",
+            envelope(json!({"data": envelope(json!({"id": "inner", "data": text}))})),
+            PAID,
+        ),
         ("published as bytes", envelope(octets), PAID),
+        (
+            "as bytes in the other alphabet, without padding",
+            envelope(json!({"data": "absent", "data_base64": unpadded})),
+            PAID,
+        ),
         ("bytes beside a content type of JSON", envelope(json!({"data": "absent", "data_base64": base64})), PAID),
         ("with an id of a number", envelope(json!({"id": 7})), PAID),
         ("without an id", envelope(json!({"id": "absent"})), PAID),
@@ -241,6 +259,27 @@ fn an_event_is_the_same_whichever_way_it_comes() {
             assert_eq!(event.fingerprint(), first.fingerprint(), "{about}, {way}: {event:?}");
             assert_eq!(outcome(event), expected, "{about}, {way}");
             assert_eq!(event.topic, CONFIRMED_TOPIC, "{about}, {way}");
+        }
+    }
+}
+
+/// What a sidecar that takes messages apart makes of these is something else: it reads them with Go's JSON, or not at all.
+#[test]
+fn a_message_is_read_for_what_it_says_whatever_its_bytes() {
+    let text = payment().to_string();
+    let with_data = text.replacen('{', r#"{"data":{"order_id":"another"},"#, 1);
+    let latin = [&br#"{"metadata":"J"#[..], b"\xf6rg\",", &text.as_bytes()[1..]].concat();
+    let envelope = envelope(json!({})).to_string();
+    for (about, message) in [
+        ("a byte order mark before data", format!("\u{feff}{text}").into_bytes()),
+        ("a byte order mark before an envelope", format!("\u{feff}{envelope}").into_bytes()),
+        ("data with a field of that name", with_data.into_bytes()),
+        ("Latin letters that are no UTF-8", latin),
+    ] {
+        let all = ways(CONFIRMED_TOPIC, &message);
+        for (way, _, event) in all.iter().filter(|(_, apart, _)| !apart) {
+            assert_eq!(event.key(), all[0].2.key(), "{about}, {way}: {event:?}");
+            assert_eq!((outcome(event).as_str(), event.topic.as_str()), (PAID, CONFIRMED_TOPIC), "{about}, {way}");
         }
     }
 }

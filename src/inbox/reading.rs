@@ -1,0 +1,170 @@
+//! A body as its publisher may have written it, taken apart until the data itself is reached.
+//!
+//! Publishers send bytes that are not quite UTF-8 or begin with a byte order mark, JSON in a text, and whole CloudEvents as if they were data
+//! (the sidecar then puts an envelope of its own around them). None of that decides anything.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use serde_json::value::RawValue;
+
+use super::Undecodable;
+
+/// The fields of a body, each in its own digits; of a name that comes twice the last, as Dapr has it.
+pub type Fields = BTreeMap<String, Box<RawValue>>;
+
+/// Data in an envelope in a text: so deep and no deeper.
+const MAX_WRAPPED: usize = 4;
+const BOM: char = '\u{feff}';
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
+
+/// The text of bytes, without a byte order mark; what is no UTF-8 in it is replaced.
+pub fn unicode(bytes: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes))
+}
+
+/// Binary data in either alphabet, padded or not, in one line or several.
+pub fn base64(text: &str) -> Option<Vec<u8>> {
+    let digits = text.chars().filter(|char| !char.is_ascii_whitespace());
+    let digits: String = digits
+        .map(|char| match char {
+            '-' => '+',
+            '_' => '/',
+            other => other,
+        })
+        .collect();
+    LENIENT.decode(digits).ok()
+}
+
+/// Whether an object with these names is an envelope: it says so, or has data and names no order itself.
+pub fn is_envelope(has: impl Fn(&str) -> bool) -> bool {
+    has("specversion") || (has("data") || has("data_base64")) && !has("order_id")
+}
+
+/// The fields of the data in a body.
+///
+/// # Errors
+///
+/// [`Undecodable`] where there is no object in it.
+pub fn fields(body: &[u8]) -> Result<Fields, Undecodable> {
+    if body.is_empty() {
+        return Err(Undecodable::NoData);
+    }
+    let mut text = unicode(body);
+    let mut wrapped = 0;
+    loop {
+        let found = serde_json::from_str::<Fields>(&text);
+        let inner = match &found {
+            Ok(fields) => data(fields),
+            Err(_) => serde_json::from_str::<String>(&text).ok(),
+        };
+        match inner.filter(|inner| wrapped < MAX_WRAPPED && is_json(inner)) {
+            Some(inner) => text = Cow::Owned(inner.trim_start_matches(BOM).to_owned()),
+            None => return found.map_err(|_| refusal(&text)),
+        }
+        wrapped += 1;
+    }
+}
+
+/// The data in an envelope.
+fn data(fields: &Fields) -> Option<String> {
+    let has = |name: &str| fields.contains_key(name);
+    if !is_envelope(has) || has("order_id") {
+        return None;
+    }
+    match fields.get("data_base64").and_then(|data| string(data)) {
+        Some(data) => Some(unicode(&base64(&data)?).into_owned()),
+        None => fields.get("data").map(|data| data.get().to_owned()),
+    }
+}
+
+/// Whether a text may be an object, or a text of one.
+fn is_json(text: &str) -> bool {
+    text.trim_start_matches([BOM, ' ', '\t', '\r', '\n']).starts_with(['{', '"'])
+}
+
+fn refusal(text: &str) -> Undecodable {
+    match serde_json::from_str::<&RawValue>(text) {
+        Err(error) => Undecodable::Shape(format!("not JSON: line {} column {}", error.line(), error.column())),
+        Ok(json) => match kind_of(json) {
+            "an object" => Undecodable::Shape("not JSON: a name that is not Unicode".into()),
+            kind => Undecodable::Shape(format!("wrong shape: {kind}, expected an object")),
+        },
+    }
+}
+
+/// What a value is, without the value.
+pub fn kind_of(value: &RawValue) -> &'static str {
+    match value.get().as_bytes().first() {
+        Some(b'{') => "an object",
+        Some(b'[') => "an array",
+        Some(b'"') if string(value).is_none() => "a text that is not Unicode",
+        Some(b'"') => "a text",
+        Some(b't' | b'f') => "true or false",
+        Some(b'n') => "null",
+        _ => "a number",
+    }
+}
+
+/// The text that a value is.
+pub fn string(value: &RawValue) -> Option<String> {
+    serde_json::from_str(value.get()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const DATA: &str = r#"{"order_id":"o1","amount":10.10}"#;
+
+    fn order(body: &[u8]) -> Option<String> {
+        fields(body).ok()?.get("order_id").and_then(|id| string(id))
+    }
+
+    #[test]
+    fn data_is_found_however_it_is_wrapped() {
+        let data: serde_json::Value = serde_json::from_str(DATA).unwrap();
+        let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
+        for body in [
+            DATA.to_owned(),
+            format!("\u{feff}{DATA}"),
+            format!(" \n{DATA}\n "),
+            json!(DATA).to_string(),
+            json!(json!(DATA).to_string()).to_string(),
+            json!(format!("\u{feff}{DATA}")).to_string(),
+            json!({"specversion": "1.0", "id": "e1", "data": data}).to_string(),
+            json!({"specversion": "1.0", "id": "e1", "data": DATA}).to_string(),
+            json!({"specversion": "1.0", "data_base64": encode(DATA)}).to_string(),
+            json!({"data": data}).to_string(),
+            json!({"specversion": "1.0", "data": {"specversion": "1.0", "data": data}}).to_string(),
+            // A payment's own field of that name.
+            json!({"order_id": "o1", "data": {"order_id": "another"}}).to_string(),
+            json!({"specversion": "1.0", "order_id": "o1"}).to_string(),
+        ] {
+            assert_eq!(order(body.as_bytes()).as_deref(), Some("o1"), "{body}");
+        }
+        let latin = [&br#"{"name":"J"#[..], b"\xf6rg", br#"","order_id":"o1"}"#].concat();
+        assert_eq!(order(&latin).as_deref(), Some("o1"), "no UTF-8");
+        let amount = fields(json!({"specversion": "1.0", "data": DATA}).to_string().as_bytes()).unwrap();
+        assert_eq!(amount["amount"].get(), "10.10", "in its own digits");
+    }
+
+    #[test]
+    fn binary_data_is_read_in_either_alphabet() {
+        let bytes = [0xfb, 0xff, 0xfe, 0x01];
+        for text in ["+//+AQ==", "-__-AQ==", "-__-AQ", "+//+\r\nAQ==\n"] {
+            assert_eq!(base64(text).as_deref(), Some(&bytes[..]), "{text}");
+        }
+        assert_eq!(base64("no base64!"), None);
+    }
+}
