@@ -221,19 +221,20 @@ pub(super) async fn missing_indexes(
 ) -> Result<Vec<String>, sqlx::Error> {
     let mut missing = Vec::new();
     for (table, column, jobs, index) in READ_BY.iter().filter(|(table, ..)| adopted.contains(table)) {
-        let present: Option<bool> = sqlx::query_scalar(include_str!("sql/index.sql"))
-            .bind(table)
-            .bind(column)
-            .fetch_one(&mut *connection)
-            .await?;
+        let (present, partitioned): (Option<bool>, bool) =
+            sqlx::query_as(include_str!("sql/index.sql")).bind(table).bind(column).fetch_one(&mut *connection).await?;
         match present {
             Some(true) => {}
             None => missing.push(format!(
                 "public.{table} is a view: see that its table has an index on what is here {index}, by which {jobs}"
             )),
-            Some(false) => missing.push(format!(
-                "public.{table} has no index that begins with {column}, by which {jobs}: create index concurrently on public.{table} {index}"
-            )),
+            Some(false) => {
+                // Postgres makes none of a partitioned table concurrently.
+                let create = if partitioned { "create index" } else { "create index concurrently" };
+                missing.push(format!(
+                    "public.{table} has no index that begins with {column}, by which {jobs}: {create} on public.{table} {index}"
+                ));
+            }
         }
     }
     Ok(missing)

@@ -55,7 +55,28 @@ pub async fn unfit(connection: &mut PgConnection, tables: &[&str]) -> Result<Vec
         }
     }
     tx.rollback().await?;
+    let full: Vec<String> = sqlx::query_scalar(include_str!("sql/never_null.sql")).fetch_all(connection).await?;
+    wrong.extend(full.iter().map(|column| {
+        format!("public.order_status_history.{column} does not take NULL, which stands where there is nothing to say")
+    }));
     Ok(wrong)
+}
+
+/// Shared tables of which row-level security may hold rows back from a role. An order that it does not see does not exist for it; one
+/// that it may not change looks as if another writer had locked it.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn held_back(connection: &mut PgConnection, role: &str) -> Result<Vec<String>, sqlx::Error> {
+    let found: Vec<(String, String)> =
+        sqlx::query_as(include_str!("sql/policies.sql")).bind(role).fetch_all(connection).await?;
+    Ok(found
+        .into_iter()
+        .map(|(table, commands)| {
+            format!("row-level security of public.{table} may hold rows back from {role} ({commands})")
+        })
+        .collect())
 }
 
 /// Shared tables from which the worker deletes, or which it changes, and which a publication refuses to let it: they have no replica

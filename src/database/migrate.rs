@@ -51,6 +51,9 @@ pub async fn migrate(url: &str, runtime_url: Option<&str>, dry_run: bool) -> Res
     }
     report.notes.extend(unfit);
     report.notes.extend(fit::published_without_identity(&mut connection).await?);
+    let runtime_role = runtime_url.map(super::options).transpose()?.map(|options| options.get_username().to_owned());
+    let worker = runtime_role.as_deref().unwrap_or(&migrator_role);
+    report.notes.extend(fit::held_back(&mut connection, worker).await?);
     if let SchemaState::Newer(why) = schema::state(&mut connection).await? {
         return Err(MigrateError::Newer(why));
     }
@@ -62,7 +65,6 @@ pub async fn migrate(url: &str, runtime_url: Option<&str>, dry_run: bool) -> Res
         .filter(|migration| !done.contains(&migration.version))
         .map(|migration| (migration.version, migration.description.to_string()))
         .collect();
-    let runtime_role = runtime_url.map(super::options).transpose()?.map(|options| options.get_username().to_owned());
     report.granted = runtime_role.filter(|role| *role != migrator_role);
     if dry_run {
         return Ok(report);

@@ -26,7 +26,7 @@ pub use adopt::SHARED_TABLES;
 pub(crate) use adopt::misfits;
 pub use class::{Class, Unfit, class, lacks_rights, unfit};
 pub use error::MigrateError;
-pub use fit::{published_without_identity, unfit as unfit_tables};
+pub use fit::{held_back, published_without_identity, unfit as unfit_tables};
 pub use migrate::{Report, migrate};
 pub use partitions::maintain;
 pub use pool::{PgPool, Session};

@@ -26,6 +26,18 @@ pub(super) async fn examine(pool: &PgPool, findings: &mut Findings) {
         Ok(published) => findings.broken("publications", published.join("; "), "the owner of the table does that"),
         Err(error) => findings.warning("publications", format!("not known: {error}"), "see what stands above"),
     }
+    match row_security(&mut connection).await {
+        Ok(held) if held.is_empty() => findings.ok("row-level security", "holds no rows back from this role"),
+        Ok(held) => {
+            let seen = format!(
+                "{}: an order that is not seen does not exist for the worker, one that may not be changed looks locked by another writer",
+                held.join("; ")
+            );
+            let next = "the owner makes a policy for this role that lets all rows through (for all, using (true)), or: alter role … bypassrls";
+            findings.warning("row-level security", seen, next);
+        }
+        Err(error) => findings.warning("row-level security", format!("not known: {error}"), "see what stands above"),
+    }
     match database::behind(&mut connection).await {
         Ok(behind) if behind.is_empty() => findings.ok("sequences", "none stands behind the rows that use it"),
         Ok(behind) => {
@@ -36,4 +48,9 @@ pub(super) async fn examine(pool: &PgPool, findings: &mut Findings) {
         }
         Err(error) => findings.warning("sequences", format!("not known: {error}"), "order-worker migrate"),
     }
+}
+
+async fn row_security(connection: &mut sqlx::PgConnection) -> Result<Vec<String>, sqlx::Error> {
+    let role: String = sqlx::query_scalar("select current_user::text").fetch_one(&mut *connection).await?;
+    database::held_back(connection, &role).await
 }
