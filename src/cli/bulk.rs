@@ -142,6 +142,13 @@ pub(super) async fn run(
     let unsent = of.selection.unsent;
     // One more than may be changed at once is too many.
     let letters = letters::list(pool, &of.selection, MOST + 1).await.map_err(roles::refuse)?;
+    let (letters, others): (Vec<_>, Vec<_>) = letters.into_iter().partition(|letter| verb.is_for(&letter.state));
+    if !others.is_empty() {
+        output::note(&format!(
+            "note: {} of them wait for no attempt, and go on by themselves: passed over",
+            others.len()
+        ));
+    }
     if letters.is_empty() {
         return Err(roles::refuse(bulk::nothing(unsent)));
     }

@@ -36,6 +36,12 @@ impl Verb {
             Self::Skip => "skip",
         }
     }
+
+    /// Whether it is done to a row in this state. One that is only behind another, or about to be sent, need not be redriven.
+    #[must_use]
+    pub fn is_for(self, state: &str) -> bool {
+        self == Self::Skip || ["dead", "waiting"].contains(&state)
+    }
 }
 
 /// What is asked for.

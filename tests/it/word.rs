@@ -364,7 +364,15 @@ async fn a_message_that_waits_and_is_not_dead_is_found_tried_again_and_given_up(
     let (first, second) = (stuck("o1").await, stuck("o2").await);
     let listed = desk.says(&["outbox", "list", "--state", "waiting"]).await;
     assert!(listed.contains("not allowed: nobody.reads") && listed.lines().count() == 3, "{listed}");
-    assert_eq!(desk.json(&["outbox", "list", "--state", "blocked"]).await.as_array().unwrap().len(), 2);
+    let blocked = desk.json(&["outbox", "list", "--state", "blocked"]).await;
+    assert_eq!(blocked.as_array().unwrap().len(), 2);
+    let behind = blocked[0]["id"].to_string();
+    let would = ["outbox", "redrive", &first, &behind, "--reason", "x", "--dry-run"];
+    assert_eq!(
+        desk.json(&would).await.as_array().unwrap().len(),
+        1,
+        "one that is only behind another goes on by itself"
+    );
 
     let (code, _, stderr) = desk.run(&["dead", "skip", "--id", &first, "--reason", "x"]).await;
     assert!(code == 1 && stderr.contains("outbox list --state waiting, then outbox skip or redrive"), "{stderr}");
