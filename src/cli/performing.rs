@@ -13,7 +13,7 @@ use crate::cron::{self, Job, Runner, Turned, history};
 use crate::database::PgPool;
 use crate::inbox;
 use crate::queue::pauses::{Pausable, in_the_way};
-use crate::queue::{Queue, Wake, is_drained, worker_name};
+use crate::queue::{Queue, Wake, is_drained, nobody_performs, worker_name};
 use crate::telemetry::Metrics;
 use crate::terms::{self, Registered, Terms};
 
@@ -85,11 +85,11 @@ pub(super) async fn performer(
         }
         return Ok(Performer::Here(Box::new(runner(pool, config, judges).await?)));
     }
-    if is_drained(pool, Queue::Cron).await.map_err(roles::refuse)? {
+    let Some(nobody) = nobody_performs(pool).await.map_err(roles::refuse)? else {
         return Ok(Performer::Workers);
-    }
+    };
     if detach {
-        output::note("note: no worker that performs it is alive (mode cron or all): it waits for one");
+        output::note(&format!("note: {nobody}: it waits for one"));
         return Ok(Performer::Workers);
     }
     let told = match judges {
@@ -100,12 +100,8 @@ pub(super) async fn performer(
         }
         _ => ". No worker has registered its settings in this database yet: with --own-settings those of this shell decide".to_owned(),
     };
-    let hint = format!("start one; or add --here to perform it in this process{told}");
-    Err(Stop::failed(
-        Exit::Failed,
-        "no worker that performs it is alive (mode cron or all): nothing was asked for",
-        hint,
-    ))
+    let hint = format!("start one (the chart: mode: all); or add --here to perform it in this process{told}");
+    Err(Stop::failed(Exit::Failed, format!("{nobody}: nothing was asked for"), hint))
 }
 
 /// What decides, whoever has said it.

@@ -5,6 +5,7 @@ use sqlx::PgPool;
 use super::Findings;
 use crate::config::Config;
 use crate::cron::{Evidence, Ground, Reason, Terms};
+use crate::terms::registered;
 
 pub(super) async fn examine(config: &Config, pool: &PgPool, findings: &mut Findings) {
     let about = "reconciliation";
@@ -50,6 +51,17 @@ pub(super) async fn examine(config: &Config, pool: &PgPool, findings: &mut Findi
                 _ => findings.broken(about, seen, next),
             }
         }
+    }
+    // Every worker performs by its own settings; the one that was started last has written its down.
+    if terms.streams().is_some()
+        && let Ok(Some(last)) = registered::<Terms>(pool).await
+        && last.terms.streams().is_none()
+    {
+        let seen = format!(
+            "switched off in the worker that was started last, {}: its runs of order_cleanup and reservation_cleanup act by the clock",
+            last.worker
+        );
+        findings.warning("reconciliation of others", seen, "give all workers the same worker.reconcile");
     }
     match &evidence.unreadable {
         None => findings.ok("unreadable events", "none"),

@@ -63,7 +63,13 @@ pub fn next_step(incident: &Incident) -> String {
             )
         }
         "unknown_status" => format!(
-            "the money came, and the order was left alone: give it a status that the worker knows (pending, to be paid), then order-worker inbox replay --order {order}"
+            "the money came, and the order was left alone: give it a status that the worker knows (pending, to be paid), then order-worker inbox replay --order {order}{}",
+            // What a person has decided a replay leaves alone unless it is told otherwise.
+            if incident.resolved_at.is_some() {
+                " --include-decided"
+            } else {
+                ", before this is resolved; afterwards it takes --include-decided"
+            }
         ),
         "same_id_other_body" => {
             "compare both events: order-worker quarantine list; then order-worker quarantine resolve".to_owned()

@@ -197,6 +197,22 @@ pub async fn is_drained(pool: &PgPool, queue: Queue) -> Result<bool, sqlx::Error
     sqlx::query_scalar(include_str!("sql/drained.sql")).bind(queue.as_str()).fetch_one(pool).await
 }
 
+/// Why nobody performs runs (jobs, replays, dead rows); none: somebody does.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn nobody_performs(pool: &PgPool) -> Result<Option<&'static str>, sqlx::Error> {
+    if is_drained(pool, Queue::Cron).await? {
+        return Ok(None);
+    }
+    Ok(Some(if is_drained(pool, Queue::Dapr).await? {
+        "no worker that performs it is alive: those that are there are in mode event, and it takes one in mode cron or all"
+    } else {
+        "no worker that performs it is alive (mode cron or all)"
+    }))
+}
+
 /// A name that no worker had before: host, process, and a random part.
 #[must_use]
 pub fn worker_name() -> String {

@@ -47,7 +47,7 @@ pub use backend::{Backend, Source};
 pub use backoff::{delay, look_again};
 pub use contents::{Contents, contents};
 pub use fault::{Fault, attempt, is_splittable};
-pub use lanes::{Lanes, is_drained, worker_name};
+pub use lanes::{Lanes, is_drained, nobody_performs, worker_name};
 pub use outgoing::{Batch, Outgoing, Row, Settled};
 pub use pace::Pace;
 pub use react::{Others, Reaction, Verdict, react};

@@ -103,10 +103,10 @@ async fn performed(desk: &Desk, job: Option<crate::cron::Job>) -> Result<(), Ref
     if let Some((what, pause)) = crate::queue::pauses::in_the_way(&desk.pool, job).await? {
         return refused(format!("{} is paused by {}: resume it first", what.name(), pause.paused_by));
     }
-    if !crate::queue::is_drained(&desk.pool, crate::queue::Queue::Cron).await? {
-        return refused("no worker that performs it is alive: start one in mode cron or all".to_owned());
+    match crate::queue::nobody_performs(&desk.pool).await? {
+        Some(nobody) => refused(format!("{nobody}: start one (the chart: mode: all)")),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// Why somebody makes a change; the form asks for it, and whoever sends it by other means has to say it too.
