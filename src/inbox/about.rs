@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use super::reading::base64;
+use super::reading::{base64, binary, unicode};
 
 /// The longest order id, in bytes: it is an index key.
 const MAX_ID: usize = 255;
@@ -20,6 +20,8 @@ const EXACT: f64 = 9_007_199_254_740_992.0;
 #[must_use]
 pub fn order_id(body: &[u8]) -> Option<String> {
     let mut named = Vec::new();
+    let decoded = binary(&unicode(body));
+    let body = decoded.as_deref().map_or(body, str::as_bytes);
     scan(body, 0, MAX_NESTED, &mut named);
     let outermost = named.iter().map(|(depth, _)| *depth).min()?;
     let ids: BTreeSet<&str> =
@@ -49,7 +51,7 @@ fn scan(text: &[u8], outside: usize, nested: usize, named: &mut Vec<(usize, Stri
                 if of == "orderid" {
                     named.extend(identifier(&string).map(|id| (depth, id)));
                 } else if nested > 0 {
-                    let decoded = (of == "database64").then(|| base64(&string)).flatten();
+                    let decoded = ["data", "database64"].contains(&of.as_str()).then(|| base64(&string)).flatten();
                     let inner = decoded.as_deref().unwrap_or(string.as_bytes());
                     if inner.contains(&b'{') {
                         scan(inner, depth, nested - 1, named);
@@ -139,6 +141,8 @@ mod tests {
             "\u{feff}{\"amount\": NaN, \"order_id\": \"o1\",}",
             r#"{"order_id":"o1","metadata":{"order_id":"of the provider"},"items":[{"order_id":"x"}]}"#,
             r#"{"data_base64":"eyJvcmRlcl9pZCI6Im8xIn0="}"#,
+            r#"{"data":"eyJvcmRlcl9pZCI6Im8xIn0="}"#,
+            "eyJvcmRlcl9pZCI6Im8xIn0=",
             r#"{"note":"order_id","order_id":"o1"}"#,
         ] {
             assert_eq!(told(body).as_deref(), Some("o1"), "{body}");

@@ -64,7 +64,10 @@ pub fn fields(body: &[u8]) -> Result<Fields, Undecodable> {
         let found = serde_json::from_str::<Fields>(&text);
         let inner = match &found {
             Ok(fields) => data(fields),
-            Err(_) => serde_json::from_str::<String>(&text).ok(),
+            Err(_) => match serde_json::from_str::<String>(&text) {
+                Ok(inner) => Some(binary(&inner).unwrap_or(inner)),
+                Err(_) => binary(&text),
+            },
         };
         match inner.filter(|inner| wrapped < MAX_WRAPPED && is_json(inner)) {
             Some(inner) => text = Cow::Owned(inner.trim_start_matches(BOM).to_owned()),
@@ -84,6 +87,11 @@ fn data(fields: &Fields) -> Option<String> {
         Some(data) => Some(unicode(&base64(&data)?).into_owned()),
         None => fields.get("data").map(|data| data.get().to_owned()),
     }
+}
+
+/// The JSON that a text is base64 of, as Go writes bytes into JSON.
+pub fn binary(text: &str) -> Option<String> {
+    base64(text).map(|bytes| unicode(&bytes).into_owned()).filter(|json| is_json(json))
 }
 
 /// Whether a text may be an object, or a text of one.
@@ -146,6 +154,8 @@ mod tests {
             json!({"specversion": "1.0", "id": "e1", "data": DATA}).to_string(),
             json!({"specversion": "1.0", "data_base64": encode(DATA)}).to_string(),
             json!({"data": data}).to_string(),
+            encode(DATA),
+            json!({"specversion": "1.0", "data": encode(DATA)}).to_string(),
             json!({"specversion": "1.0", "data": {"specversion": "1.0", "data": data}}).to_string(),
             // A payment's own field of that name.
             json!({"order_id": "o1", "data": {"order_id": "another"}}).to_string(),
