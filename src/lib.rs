@@ -1,40 +1,29 @@
 //! order-worker: a durable outbox/inbox transactional worker.
+//!
+//! The program is [`cli`]. As a library it is the order service's way to announce what happens to orders, in its own transactions:
+//! [`life`] for the moves of an order's life, [`announcements`] for everything else. [`engine`] has the seams to which new events, new
+//! ways out and new kinds of runs are added. ARCHITECTURE.md is the map.
 
-pub mod admin;
-pub mod audit;
-pub mod board;
-pub mod broker;
+mod app;
 pub mod cli;
-pub mod config;
-pub mod connection;
-pub mod console;
-pub mod cron;
-pub mod database;
-pub mod discovery;
-pub mod doctor;
-pub mod egress;
-pub mod failpoint;
-pub mod health;
-pub mod inbox;
-pub mod ingress;
-pub mod life;
-pub mod operations;
-pub mod orders;
-pub mod outbox;
-pub mod queue;
-pub mod reconcile;
-pub mod replay;
-pub mod sidecar;
-pub mod telemetry;
-pub mod terms;
-pub mod tls;
-pub mod worker;
+mod dapr;
+pub mod engine;
+mod operations;
+mod platform;
+mod shop;
+mod web;
 
-/// The warehouse's protocol, generated from proto/.
-pub mod warehouse {
-    /// Package `warehouse.v1`.
-    #[allow(missing_docs, clippy::all, clippy::unwrap_used)]
-    pub mod v1 {
-        tonic::include_proto!("warehouse.v1");
-    }
+pub use app::config;
+pub use operations::replay::event_id;
+pub use platform::failpoint;
+pub use shop::{announcements, life};
+
+/// Parts that this project's own tests take apart.
+#[doc(hidden)]
+pub mod parts {
+    pub use crate::app::Metrics;
+    pub use crate::app::health::Probe;
+    pub use crate::platform::database::{connect, settings::Database};
+    pub use crate::platform::health::Condition;
+    pub use crate::web::admin::{Health, State, Subscriptions, serve};
 }

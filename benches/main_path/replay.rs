@@ -40,7 +40,7 @@ async fn fill(database_url: &str, events: usize) {
          from generate_series(1, $1) n",
         "insert into order_worker.inbox_keys (key, fingerprint, id)
          select sha256(('e' || n)::bytea), sha256(''), n from generate_series(1, $1) n",
-        r#"insert into order_worker.inbox (day, id, key, topic, source, event_id, event_type, order_id, payment_id, headers, body, fingerprint)
+        r#"insert into order_worker.inbox (day, id, key, topic, source, event_id, event_type, subject, reference, headers, body, fingerprint)
          select k.day, k.id, k.key, 'payment.confirmed', 'payment-service', 'e' || id, 'com.dapr.event.sent', 'o' || id, 'p' || id, '{}',
                 convert_to(format('{"event_type":"payment.confirmed","payment_id":"p%s","order_id":"o%s","amount":10.10,"currency":"USD","status":"confirmed","timestamp":"2026-01-01T00:00:00Z"}', id, id), 'UTF8'),
                 k.fingerprint
@@ -48,7 +48,7 @@ async fn fill(database_url: &str, events: usize) {
         "insert into order_worker.inbox_outcomes (day, id, outcome)
          select day, id, case when id % 100 = 0 then 'rejected' else 'applied' end from order_worker.inbox where id <= $1",
         "insert into order_worker.outbox_keys (event_id, body_hash, id, day)
-         select order_worker.event_id(encode(key, 'hex'), 'dapr', 'orders.order.status_changed', order_id, 'payment_confirmed'), sha256(''), id, day
+         select order_worker.event_id(encode(key, 'hex'), 'dapr', 'orders.order.status_changed', subject, 'payment_confirmed'), sha256(''), id, day
          from order_worker.inbox where id % 100 <> 0 and id <= $1",
     ] {
         sqlx::query(sql).bind(n).execute(&pool).await.unwrap();

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
@@ -20,7 +21,9 @@ use super::quarantine::QuarantineCommand;
 use super::queue::QueueCommand;
 use super::shown::Shown;
 use super::{output, single_dash};
-use crate::worker::Mode;
+use crate::app::worker::Mode;
+use crate::engine::queue::Queue;
+use crate::operations::{self, QUEUES};
 
 /// The exit codes, below every help.
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 a violation was found";
@@ -262,6 +265,12 @@ fn suggestion(error: &clap::Error) -> Option<String> {
         ContextValue::Strings(names) => names.first().cloned(),
         _ => None,
     })
+}
+
+/// Reads the name of a queue.
+pub(super) fn queue() -> impl TypedValueParser<Value = Queue> {
+    PossibleValuesParser::new(QUEUES.map(Queue::as_str))
+        .try_map(|name| operations::queue(&name).ok_or_else(|| format!("unknown queue {name}")))
 }
 
 #[cfg(test)]

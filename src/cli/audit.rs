@@ -11,9 +11,9 @@ use super::exit::{Exit, Stop};
 use super::selecting::Moment;
 use super::shown::{Format, Shown};
 use super::{output, roles};
-use crate::config::Config;
-use crate::database::PgPool;
+use crate::app::config::Config;
 use crate::operations::{log, proof};
+use crate::platform::database::PgPool;
 
 /// Violations that are shown one by one; of more only the number is told.
 const SHOWN: usize = 1_000;

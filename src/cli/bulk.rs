@@ -11,12 +11,12 @@ use super::performing::{self, Here, Judges, counting, unpaused, until_ended};
 use super::selecting::Change;
 use super::shown::{Format, Shown};
 use super::{output, roles, told_since};
-use crate::config::Config;
-use crate::cron::DEAD_LETTERS;
-use crate::database::PgPool;
+use crate::app::config::Config;
+use crate::operations::bulk::DEAD_LETTERS;
 use crate::operations::bulk::{self, Bulk, Past, Verb};
 use crate::operations::letters::{self, Letter, Selection};
 use crate::operations::since::{self, Since};
+use crate::platform::database::PgPool;
 
 /// The most rows that one command changes.
 const MOST: u32 = 100_000;
@@ -142,6 +142,13 @@ pub(super) async fn run(
     let unsent = of.selection.unsent;
     // One more than may be changed at once is too many.
     let letters = letters::list(pool, &of.selection, MOST + 1).await.map_err(roles::refuse)?;
+    let (letters, others): (Vec<_>, Vec<_>) = letters.into_iter().partition(|letter| verb.is_for(&letter.state));
+    if !others.is_empty() {
+        output::note(&format!(
+            "note: {} of them wait for no attempt, and go on by themselves: passed over",
+            others.len()
+        ));
+    }
     if letters.is_empty() {
         return Err(roles::refuse(bulk::nothing(unsent)));
     }

@@ -9,7 +9,7 @@ use super::args::ConfigCommand;
 use super::exit::Stop;
 use super::output;
 use super::shown::{Format, Shown};
-use crate::config::{self, Config, Origin, Origins};
+use crate::app::config::{self, Config, Origin, Origins};
 
 pub(super) fn run(
     command: &ConfigCommand,

@@ -8,9 +8,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::exit::{Exit, Stop};
 use super::{output, roles};
-use crate::config::{Config, ListenAddr};
-use crate::console::{self, Site};
-use crate::telemetry;
+use crate::app::config::Config;
+use crate::platform::settings::ListenAddr;
+use crate::platform::telemetry;
+use crate::web::console::{self, Site};
 
 /// The console alone, or a command below it.
 #[derive(Debug, Args)]
@@ -82,7 +83,8 @@ pub(super) async fn run(config: &Config) -> Result<(), Stop> {
         }
         stopped.cancel();
     });
-    let site = Site::new(pool, config);
+    let inbox = &config.worker.inbox;
+    let site = Site::new(pool, config.worker.console.clone(), inbox.payments.mismatch(), inbox.keep.keep_bodies);
     let board = &config.worker.board;
     if board.enabled {
         match board.addr.bind().await {

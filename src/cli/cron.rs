@@ -14,13 +14,15 @@ use super::pausing::{self, Change};
 use super::performing::{self, Here, Judges, Performer, unpaused, until_ended};
 use super::shown::{Format, Shown};
 use super::{output, roles};
-use crate::config::Config;
-use crate::cron::history::{self, Past};
-use crate::cron::ledger;
-use crate::cron::{Job, Runner};
-use crate::database::PgPool;
+use crate::app::config::Config;
+use crate::engine::queue::pauses::Pausable;
+use crate::engine::runs::history::{self, Past};
+use crate::engine::runs::ledger;
 use crate::operations::jobs;
-use crate::queue::pauses::Pausable;
+use crate::platform::database::PgPool;
+use crate::shop;
+use crate::shop::jobs::{Job, Spared};
+use strum::VariantNames;
 
 /// The commands below `cron`.
 #[derive(Debug, Subcommand)]
@@ -177,12 +179,12 @@ pub struct Which {
 pub(super) async fn run(command: &CronCommand, config: &Config) -> Result<(), Stop> {
     let pool = roles::database(config).await?;
     let change = async |which: &Which, change| {
-        pausing::run(&pool, Pausable::Job(which.job), which.job.as_str(), change, &which.flags).await
+        pausing::run(&pool, Pausable::Job(which.job.as_str()), which.job.as_str(), change, &which.flags).await
     };
     match command {
         CronCommand::List(shown) => list(&pool, shown).await,
         CronCommand::History(history) => {
-            let runs = history::history(&pool, history.job, history.limit).await.map_err(roles::refuse)?;
+            let runs = history::history(&pool, history.job.as_str(), history.limit).await.map_err(roles::refuse)?;
             show(&history.shown, &runs, &runs)
         }
         CronCommand::Pause(which) => change(which, Change::Pause).await,
@@ -190,7 +192,7 @@ pub(super) async fn run(command: &CronCommand, config: &Config) -> Result<(), St
         CronCommand::Cancel(cancel) => self::cancel(&pool, cancel).await,
         CronCommand::Run(run) => {
             if run.dry_run {
-                rehearse(&performing::runner(&pool, config, Judges::Jobs).await?, run).await
+                rehearse(&pool, config, run).await
             } else {
                 perform(&pool, run, config).await
             }
@@ -199,7 +201,7 @@ pub(super) async fn run(command: &CronCommand, config: &Config) -> Result<(), St
 }
 
 async fn list(pool: &PgPool, shown: &Shown) -> Result<(), Stop> {
-    let jobs = history::list(pool).await.map_err(roles::refuse)?;
+    let jobs = history::list(pool, Job::VARIANTS).await.map_err(roles::refuse)?;
     match shown.output {
         Format::Json => output::json(&jobs),
         Format::Table => output::table(
@@ -218,7 +220,7 @@ async fn list(pool: &PgPool, shown: &Shown) -> Result<(), Stop> {
                     output::dash(job.last_tick.map(output::moment)),
                     output::dash(job.last_outcome),
                     output::dash(job.last_items),
-                    output::dash(job.last_spared),
+                    output::dash(job.last_spared.as_ref().and_then(Spared::told)),
                     pausing::told(job.paused_at, job.paused_by.as_deref(), job.pause_reason.as_deref()),
                 ]
             }),
@@ -257,7 +259,7 @@ fn show(shown: &Shown, runs: &[Past], json: &impl serde::Serialize) -> Result<()
                     run.items.to_string(),
                     run.batches.to_string(),
                     run.passed_over.to_string(),
-                    output::dash(run.spared.as_ref()),
+                    output::dash(run.spared.as_ref().and_then(Spared::told)),
                     run.outcome.clone(),
                     output::dash(run.error.as_deref()),
                 ]
@@ -276,7 +278,9 @@ fn counting(job: Job) -> ProgressBar {
     bar
 }
 
-async fn rehearse(runner: &Runner, run: &Run) -> Result<(), Stop> {
+async fn rehearse(pool: &PgPool, config: &Config, run: &Run) -> Result<(), Stop> {
+    let terms = performing::judging(pool, config, Judges::Jobs).await?.jobs;
+    let batch = config.worker.cron.entry(run.job).batch;
     let bar = counting(run.job);
     let (mut ids, mut written) = (Vec::new(), Ok(()));
     let effect = run.job.effect();
@@ -293,7 +297,7 @@ async fn rehearse(runner: &Runner, run: &Run) -> Result<(), Stop> {
             Format::Table => {}
         }
     };
-    let (items, spared) = runner.rehearse(run.job, told).await.map_err(roles::refuse)?;
+    let (items, spared) = shop::jobs::rehearse(pool, run.job, batch, &terms, told).await.map_err(roles::refuse)?;
     bar.finish_and_clear();
     written?;
     match run.shown.output {
@@ -321,7 +325,7 @@ async fn perform(pool: &PgPool, run: &Run, config: &Config) -> Result<(), Stop> 
     let (id, _) = jobs::run(&mut tx, job, &actor).await.map_err(roles::refuse)?;
     tx.commit().await.map_err(roles::refuse)?;
     let failed = until_ended(pool, &performer, job.as_str(), id, &counting(job)).await?;
-    let past = history::past(pool, job, id).await.map_err(roles::refuse)?;
+    let past = history::past(pool, job.as_str(), id).await.map_err(roles::refuse)?;
     show(&run.shown, std::slice::from_ref(&past), &past)?;
     failed.map_or(Ok(()), |error| {
         let hint = format!("order-worker cron history {job}");

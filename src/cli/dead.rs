@@ -13,9 +13,9 @@ use super::letters::{Filter, show};
 use super::operator::Operator;
 use super::shown::{Format, Shown};
 use super::{output, roles, told_since};
-use crate::config::Config;
-use crate::database::PgPool;
+use crate::app::config::Config;
 use crate::operations::{self, letters, since};
+use crate::platform::database::PgPool;
 
 /// The commands below `dead`.
 #[derive(Debug, Subcommand)]

@@ -7,9 +7,9 @@ use indicatif::ProgressBar;
 use super::exit::{Exit, Stop};
 use super::shown::{Format, Shown};
 use super::{output, roles};
-use crate::config::Config;
-use crate::database;
-use crate::doctor::{State, examine};
+use crate::app::config::Config;
+use crate::app::doctor::{State, examine};
+use crate::platform::database;
 
 pub(super) async fn run(shown: &Shown, config: &Config) -> Result<(), Stop> {
     let pool = database::connect_for_a_command(config.database_url()?.expose(), &config.worker.database)

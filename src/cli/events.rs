@@ -4,8 +4,8 @@ use clap::{Args, ValueEnum};
 
 use super::exit::Stop;
 use super::selecting::Window;
-use crate::database::PgPool;
 use crate::operations::events::Selection;
+use crate::platform::database::PgPool;
 
 /// Which events.
 #[derive(Clone, Debug, Args)]

@@ -10,12 +10,12 @@ use super::operator::Operator;
 use super::shown::{Format, Shown};
 use super::waiting::{self, Decide};
 use super::{output, reconcile, replay, roles};
-use crate::audit;
-use crate::config::Config;
-use crate::database::PgPool;
+use crate::app::config::Config;
+use crate::engine::audit;
 use crate::operations::events::{self, Waits, Whole};
 use crate::operations::{masked, masked_json};
-use crate::telemetry::trace;
+use crate::platform::database::PgPool;
+use crate::platform::telemetry::trace;
 
 /// The commands below `inbox`.
 #[derive(Debug, Subcommand)]

@@ -10,9 +10,9 @@ use super::exit::{Exit, Stop};
 use super::operator::Operator;
 use super::shown::{Format, Shown};
 use super::{output, roles};
-use crate::config::Config;
-use crate::database::PgPool;
+use crate::app::config::Config;
 use crate::operations::incidents::{self, Incident, Selection, next_step};
+use crate::platform::database::PgPool;
 
 /// The commands below `incident`.
 #[derive(Debug, Subcommand)]

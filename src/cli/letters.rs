@@ -5,14 +5,14 @@ use clap::Args;
 use super::exit::Stop;
 use super::output;
 use super::shown::{Format, Shown};
+use crate::engine::queue::Queue;
 use crate::operations::letters::{Letter, Selection};
-use crate::queue::Queue;
 
 /// Which rows.
 #[derive(Clone, Debug, Args)]
 pub struct Filter {
     /// Of this queue
-    #[arg(long, value_name = "QUEUE", value_enum)]
+    #[arg(long, value_name = "QUEUE", value_parser = super::args::queue())]
     pub queue: Option<Queue>,
 
     /// Of this order or reservation

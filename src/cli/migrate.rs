@@ -7,7 +7,8 @@ use std::path::Path;
 use super::args::Migrate;
 use super::exit::{Exit, Stop};
 use super::{output, roles};
-use crate::config::{self, Config, DatabaseUrl};
+use crate::app::config::{self, Config};
+use crate::platform::settings::DatabaseUrl;
 
 /// The database to migrate, as a role that may create tables; the worker's own role need not.
 const VARIABLE: &str = "MIGRATE_DATABASE_URL";

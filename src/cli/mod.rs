@@ -42,7 +42,7 @@ pub use exit::{Exit, Stop, finish};
 
 use console::{Console, ConsoleCommand};
 
-use crate::config::{Config, Layers};
+use crate::app::config::{Config, Layers};
 
 /// Reads the command line; `args` begins with the program's name.
 ///

@@ -5,7 +5,7 @@ use std::io::{BufRead, IsTerminal, Write};
 use clap::Args;
 
 use super::exit::{Exit, Stop};
-use crate::config::OPERATOR;
+use crate::app::config::OPERATOR;
 
 /// The longest name, in characters.
 const LONGEST: usize = 100;

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::exit::{Exit, Stop};
 use super::shown::{Format, Shown};
 use super::{output, roles};
-use crate::config::Config;
+use crate::app::config::Config;
 use crate::operations::story;
 
 /// The commands below `order`.

@@ -13,12 +13,12 @@ use super::operator::Operator;
 use super::selecting::{Change, Window};
 use super::shown::{Format, Shown};
 use super::{output, roles};
-use crate::config::Config;
-use crate::cron::ledger;
-use crate::database::PgPool;
+use crate::app::config::Config;
+use crate::engine::runs::ledger;
 use crate::operations::bulk::Verb;
 use crate::operations::messages::{self, Resend, Selection};
-use crate::telemetry::trace;
+use crate::platform::database::PgPool;
+use crate::platform::telemetry::trace;
 
 /// The commands below `outbox`.
 #[derive(Debug, Subcommand)]

@@ -11,8 +11,8 @@ use super::exit::Stop;
 use super::operator::Operator;
 use super::shown::{Format, Shown};
 use super::{output, roles};
-use crate::database::PgPool;
-use crate::queue::pauses::{Pausable, Pause};
+use crate::engine::queue::pauses::{Pausable, Pause};
+use crate::platform::database::PgPool;
 
 /// The flags of `pause` and `resume`.
 #[derive(Debug, Args)]

@@ -8,14 +8,18 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::exit::{Exit, Stop};
 use super::{output, roles};
-use crate::config::Config;
-use crate::cron::{self, Job, Runner, Turned, history};
-use crate::database::PgPool;
-use crate::inbox;
-use crate::queue::pauses::{Pausable, in_the_way};
-use crate::queue::{Queue, Wake, is_drained, worker_name};
-use crate::telemetry::Metrics;
-use crate::terms::{self, Registered, Terms};
+use crate::app::Metrics;
+use crate::app::config::Config;
+use crate::app::runs;
+use crate::engine::queue::pauses::{Pausable, blocking};
+use crate::engine::queue::{Fault, Queue, Wake, is_drained, worker_name};
+use crate::engine::runs::{Runner, Turned, history};
+use crate::engine::terms::{self, Registered, Terms};
+use crate::operations::nobody_performs;
+use crate::operations::{Judging, QUEUES};
+use crate::platform::database::PgPool;
+use crate::shop::jobs::{self, Job};
+use crate::shop::payments;
 
 /// Between two looks at a run that a worker has in hand.
 const LOOK: Duration = Duration::from_millis(200);
@@ -56,7 +60,7 @@ pub(super) enum Performer {
 
 /// Refuses a run that would wait for somebody to remember a pause.
 pub(super) async fn unpaused(pool: &PgPool, job: Option<Job>) -> Result<(), Stop> {
-    let Some((what, pause)) = in_the_way(pool, job).await.map_err(roles::refuse)? else { return Ok(()) };
+    let Some((what, pause)) = blocking(pool, job.map(Job::as_str)).await.map_err(roles::refuse)? else { return Ok(()) };
     let of = what.name();
     let command = match what {
         Pausable::Job(_) => format!("order-worker cron resume {of} --reason TEXT"),
@@ -85,11 +89,11 @@ pub(super) async fn performer(
         }
         return Ok(Performer::Here(Box::new(runner(pool, config, judges).await?)));
     }
-    if is_drained(pool, Queue::Cron).await.map_err(roles::refuse)? {
+    let Some(nobody) = nobody_performs(pool).await.map_err(roles::refuse)? else {
         return Ok(Performer::Workers);
-    }
+    };
     if detach {
-        output::note("note: no worker that performs it is alive (mode cron or all): it waits for one");
+        output::note(&format!("note: {nobody}: it waits for one"));
         return Ok(Performer::Workers);
     }
     let told = match judges {
@@ -100,24 +104,20 @@ pub(super) async fn performer(
         }
         _ => ". No worker has registered its settings in this database yet: with --own-settings those of this shell decide".to_owned(),
     };
-    let hint = format!("start one; or add --here to perform it in this process{told}");
-    Err(Stop::failed(
-        Exit::Failed,
-        "no worker that performs it is alive (mode cron or all): nothing was asked for",
-        hint,
-    ))
+    let hint = format!("start one (the chart: mode: all); or add --here to perform it in this process{told}");
+    Err(Stop::failed(Exit::Failed, format!("{nobody}: nothing was asked for"), hint))
 }
 
 /// What decides, whoever has said it.
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
-    jobs: cron::Terms,
-    pub(super) events: inbox::Terms,
+    pub(super) jobs: jobs::Terms,
+    pub(super) events: payments::Terms,
 }
 
 impl Settings {
     fn of(config: &Config) -> Self {
-        Self { jobs: cron::Terms::of(config), events: inbox::Terms::from(&config.worker.inbox) }
+        Self { jobs: runs::terms(config), events: payments::Terms::from(&config.worker.inbox.payments) }
     }
 
     fn told(&self, judges: Judges) -> String {
@@ -132,8 +132,8 @@ impl Settings {
 
 async fn is_registered(pool: &PgPool, judges: Judges) -> Result<bool, Stop> {
     Ok(match judges {
-        Judges::Jobs => registered::<cron::Terms>(pool).await?.is_some(),
-        Judges::Events => registered::<inbox::Terms>(pool).await?.is_some(),
+        Judges::Jobs => registered::<jobs::Terms>(pool).await?.is_some(),
+        Judges::Events => registered::<payments::Terms>(pool).await?.is_some(),
         Judges::Nothing => true,
     })
 }
@@ -154,7 +154,7 @@ async fn settings(pool: &PgPool, config: &Config, judges: Judges) -> Result<(Set
     fn who<T>(of: &Registered<T>) -> String {
         format!("{} (v{}) has registered them at {}", of.worker, of.version, output::moment(of.registered_at))
     }
-    let (jobs, events) = (registered::<cron::Terms>(pool).await?, registered::<inbox::Terms>(pool).await?);
+    let (jobs, events) = (registered::<jobs::Terms>(pool).await?, registered::<payments::Terms>(pool).await?);
     let said = match judges {
         Judges::Jobs => jobs.as_ref().map(who),
         Judges::Events | Judges::Nothing => events.as_ref().map(who),
@@ -183,9 +183,14 @@ pub(super) async fn runner(pool: &PgPool, config: &Config, judges: Judges) -> Re
         Judges::Nothing => Settings::of(config),
         judges => judging(pool, config, judges).await?,
     };
-    let metrics = Metrics::new().map_err(|error| Stop::because(&error, ""))?;
-    let runner = Runner::new(pool.clone(), Wake::default(), metrics, config, worker_name());
-    Ok(runner.judging_by(settings.jobs, &settings.events))
+    let metrics = metrics()?;
+    let works = runs::works(config, pool, &settings.jobs, Judging::Own(settings.events.mismatch));
+    Ok(Runner::new(pool.clone(), Wake::new(&QUEUES), metrics.engine, works, runs::scheduled(config), worker_name()))
+}
+
+/// The metrics of a process that shows none.
+pub(super) fn metrics() -> Result<Metrics, Stop> {
+    Metrics::new().map_err(|error| Stop::because(&error, ""))
 }
 
 /// Waits until `run` of `name` has ended, or makes its batches here. Returns why it failed, if it did. Interrupted, the run is a
@@ -201,7 +206,7 @@ pub(super) async fn until_ended(
     let mut seen_alive = Instant::now();
     loop {
         let turned = match performer {
-            Performer::Here(runner) => runner.turn(&[name]).await.map_err(roles::refuse)?,
+            Performer::Here(runner) => runner.turn(&[name]).await.map_err(stopped)?,
             Performer::Workers => Turned::Nothing,
         };
         let Some(standing) = history::standing(pool, run).await.map_err(roles::refuse)? else {
@@ -218,7 +223,7 @@ pub(super) async fn until_ended(
             return Ok(standing.error);
         }
         if let Performer::Workers = performer {
-            if is_drained(pool, Queue::Cron).await.map_err(roles::refuse)? {
+            if is_drained(pool, Queue::RUNS).await.map_err(roles::refuse)? {
                 seen_alive = Instant::now();
             } else if seen_alive.elapsed() > PATIENCE {
                 bar.finish_and_clear();
@@ -232,6 +237,14 @@ pub(super) async fn until_ended(
         if turned == Turned::Nothing {
             tokio::time::sleep(LOOK).await;
         }
+    }
+}
+
+/// Why a batch could not be made.
+fn stopped(fault: Fault) -> Stop {
+    match fault {
+        Fault::Database(error) => roles::refuse(error),
+        fault => Stop::because(&fault, "see the log of the workers, and report it"),
     }
 }
 

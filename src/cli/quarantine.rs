@@ -7,7 +7,7 @@ use super::exit::Stop;
 use super::shown::{Format, Shown};
 use super::waiting::{self, Decide};
 use super::{output, roles};
-use crate::config::Config;
+use crate::app::config::Config;
 use crate::operations::events::{self, Waits};
 use crate::operations::masked;
 

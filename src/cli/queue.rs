@@ -6,9 +6,10 @@ use super::exit::Stop;
 use super::pausing::{self, Change};
 use super::shown::{Format, Shown};
 use super::{output, roles};
-use crate::config::Config;
-use crate::queue::pauses::Pausable;
-use crate::queue::{Queue, contents};
+use crate::app::config::Config;
+use crate::engine::queue::pauses::Pausable;
+use crate::engine::queue::{Queue, contents};
+use crate::operations::QUEUES;
 
 /// The commands below `queue`.
 #[derive(Debug, Subcommand)]
@@ -49,7 +50,7 @@ pub enum QueueCommand {
 #[derive(Debug, Args)]
 pub struct Which {
     /// The queue
-    #[arg(value_name = "QUEUE", value_enum)]
+    #[arg(value_name = "QUEUE", value_parser = super::args::queue())]
     pub queue: Queue,
 
     /// How.
@@ -66,7 +67,7 @@ pub(super) async fn run(command: &QueueCommand, config: &Config) -> Result<(), S
         QueueCommand::Pause(which) => change(which, Change::Pause).await,
         QueueCommand::Resume(which) => change(which, Change::Resume).await,
         QueueCommand::List(shown) => {
-            let queues = contents(&pool).await.map_err(roles::refuse)?;
+            let queues = contents(&pool, &QUEUES).await.map_err(roles::refuse)?;
             match shown.output {
                 Format::Json => output::json(&queues),
                 Format::Table => output::table(

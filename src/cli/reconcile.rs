@@ -9,13 +9,14 @@ use super::exit::{Exit, Stop};
 use super::operator::Operator;
 use super::selecting::Moment;
 use super::shown::{Format, Shown};
-use super::{output, roles};
-use crate::config::Config;
-use crate::database::PgPool;
-use crate::inbox::{Accept, Acceptor};
-use crate::queue::Wake;
-use crate::reconcile::{Alert, From, Look, LookError, Reconciler, Severity, Taker};
-use crate::telemetry::Metrics;
+use super::{output, performing, roles};
+use crate::app::config::Config;
+use crate::app::runs;
+use crate::dapr::reconcile::{Alert, From, Look, LookError, Reconciler, Severity, Taker};
+use crate::engine::inbox::{Accept, Acceptor};
+use crate::engine::queue::Wake;
+use crate::operations::QUEUES;
+use crate::platform::database::PgPool;
 
 /// How far back, and whether what is missing is taken.
 #[derive(Debug, Args)]
@@ -48,7 +49,7 @@ fn failed(error: LookError) -> Stop {
 }
 
 pub(super) async fn run(pool: &PgPool, arguments: &Arguments, config: &Config) -> Result<(), Stop> {
-    let mut reconciler = Reconciler::connect(config, pool.clone()).await.map_err(failed)?;
+    let mut reconciler = Reconciler::connect(&runs::reconciled(config), pool.clone()).await.map_err(failed)?;
     let since = match arguments.since {
         // By the database's clock; Redis' may be off by some, which a minute more makes good.
         Some(since) => {
@@ -94,9 +95,16 @@ pub(super) async fn run(pool: &PgPool, arguments: &Arguments, config: &Config) -
 }
 
 fn acceptor(pool: &PgPool, config: &Config) -> Result<Accept, Stop> {
-    let metrics = Metrics::new().map_err(|error| Stop::because(&error, ""))?;
+    let metrics = performing::metrics()?;
     let eventbus = &config.worker.eventbus;
-    Ok(Acceptor::start(pool.clone(), eventbus.batch, eventbus.accept_timeout, Wake::default(), metrics))
+    Ok(Acceptor::start(
+        pool.clone(),
+        eventbus.batch,
+        eventbus.accept_timeout,
+        runs::handlers(config, pool),
+        Wake::new(&QUEUES),
+        metrics.engine,
+    ))
 }
 
 /// How many are missing. Of a stream that has lost something nobody knows all of them, and of one that is not ours none.

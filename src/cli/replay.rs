@@ -13,11 +13,12 @@ use super::performing::{self, Here, Judges, Performer, counting, unpaused, until
 use super::selecting::Change;
 use super::shown::{Format, Shown};
 use super::{output, roles};
-use crate::config::Config;
-use crate::cron::{REPLAY, ledger};
-use crate::database::PgPool;
+use crate::app::config::Config;
+use crate::engine::runs::ledger;
 use crate::operations::events::Selection;
-use crate::replay::{self, Phase, Rehearsal, Replay, Request, Share, Tally};
+use crate::operations::replay::REPLAY;
+use crate::operations::replay::{self, Phase, Rehearsal, Replay, Request, Share, Tally};
+use crate::platform::database::PgPool;
 
 /// Which events, and how.
 #[derive(Debug, Args)]
@@ -117,7 +118,7 @@ async fn request(pool: &PgPool, arguments: &Arguments, config: &Config) -> Resul
         return Err(Stop::failed(Exit::Usage, "nothing says which events", hint));
     }
     let now = ledger::now(pool).await.map_err(roles::refuse)?;
-    let kept = TimeDelta::from_std(config.worker.inbox.keep_bodies).unwrap_or_default() + TimeDelta::days(1);
+    let kept = TimeDelta::from_std(config.worker.inbox.keep.keep_bodies).unwrap_or_default() + TimeDelta::days(1);
     let kept = now.checked_sub_signed(kept).unwrap_or(DateTime::UNIX_EPOCH);
     Ok(Request {
         since: window.since.unwrap_or(kept),

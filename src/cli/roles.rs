@@ -1,9 +1,11 @@
 //! Where the command line meets what it runs: the worker, the migrations and the database, here and nowhere else.
 
-use crate::config::{Config, DatabaseUrl, Layers};
-use crate::database::{self, PgPool, SchemaState};
+use crate::app::config::{Config, Layers};
+use crate::app::schema::{self, SchemaState};
+use crate::app::worker::{self, Mode, WorkerError};
 use crate::operations;
-use crate::worker::{self, Mode, WorkerError};
+use crate::platform::database::{self, PgPool};
+use crate::platform::settings::DatabaseUrl;
 
 use super::exit::{Exit, Stop};
 
@@ -28,7 +30,7 @@ pub(super) async fn work(config: Config, layers: Layers, mode: Mode) -> Result<(
 pub(super) async fn database(config: &Config) -> Result<PgPool, Stop> {
     let pool =
         database::connect_for_a_command(config.database_url()?.expose(), &config.worker.database).map_err(refuse)?;
-    match database::schema_state_directly(&pool).await.map_err(refuse)? {
+    match schema::schema_state_directly(&pool).await.map_err(refuse)? {
         SchemaState::Fits => Ok(pool),
         SchemaState::Older(why) => Err(Stop::failed(Exit::Failed, why, "order-worker migrate")),
         SchemaState::Newer(why) => Err(Stop::failed(Exit::Failed, why, "deploy a newer order-worker")),
@@ -70,7 +72,7 @@ pub(super) async fn migrate(
     runtime: Option<&DatabaseUrl>,
     dry_run: bool,
 ) -> Result<Vec<String>, Stop> {
-    let report = database::migrate(owner.expose(), runtime.map(DatabaseUrl::expose), dry_run)
+    let report = schema::migrate(owner.expose(), runtime.map(DatabaseUrl::expose), dry_run)
         .await
         .map_err(|error| Stop::because(&error, &error.hint()))?;
     let (applied, granted) = if dry_run { ("would apply", "would grant") } else { ("applied", "granted") };

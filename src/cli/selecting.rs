@@ -10,9 +10,9 @@ use humantime_serde::re::humantime;
 
 use super::exit::{Exit, Stop};
 use super::roles;
-use crate::cron::ledger;
-use crate::database::PgPool;
+use crate::engine::runs::ledger;
 use crate::operations;
+use crate::platform::database::PgPool;
 
 /// Changes of more rows than this are asked about.
 const UNASKED: u64 = 100;

@@ -11,9 +11,9 @@ use super::exit::Stop;
 use super::operator::Operator;
 use super::shown::{Format, Shown};
 use super::{output, roles, told_since};
-use crate::database::PgPool;
 use crate::operations::events::{self, Waits};
 use crate::operations::since::{self, Since};
+use crate::platform::database::PgPool;
 
 /// Which events, and why.
 #[derive(Debug, Args)]

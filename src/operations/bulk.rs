@@ -2,6 +2,7 @@
 //!
 //! A row that is no longer to be mended when its batch comes is left as it is: whoever has mended it meanwhile was first.
 
+use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -9,10 +10,17 @@ use sqlx::PgConnection;
 use sqlx::types::Json;
 
 use super::{Error, letters};
-use crate::audit;
-use crate::cron::{DEAD_LETTERS, ledger};
-use crate::database::PgPool;
-use crate::queue::Queue;
+use crate::engine::audit;
+use crate::engine::queue::Fault;
+use crate::engine::queue::Queue;
+use crate::engine::runs::{self, Cursor, PassedOver, Run, Work, ledger};
+use crate::platform::database::PgPool;
+
+/// The name of such a run in the ledger.
+pub const DEAD_LETTERS: &str = "dead_letters";
+
+/// The most dead rows of one batch.
+const BATCH: u32 = 500;
 
 /// As many rows as a record of the audit log names.
 const NAMED: usize = 1_000;
@@ -35,6 +43,12 @@ impl Verb {
             Self::Redrive => "redrive",
             Self::Skip => "skip",
         }
+    }
+
+    /// Whether it is done to a row in this state. One that is only behind another, or about to be sent, need not be redriven.
+    #[must_use]
+    pub fn is_for(self, state: &str) -> bool {
+        self == Self::Skip || ["dead", "waiting"].contains(&state)
     }
 }
 
@@ -131,10 +145,6 @@ pub struct Step {
 }
 
 /// Does it to the next `limit` rows of the run behind `after`.
-///
-/// # Errors
-///
-/// The database's.
 pub async fn batch(
     tx: &mut PgConnection,
     run: i64,
@@ -157,10 +167,6 @@ pub async fn batch(
 }
 
 /// The next row of the run behind `after`.
-///
-/// # Errors
-///
-/// The database's.
 pub async fn next(tx: &mut PgConnection, run: i64, after: Option<i64>) -> Result<Option<i64>, sqlx::Error> {
     sqlx::query_scalar("select min(id) from order_worker.selected where run = $1 and id > $2")
         .bind(run)
@@ -170,10 +176,83 @@ pub async fn next(tx: &mut PgConnection, run: i64, after: Option<i64>) -> Result
 }
 
 /// The last `limit` runs, the newest first; or the one with this number.
-///
-/// # Errors
-///
-/// The database's.
 pub async fn runs(pool: &PgPool, id: Option<i64>, limit: u32) -> Result<Vec<Past>, sqlx::Error> {
     sqlx::query_as(include_str!("sql/bulk_runs.sql")).bind(id).bind(i64::from(limit)).fetch_all(pool).await
+}
+
+/// What is done to dead rows, as runs of the engine.
+#[derive(Clone, Copy, Debug)]
+pub struct DeadLetters;
+
+/// What a run was asked for, and how far it has come.
+fn asked(run: &Run) -> Result<(Bulk, Progress), Fault> {
+    let progress = run.result.clone().map(runs::read).transpose()?.unwrap_or_default();
+    Ok((runs::read(run.request.clone().unwrap_or_default())?, progress))
+}
+
+fn after(run: &Run) -> Option<i64> {
+    run.cursor.id.as_deref().and_then(|id| id.parse().ok())
+}
+
+#[async_trait]
+impl Work for DeadLetters {
+    fn name(&self) -> &'static str {
+        DEAD_LETTERS
+    }
+
+    fn limit(&self, run: &Run) -> Result<u32, Fault> {
+        asked(run).map(|_| BATCH)
+    }
+
+    async fn batch(&self, tx: &mut PgConnection, run: &Run, limit: u32) -> Result<runs::Step, Fault> {
+        let (asked, progress) = asked(run)?;
+        let step = batch(tx, run.id, &asked, after(run), limit).await?;
+        let seen = progress.seen + step.seen as u64;
+        Ok(runs::Step {
+            items: step.changed.len(),
+            cursor: Cursor { at: None, id: step.last.or(after(run)).map(|id| id.to_string()) },
+            last: seen >= asked.rows || step.last.is_none(),
+            result: Some(json!(Progress { seen })),
+            wakes: step.changed,
+            ..runs::Step::default()
+        })
+    }
+
+    async fn next(&self, tx: &mut PgConnection, run: &Run) -> Result<Option<PassedOver>, Fault> {
+        let (_, progress) = asked(run)?;
+        Ok(next(tx, run.id, after(run)).await?.map(|id| PassedOver {
+            cursor: Cursor { at: None, id: Some(id.to_string()) },
+            row: format!("row {id}"),
+            result: Some(json!(Progress { seen: progress.seen + 1 })),
+            stopped: None,
+        }))
+    }
+
+    fn tell_ended(&self, run: &Run, progress: &runs::Progress) {
+        let Ok((asked, _)) = asked(run) else { return };
+        tracing::info!(
+            run = run.id,
+            by = asked.actor,
+            "Dead rows: {} ended, items={}",
+            asked.verb.as_str(),
+            progress.items
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+
+    #[test]
+    fn a_request_that_cannot_be_read_is_the_runs_own_fault() {
+        let run = |request, result| Run { request, result, ..Run::first(DEAD_LETTERS.into(), DateTime::UNIX_EPOCH) };
+        let request = json!({ "verb": "skip", "rows": 3, "actor": "ada", "reason": "a test", "of": "a later version" });
+        let (bulk, progress) = asked(&run(Some(request), Some(json!({ "seen": 2 })))).unwrap();
+        assert_eq!((bulk.rows, progress.seen), (3, 2));
+        let fault = asked(&run(Some(json!({ "verb": "burn" })), None)).unwrap_err();
+        assert!(!fault.is_environment() && !fault.is_splittable(), "{fault}");
+    }
 }

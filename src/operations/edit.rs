@@ -1,58 +1,13 @@
 //! Another body for a row that cannot be done as it is: checked when it is given, by the same code that will use it.
 
-use chrono::DateTime;
 use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
 
 use super::Error;
-use crate::audit;
-use crate::inbox::decode;
-use crate::outbox::STATUS_CHANGED_TOPIC;
+use crate::engine::audit;
+use crate::shop::announcements::shape::{Field, ITEM, Kind, shape};
+use crate::shop::payments::decode;
 
-/// Of what kind a field's value is.
-#[derive(Clone, Copy, Debug)]
-enum Kind {
-    Text,
-    /// Text that may be empty.
-    MaybeEmpty,
-    Whole,
-    /// Of a row of the order service: a number, or text.
-    Id,
-    /// RFC 3339.
-    Moment,
-    List,
-}
-
-/// A field that has to be there.
-type Field = (&'static str, Kind);
-
-const STATUS_CHANGED: &[Field] = &[
-    ("event_type", Kind::Text),
-    ("order_id", Kind::Text),
-    ("order_number", Kind::Text),
-    ("old_status", Kind::MaybeEmpty),
-    ("new_status", Kind::Text),
-    ("timestamp", Kind::Moment),
-];
-const RETURN: &[Field] = &[
-    ("event_type", Kind::Text),
-    ("return_id", Kind::Text),
-    ("order_id", Kind::Text),
-    ("order_number", Kind::Text),
-    ("status", Kind::Text),
-    ("items", Kind::List),
-    ("timestamp", Kind::Moment),
-];
-const EXCHANGE: &[Field] = &[
-    ("event_type", Kind::Text),
-    ("exchange_id", Kind::Text),
-    ("order_id", Kind::Text),
-    ("order_number", Kind::Text),
-    ("status", Kind::Text),
-    ("items", Kind::List),
-    ("timestamp", Kind::Moment),
-];
-const ITEM: &[Field] = &[("order_item_id", Kind::Id), ("sku", Kind::Text), ("quantity", Kind::Whole)];
 const CALL: &[Field] = &[("reservation_id", Kind::Text), ("order_item_id", Kind::Id), ("reason", Kind::MaybeEmpty)];
 /// May be left out, or be null.
 const OPTIONAL: &[Field] = &[("user_id", Kind::MaybeEmpty), ("reason", Kind::MaybeEmpty)];
@@ -83,13 +38,21 @@ pub async fn edit(tx: &mut PgConnection, id: i64, body: &[u8], reason: &str, act
         return Err(Error::refused(format!("row {id} is neither dead nor waiting"), next));
     };
     let topic = row.topic.as_deref().unwrap_or_default();
-    match row.queue.as_str() {
-        "inbox" => payment(topic, body)?,
-        "dapr" => announcement(topic, &row, &object(body)?)?,
-        _ => call(tx, &row, &object(body)?).await?,
-    }
-    let edited = sqlx::query_scalar("select order_worker.edit_dead($1, $2, $3, $4)");
-    let queue: String = edited.bind(id).bind(body).bind(actor).bind(reason).fetch_one(&mut *tx).await?;
+    let (subject, reference) = match row.queue.as_str() {
+        "inbox" => payment(topic, body).map(|(order, payment)| (Some(order), Some(payment)))?,
+        "dapr" => {
+            let fields = object(body)?;
+            announcement(topic, &row, &fields)?;
+            (fields["order_id"].as_str().map(str::to_owned), None)
+        }
+        _ => {
+            call(tx, &row, &object(body)?).await?;
+            (row.order_id, None)
+        }
+    };
+    let edited = sqlx::query_scalar("select order_worker.edit_row($1, $2, $3, $4, $5, $6)");
+    let queue: String =
+        edited.bind(id).bind(body).bind(subject).bind(reference).bind(actor).bind(reason).fetch_one(&mut *tx).await?;
     audit::record(tx, actor, "dead edit", &id.to_string(), &json!({ "reason": reason })).await?;
     Ok(queue)
 }
@@ -106,20 +69,16 @@ fn object(body: &[u8]) -> Result<Map<String, Value>, Error> {
     }
 }
 
-/// As the inbox will read it: its reasons name the field, what came and what is expected.
-fn payment(topic: &str, body: &[u8]) -> Result<(), Error> {
+/// As the inbox will read it: its reasons name the field, what came and what is expected. Returns the order and the payment.
+fn payment(topic: &str, body: &[u8]) -> Result<(String, String), Error> {
     object(body)?;
-    decode(topic, body).map(|_| ()).map_err(|undecodable| wrong(undecodable.to_string()))
+    let payment = decode(topic, body).map_err(|undecodable| wrong(undecodable.to_string()))?;
+    Ok((payment.order_id, payment.payment_id))
 }
 
 /// Of the topics that this program knows, their shape; of any other, that it is about its order.
 fn announcement(topic: &str, row: &Row, fields: &Map<String, Value>) -> Result<(), Error> {
-    let expected = match topic {
-        STATUS_CHANGED_TOPIC => STATUS_CHANGED,
-        topic if topic.starts_with("order.return.") => RETURN,
-        topic if topic.starts_with("order.exchange.") => EXCHANGE,
-        _ => &[("order_id", Kind::Text)],
-    };
+    let expected = shape(topic);
     has(fields, expected, "")?;
     may_have(fields)?;
     for (n, item) in fields.get("items").and_then(Value::as_array).into_iter().flatten().enumerate() {
@@ -192,30 +151,6 @@ fn unfit(field: &str, expected: &str, came: &str) -> Error {
     wrong(format!("field `{field}`: {expected} is expected, {came} came"))
 }
 
-impl Kind {
-    const fn word(self) -> &'static str {
-        match self {
-            Self::Text => "text that is not empty",
-            Self::MaybeEmpty => "text",
-            Self::Whole => "a whole number",
-            Self::Id => "a whole number or text",
-            Self::Moment => "a moment (2026-01-31T14:00:00Z)",
-            Self::List => "a list",
-        }
-    }
-
-    fn takes(self, value: &Value) -> bool {
-        match self {
-            Self::Text => value.as_str().is_some_and(|text| !text.is_empty()),
-            Self::MaybeEmpty => value.is_string(),
-            Self::Whole => value.is_i64(),
-            Self::Id => Self::Whole.takes(value) || Self::Text.takes(value),
-            Self::Moment => value.as_str().is_some_and(|text| DateTime::parse_from_rfc3339(text).is_ok()),
-            Self::List => value.is_array(),
-        }
-    }
-}
-
 /// What a value is, without telling it: it may be personal.
 fn came(value: &Value) -> &'static str {
     match value {
@@ -233,9 +168,10 @@ fn came(value: &Value) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inbox::CONFIRMED_TOPIC;
+    use crate::shop::announcements::STATUS_CHANGED_TOPIC;
+    use crate::shop::payments::CONFIRMED_TOPIC;
 
-    fn said(checked: Result<(), Error>) -> String {
+    fn said<T>(checked: Result<T, Error>) -> String {
         checked.err().map(|error| error.to_string()).unwrap_or_default()
     }
 

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use sqlx::PgConnection;
 
 use super::{Error, Window, numbers};
-use crate::audit;
-use crate::database::PgPool;
+use crate::engine::audit;
+use crate::platform::database::PgPool;
 
 /// Which events. What is not said does not matter.
 #[derive(Clone, Debug, Default)]
@@ -109,29 +109,17 @@ macro_rules! bound {
 }
 
 /// The newest `limit` of the selected events.
-///
-/// # Errors
-///
-/// The database's.
 pub async fn list(pool: &PgPool, selection: &Selection, limit: u32) -> Result<Vec<Event>, sqlx::Error> {
     let query = sqlx::query_as(include_str!("sql/events.sql"));
     bound!(query, selection).bind(i64::from(limit)).fetch_all(pool).await
 }
 
 /// The selected events by how they ended and why.
-///
-/// # Errors
-///
-/// The database's.
 pub async fn groups(pool: &PgPool, selection: &Selection) -> Result<Vec<Group>, sqlx::Error> {
     bound!(sqlx::query_as(include_str!("sql/event_groups.sql")), selection).fetch_all(pool).await
 }
 
 /// The events with this CloudEvent id (several sources may use the same), or the one with this number.
-///
-/// # Errors
-///
-/// The database's.
 pub async fn show(pool: &PgPool, name: &str) -> Result<Vec<Whole>, sqlx::Error> {
     let query = sqlx::query_as(include_str!("sql/event.sql"));
     query.bind(name).bind(name.parse::<i64>().ok()).fetch_all(pool).await
@@ -211,10 +199,6 @@ pub struct Waiting {
 }
 
 /// The oldest `limit` events that wait for this.
-///
-/// # Errors
-///
-/// The database's.
 pub async fn waiting(pool: &PgPool, waits: Waits, limit: u32) -> Result<Vec<Waiting>, sqlx::Error> {
     let query = sqlx::query_as(include_str!("sql/waiting.sql"));
     query.bind(waits.state()).bind(i64::from(limit)).fetch_all(pool).await

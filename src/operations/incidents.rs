@@ -1,13 +1,13 @@
 //! Incidents: what a person has to look at.
 
-use crate::database::PgPool;
+use crate::platform::database::PgPool;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::json;
 use sqlx::PgConnection;
 
 use super::{Error, numbers};
-use crate::audit;
+use crate::engine::audit;
 
 /// Which incidents. What is not said does not matter.
 #[derive(Clone, Debug, Default)]
@@ -63,7 +63,13 @@ pub fn next_step(incident: &Incident) -> String {
             )
         }
         "unknown_status" => format!(
-            "the money came, and the order was left alone: give it a status that the worker knows (pending, to be paid), then order-worker inbox replay --order {order}"
+            "the money came, and the order was left alone: give it a status that the worker knows (pending, to be paid), then order-worker inbox replay --order {order}{}",
+            // What a person has decided a replay leaves alone unless it is told otherwise.
+            if incident.resolved_at.is_some() {
+                " --include-decided"
+            } else {
+                ", before this is resolved; afterwards it takes --include-decided"
+            }
         ),
         "same_id_other_body" => {
             "compare both events: order-worker quarantine list; then order-worker quarantine resolve".to_owned()
@@ -73,10 +79,6 @@ pub fn next_step(incident: &Incident) -> String {
 }
 
 /// The newest `limit` of the selected incidents.
-///
-/// # Errors
-///
-/// The database's.
 pub async fn list(pool: &PgPool, selection: &Selection, limit: u32) -> Result<Vec<Incident>, sqlx::Error> {
     sqlx::query_as(include_str!("sql/incidents.sql"))
         .bind(selection.resolved_too)
@@ -89,10 +91,6 @@ pub async fn list(pool: &PgPool, selection: &Selection, limit: u32) -> Result<Ve
 }
 
 /// How many of each kind are open, of kinds that have any.
-///
-/// # Errors
-///
-/// The database's.
 pub async fn open(pool: &PgPool) -> Result<Vec<(String, i64)>, sqlx::Error> {
     sqlx::query_as(include_str!("sql/incidents_open.sql")).fetch_all(pool).await
 }

@@ -5,8 +5,9 @@ use serde_json::json;
 use sqlx::PgConnection;
 
 use super::Error;
-use crate::audit;
-use crate::cron::{Job, ledger};
+use crate::engine::audit;
+use crate::engine::runs::ledger;
+use crate::shop::jobs::Job;
 
 /// Writes down that somebody has asked for a run of this job. Returns its number and its tick.
 ///

@@ -5,8 +5,8 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::PgConnection;
 
-use crate::database::PgPool;
-use crate::queue::Queue;
+use crate::engine::queue::Queue;
+use crate::platform::database::PgPool;
 
 /// Which dead rows. What is not said does not matter.
 #[derive(Clone, Debug, Default)]
@@ -66,10 +66,6 @@ pub struct Group {
 }
 
 /// The oldest `limit` of the selected rows.
-///
-/// # Errors
-///
-/// The database's.
 pub async fn list(pool: &PgPool, selection: &Selection, limit: u32) -> Result<Vec<Letter>, sqlx::Error> {
     sqlx::query_as(include_str!("sql/letters.sql"))
         .bind(selection.queue.map(Queue::as_str))
@@ -83,20 +79,12 @@ pub async fn list(pool: &PgPool, selection: &Selection, limit: u32) -> Result<Ve
 }
 
 /// All dead rows, by queue and reason.
-///
-/// # Errors
-///
-/// The database's.
 pub async fn groups(pool: &PgPool) -> Result<Vec<Group>, sqlx::Error> {
     sqlx::query_as(include_str!("sql/letter_groups.sql")).fetch_all(pool).await
 }
 
 /// Tries these rows again, from their first attempt on: dead ones, and messages that wait where `unsent` says so. Returns the queues of
 /// those that are.
-///
-/// # Errors
-///
-/// The database's.
 pub(super) async fn redrive(tx: &mut PgConnection, ids: &[i64], unsent: bool) -> Result<Vec<Queue>, sqlx::Error> {
     let query = sqlx::query_scalar(include_str!("sql/redrive.sql")).bind(ids).bind(unsent);
     query.fetch_all(tx).await.map(queues)
@@ -104,10 +92,6 @@ pub(super) async fn redrive(tx: &mut PgConnection, ids: &[i64], unsent: bool) ->
 
 /// Gives these rows up for good: dead ones, and messages that are not sent where `unsent` says so. What waits behind them goes on.
 /// Returns the queues of those that were given up.
-///
-/// # Errors
-///
-/// The database's.
 pub(super) async fn skip(
     tx: &mut PgConnection,
     ids: &[i64],
@@ -120,5 +104,5 @@ pub(super) async fn skip(
 }
 
 fn queues(names: Vec<String>) -> Vec<Queue> {
-    names.iter().filter_map(|name| Queue::named(name)).collect()
+    names.iter().filter_map(|name| super::queue(name)).collect()
 }

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::database::PgPool;
+use crate::platform::database::PgPool;
 
 /// A message that was in hand when its worker died.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow)]
@@ -56,20 +56,12 @@ pub struct Broken {
 }
 
 /// The newest `limit` exposures.
-///
-/// # Errors
-///
-/// The database's.
 pub async fn exposed(pool: &PgPool, since: Option<DateTime<Utc>>, limit: u32) -> Result<Vec<Exposed>, sqlx::Error> {
     let query = sqlx::query_as(include_str!("sql/exposure.sql"));
     query.bind(since).bind(i64::from(limit)).fetch_all(pool).await
 }
 
 /// The newest `limit` records, of those with numbers below `before`.
-///
-/// # Errors
-///
-/// The database's.
 pub async fn list(
     pool: &PgPool,
     since: Option<DateTime<Utc>>,
@@ -81,10 +73,6 @@ pub async fn list(
 }
 
 /// Follows the chain of hashes through the whole log. Returns where it is broken; that the last records are missing does not show.
-///
-/// # Errors
-///
-/// The database's.
 pub async fn verify(pool: &PgPool) -> Result<Vec<Broken>, sqlx::Error> {
     sqlx::query_as(include_str!("sql/verify.sql")).fetch_all(pool).await
 }

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use sqlx::PgConnection;
 
 use super::{Error, Window};
-use crate::audit;
-use crate::database::PgPool;
+use crate::engine::audit;
+use crate::platform::database::PgPool;
 
 /// Which messages. What is not said does not matter.
 #[derive(Clone, Debug, Default)]
@@ -73,10 +73,6 @@ pub struct Whole {
 }
 
 /// The newest `limit` of the selected messages.
-///
-/// # Errors
-///
-/// The database's.
 pub async fn list(pool: &PgPool, selection: &Selection, limit: u32) -> Result<Vec<Message>, sqlx::Error> {
     sqlx::query_as(include_str!("sql/messages.sql"))
         .bind(selection.window.since)
@@ -91,10 +87,6 @@ pub async fn list(pool: &PgPool, selection: &Selection, limit: u32) -> Result<Ve
 }
 
 /// The message with this id or number.
-///
-/// # Errors
-///
-/// The database's.
 pub async fn show(pool: &PgPool, name: &str) -> Result<Vec<Whole>, sqlx::Error> {
     let query = sqlx::query_as(include_str!("sql/message.sql"));
     query.bind(name).bind(name.parse::<i64>().ok()).fetch_all(pool).await

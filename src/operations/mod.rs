@@ -13,14 +13,44 @@ pub mod letters;
 pub mod log;
 mod mask;
 pub mod messages;
+mod metrics;
 pub mod proof;
+pub mod replay;
 pub mod since;
 pub mod story;
 
+pub use bulk::DeadLetters;
 pub use edit::edit;
 pub use mask::{masked, masked_json};
+pub use metrics::Metrics;
+pub use replay::{Judging, Replays};
 
 use chrono::{DateTime, Utc};
+
+use crate::engine::queue::{Queue, is_drained};
+use crate::platform::database::PgPool;
+use crate::shop::{announcements, warehouse};
+
+/// Every queue, in the order in which they are shown.
+pub const QUEUES: [Queue; 4] = [Queue::INBOX, announcements::QUEUE, warehouse::QUEUE, Queue::RUNS];
+
+/// The queue of this name.
+#[must_use]
+pub fn queue(name: &str) -> Option<Queue> {
+    QUEUES.into_iter().find(|queue| queue.as_str() == name)
+}
+
+/// Why nobody performs runs (jobs, replays, dead rows); none: somebody does.
+pub async fn nobody_performs(pool: &PgPool) -> Result<Option<&'static str>, sqlx::Error> {
+    if is_drained(pool, Queue::RUNS).await? {
+        return Ok(None);
+    }
+    Ok(Some(if is_drained(pool, announcements::QUEUE).await? {
+        "no worker that performs it is alive: those that are there are in mode event, and it takes one in mode cron or all"
+    } else {
+        "no worker that performs it is alive (mode cron or all)"
+    }))
+}
 
 /// From when until when; none: without an end.
 #[derive(Clone, Copy, Debug, Default)]

@@ -7,7 +7,7 @@ use chrono::NaiveDate;
 use futures::TryStreamExt;
 use serde::Serialize;
 
-use crate::database::PgPool;
+use crate::platform::database::PgPool;
 
 /// A rule.
 #[derive(Clone, Copy, Debug)]
@@ -99,19 +99,11 @@ pub const CHECKS: &[Check] = &[
 ];
 
 /// The days of the journals from `since` on, the oldest first.
-///
-/// # Errors
-///
-/// The database's.
 pub async fn days(pool: &PgPool, since: Option<NaiveDate>) -> Result<Vec<NaiveDate>, sqlx::Error> {
     sqlx::query_scalar(include_str!("sql/proof_days.sql")).bind(since).fetch_all(pool).await
 }
 
 /// Looks for rows of `day` that break the rule; `found` gets them one by one.
-///
-/// # Errors
-///
-/// The database's.
 pub async fn check(
     pool: &PgPool,
     check: &Check,

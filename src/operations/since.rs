@@ -22,10 +22,6 @@ pub struct Since {
 
 /// What has happened to the orders of the first 1,000 of these rows of the queue, in the order of the rows and of time: changes of
 /// status, other payments, incidents, returns, later events, and what a person has decided.
-///
-/// # Errors
-///
-/// The database's.
 pub async fn of(connection: &mut PgConnection, ids: &[i64]) -> Result<Vec<Since>, sqlx::Error> {
     let ids = &ids[..ids.len().min(ROWS)];
     sqlx::query_as(include_str!("sql/since.sql")).bind(ids).fetch_all(connection).await

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::database::PgPool;
+use crate::platform::database::PgPool;
 
 /// An order as it stands.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow)]
@@ -45,10 +45,6 @@ pub struct Step {
 }
 
 /// The order, where it exists, and everything that is known about it, in the order of time.
-///
-/// # Errors
-///
-/// The database's.
 pub async fn of(pool: &PgPool, order_id: &str) -> Result<(Option<Order>, Vec<Step>), sqlx::Error> {
     let order: Option<Order> =
         sqlx::query_as(include_str!("sql/order.sql")).bind(order_id).fetch_optional(pool).await?;

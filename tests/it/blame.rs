@@ -1,14 +1,12 @@
 //! Blame needs a witness: who is held up by a row that cannot be done, whose attempts count, and how it comes to an end.
 
-use std::time::{Duration, Instant};
-
-use rig::behaviour::Behaviour;
+use rig::behaviour::{Behaviour, Gate};
 use rig::sidecar::topic_forbidden;
 use rig::wait;
 use tonic::Code;
 
 use crate::commands::Desk;
-use crate::scene::{SOON, Scene, confirmation};
+use crate::scene::{SOON, Scene, assert_not_held_up, confirmation, witness};
 
 fn names(prefix: &str, count: usize) -> Vec<String> {
     (0..count).map(|n| format!("{prefix}{n}")).collect()
@@ -26,21 +24,15 @@ async fn one_event_that_cannot_be_applied_holds_up_no_other_under_a_steady_load(
     scene.shop.place(&orders).await;
     scene.shop.place(&["bad1".into()]).await;
     scene.shop.execute(TRIGGER).await;
-    let began = Instant::now();
-    for (n, order) in orders.iter().enumerate() {
-        if n == 50 {
-            scene.confirm("e-bad1", "p-bad1", "bad1").await;
-        }
-        scene.confirm(&format!("e-{order}"), &format!("p-{order}"), order).await;
-    }
-    wait::until("all others to be announced", SOON, async || scene.direct.sidecar.count() == 600).await;
-    let took = began.elapsed();
-    assert!(took < Duration::from_secs(20), "{took:?}");
+    let without = scene.pay_until(&orders[..300], 300).await;
+    scene.confirm("e-bad1", "p-bad1", "bad1").await;
+    let with = scene.pay_until(&orders[300..], 600).await;
+    assert_not_held_up(without, with);
     let innocent = "select count(*) from order_worker.pending where key <> 'bad1' and attempts > 0";
     assert_eq!(scene.shop.count(innocent).await, 0);
-    let (outcome, reason) = scene.outcome("e-bad1").await;
-    assert_eq!(outcome, "pending");
-    assert!(reason.contains("on hold in the back office"), "{reason}");
+    let told = async || scene.outcome("e-bad1").await.1.contains("on hold in the back office");
+    wait::until_or("the reason", SOON, || scene.worker.log_tail(), told).await;
+    assert_eq!(scene.outcome("e-bad1").await.0, "pending");
     scene.shop.execute("drop trigger refuse on orders").await;
     scene.settled().await;
     assert_eq!(scene.shop.history("bad1").await, ["payment_confirmed"]);
@@ -49,7 +41,6 @@ async fn one_event_that_cannot_be_applied_holds_up_no_other_under_a_steady_load(
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_that_fails_while_others_get_through_is_given_up_in_the_end() {
     let scene = Scene::start_with("given_up_event", |spec| spec.env("ORDER_WORKER_QUEUE_INBOX_MAXATTEMPTS", 2)).await;
-    scene.shop.place(&names("o", 200)).await;
     scene.shop.place(&names("bad", 2)).await;
     scene.shop.execute(TRIGGER).await;
     scene.confirm("e-bad0", "p-bad0", "bad0").await;
@@ -57,14 +48,11 @@ async fn an_event_that_fails_while_others_get_through_is_given_up_in_the_end() {
     let failed = async || scene.worker.logs().matches("Event failed: ").count() >= 4;
     wait::until_or("four failures", SOON, || scene.worker.log_tail(), failed).await;
     assert_eq!(scene.shop.count("select max(attempts)::bigint from order_worker.pending").await, 0);
-    let mut others = names("o", 200).into_iter();
-    wait::until("the event to be given up", SOON, async || {
-        if let Some(order) = others.next() {
-            scene.confirm(&format!("e-{order}"), &format!("p-{order}"), &order).await;
-        }
+    let dead = async || {
+        scene.witness().await;
         scene.outcome("e-bad0").await.0 == "dead"
-    })
-    .await;
+    };
+    wait::until_or("the event to be given up", SOON, || scene.worker.log_tail(), dead).await;
     assert_eq!(scene.shop.count("select count(*) from order_worker.inbox_status where outcome = 'dead'").await, 1);
 }
 
@@ -73,18 +61,16 @@ async fn an_item_that_somebody_has_locked_delays_only_its_own_order() {
     let scene = Scene::start("locked_item").await;
     let orders = names("o", 200);
     scene.shop.place(&orders).await;
+    let without = scene.pay_until(&orders[..100], 100).await;
     let mut holder = scene.shop.pool.begin().await.unwrap();
-    sqlx::query("select from order_items where order_id = 'o7' for update").execute(&mut *holder).await.unwrap();
-    let began = Instant::now();
-    for order in &orders {
-        scene.confirm(&format!("e-{order}"), &format!("p-{order}"), order).await;
-    }
-    wait::until("all others to be announced", SOON, async || scene.direct.sidecar.count() == 199).await;
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
-    assert_eq!(scene.outcome("e-o7").await, ("pending".into(), "the order is locked by another writer".into()));
+    sqlx::query("select from order_items where order_id = 'o107' for update").execute(&mut *holder).await.unwrap();
+    let with = scene.pay_until(&orders[100..], 199).await;
+    assert_not_held_up(without, with);
+    let locked = ("pending".to_owned(), "the order is locked by another writer".to_owned());
+    wait::until("the reason", SOON, async || scene.outcome("e-o107").await == locked).await;
     holder.rollback().await.unwrap();
     scene.settled().await;
-    assert_eq!(scene.shop.history("o7").await, ["payment_confirmed"]);
+    assert_eq!(scene.shop.history("o107").await, ["payment_confirmed"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -118,25 +104,17 @@ async fn an_answer_that_cannot_be_written_is_nobody_elses_trouble() {
 async fn an_announcement_that_the_component_refuses_for_ever_comes_to_an_end() {
     let mut desk = Desk::start("refused_topic").await;
     desk.direct.worker = desk.direct.worker.clone().env("ORDER_WORKER_QUEUE_DAPR_MAXATTEMPTS", 2);
-    desk.shop.place(&names("o", 300)).await;
+    desk.shop.place_one("o0").await;
     let (worker, callback) = desk.direct.worker().await;
     desk.direct.sidecar.behaviours().set_for("forbidden", topic_forbidden());
     desk.shop.execute("select order_worker.announce('any.topic', 'o0', '{\"order_id\": \"forbidden\"}', 'c1')").await;
     desk.shop.execute("select order_worker.order_created('o0', 'checkout-0')").await;
-    let mut others = names("o", 300).into_iter().skip(1);
     let dead = "select count(*) from order_worker.outbox_status where state = 'dead'";
-    wait::until_or(
-        "the announcement to be given up",
-        SOON,
-        || worker.log_tail(),
-        async || {
-            if let Some(order) = others.next() {
-                callback.event(&confirmation(&format!("e-{order}"), &format!("p-{order}"), &order)).await.unwrap();
-            }
-            desk.shop.count(dead).await == 1
-        },
-    )
-    .await;
+    let given_up = async || {
+        witness(&desk.shop, &callback).await;
+        desk.shop.count(dead).await == 1
+    };
+    wait::until_or("the announcement to be given up", SOON, || worker.log_tail(), given_up).await;
     desk.says(&["dead", "skip", "--queue", "dapr", "--reason", "nobody reads that topic"]).await;
     desk.shop.settled(SOON).await;
     let published = desk.direct.sidecar.published();
@@ -155,29 +133,22 @@ async fn many_announcements_that_are_refused_do_not_hide_one_that_is_not() {
         .execute("select order_worker.order_created('o' || n, 'checkout-' || n) from generate_series(0, 299) n")
         .await;
     let through = async || scene.direct.sidecar.count() == 10;
-    wait::until_or("those that are allowed", Duration::from_secs(120), || scene.worker.log_tail(), through).await;
+    wait::until_or("those that are allowed", SOON, || scene.worker.log_tail(), through).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_the_warehouse_does_not_implement_for_one_is_given_up_while_others_get_through() {
     let scene =
         Scene::start_with("unimplemented", |spec| spec.env("ORDER_WORKER_QUEUE_WAREHOUSE_MAXATTEMPTS", 2)).await;
-    scene.shop.place(&names("o", 200)).await;
+    scene.shop.place_one("o0").await;
     scene.direct.warehouse.behaviours().set_for("res-o0", Behaviour::Refuse(Code::Unimplemented));
-    let mut orders = names("o", 200).into_iter();
+    scene.confirm("e-o0", "p-o0", "o0").await;
     let dead = "select count(*) from order_worker.pending where state = 'dead' and key = 'res-o0'";
-    wait::until_or(
-        "the call to be given up",
-        SOON,
-        || scene.worker.log_tail(),
-        async || {
-            if let Some(order) = orders.next() {
-                scene.confirm(&format!("e-{order}"), &format!("p-{order}"), &order).await;
-            }
-            scene.shop.count(dead).await == 1
-        },
-    )
-    .await;
+    let given_up = async || {
+        scene.witness().await;
+        scene.shop.count(dead).await == 1
+    };
+    wait::until_or("the call to be given up", SOON, || scene.worker.log_tail(), given_up).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -328,13 +299,15 @@ async fn a_change_that_a_trigger_undoes_is_no_change() {
 async fn an_answer_that_meets_a_lock_waits_and_is_not_given_up() {
     let scene = Scene::start("locked_answer").await;
     scene.shop.place(&names("o", 5)).await;
-    scene.direct.warehouse.set(Behaviour::Slow(Duration::from_secs(1)));
+    let gate = Gate::new();
+    scene.direct.warehouse.set(Behaviour::Held(gate.clone()));
     for order in names("o", 5) {
         scene.confirm(&format!("e-{order}"), &format!("p-{order}"), &order).await;
     }
-    wait::until("the calls", SOON, async || scene.direct.warehouse.calls().len() == 5).await;
+    wait::until("the calls", SOON, async || scene.direct.warehouse.calls().len() >= 5).await;
     let mut holder = scene.shop.pool.begin().await.unwrap();
     sqlx::query("select from order_items where order_id = 'o2' for update").execute(&mut *holder).await.unwrap();
+    gate.open();
     let waits =
         "select count(*) from order_worker.pending where key = 'res-o2' and last_error like '%cannot be written%'";
     wait::until_or("the answer to wait", SOON, || scene.worker.log_tail(), async || scene.shop.count(waits).await == 1)

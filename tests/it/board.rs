@@ -98,15 +98,17 @@ async fn a_page_of_the_board_costs_what_it_shows_whatever_the_history() {
         .execute(
             "insert into order_worker.inbox_outcomes (day, id, outcome)
              select order_worker.today() - (n < 100000)::integer, n, 'applied' from generate_series(1, 200000) n;
-             insert into order_worker.outbox (day, id, event_id, channel, topic, order_id, body, cause)
+             insert into order_worker.outbox (day, id, event_id, channel, topic, subject, body, cause)
              select order_worker.today(), n, gen_random_uuid(), 'dapr', 'topic', 'o', '{}', 'test' from generate_series(1, 100000) n;
              insert into order_worker.outbox_outcomes (day, id, outcome, attempts)
              select order_worker.today(), n, 'sent', 1 from generate_series(1, 100000) n;
              analyze order_worker.inbox_outcomes, order_worker.outbox, order_worker.outbox_outcomes",
         )
         .await;
-    let explain =
-        concat!("explain (analyze, buffers, timing off, format json) ", include_str!("../../src/board/sql/rows.sql"));
+    let explain = concat!(
+        "explain (analyze, buffers, timing off, format json) ",
+        include_str!("../../src/web/board/sql/rows.sql")
+    );
     for (queue, id) in [("inbox", None), ("dapr", None), ("inbox", Some(150_000_i64)), ("dapr", Some(50_000))] {
         let plan: serde_json::Value = sqlx::query_scalar(sqlx::AssertSqlSafe(explain))
             .bind([queue].as_slice())

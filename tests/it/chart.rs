@@ -73,7 +73,7 @@ fn without_dashboard(rendered: &str) -> String {
 /// Each with what the refusal has to name: the value, and the way out.
 #[test]
 fn what_cannot_work_is_refused_with_the_value_and_the_way_out() {
-    let refusals: [(&[&str], &[&str]); 37] = [
+    let refusals: [(&[&str], &[&str]); 40] = [
         // By the schema.
         (&["replicaCout=2"], &["replicaCout"]),
         (&["mode=both"], &["mode", "cron", "event", "all"]),
@@ -87,6 +87,10 @@ fn what_cannot_work_is_refused_with_the_value_and_the_way_out() {
         (&["worker.replicas=3"], &["worker", "replicas"]),
         (&["monitoring.rules.runbookUrl=docs/runbook.md"], &["monitoring/rules/runbookUrl"]),
         (&["podSecurityContext=none"], &["podSecurityContext"]),
+        // A heading with nothing under it takes all its defaults away.
+        (&["probes=null"], &["missing property 'probes'"]),
+        (&["networkPolicy.egress.redis=null"], &["at '/networkPolicy/egress'", "missing property 'redis'"]),
+        (&["database.secret=null"], &["at '/database'", "missing property 'secret'"]),
         // By the chart.
         (&["terminationGracePeriodSeconds=30"], &["terminationGracePeriodSeconds is 30", "at least 40"]),
         (&["dapr.shutdown.blockSeconds=20"], &["dapr.shutdown.blockSeconds is 20", "25 s", "at least 28"]),
@@ -542,6 +546,10 @@ fn fields_with_a_default_can_be_left_out() {
     );
     let pod = &only(&objects, "Deployment")["spec"]["template"];
     assert_eq!(pod["spec"]["containers"][0]["resources"]["limits"], json!({ "memory": "256Mi" }));
+    // What has no default but being empty may be a heading alone.
+    given(
+        "worker:\nconfig:\naffinity:\nnodeSelector:\ntolerations:\npodLabels:\npodAnnotations:\nextraEnv:\nimagePullSecrets:\n",
+    );
     let annotations = pod["metadata"]["annotations"].as_object().unwrap();
     for name in ["sidecar-cpu-limit", "sidecar-memory-request", "sidecar-seccomp-profile-type"] {
         assert!(!annotations.contains_key(&format!("dapr.io/{name}")), "{annotations:?}");
@@ -636,7 +644,7 @@ async fn both_triggers_of_keda_ask_for_the_same_number() {
         let asked: f64 = sqlx::query_scalar(at(&by_postgres)).fetch_one(&desk.shop.pool).await.unwrap();
         assert_eq!(asked, expected, "Postgres: {name}");
         // The metrics' own statement.
-        let contents = include_str!("../../src/queue/sql/contents.sql");
+        let contents = include_str!("../../src/engine/queue/sql/contents.sql");
         let queues = ["inbox", "dapr", "warehouse", "cron"];
         let contents = sqlx::query(at(contents)).bind(&queues[..]).fetch_all(&desk.shop.pool).await.unwrap();
         let series: Vec<Value> = contents

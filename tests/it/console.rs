@@ -1,7 +1,5 @@
 //! The console by plain HTTP: who is let in, who may change what, and that every page stands on the same data as the commands.
 
-use std::time::Duration;
-
 use rig::callback::Event;
 use rig::http::{Answer, exchange};
 use rig::payment::CONFIRMED;
@@ -336,7 +334,7 @@ async fn the_console_runs_without_a_worker() {
     .into();
     let console = Process::spawn(spec);
     let up = async || exchange(port, "GET", "/login", &[], "").await.is_ok_and(|answer| answer.status == 200);
-    wait::until("the console", Duration::from_secs(10), up).await;
+    wait::until("the console", SOON, up).await;
     let form = exchange(port, "GET", "/login", &[], "").await.unwrap();
     let cookie = form.headers["set-cookie"].split(';').next().unwrap();
     let headers = [("cookie", cookie), ("content-type", "application/x-www-form-urlencoded")];

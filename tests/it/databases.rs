@@ -46,6 +46,14 @@ async fn a_check_of_the_order_services_own_that_lacks_a_status_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_history_that_must_always_say_something_is_named() {
+    let desk = Desk::start("never_null").await;
+    desk.shop.execute("alter table order_status_history alter column notes set not null").await;
+    let (code, stdout, _) = desk.run(&["doctor"]).await;
+    assert!(code == 3 && stdout.contains("public.order_status_history.notes does not take NULL"), "{stdout}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_table_that_is_narrowed_later_is_the_doctors_to_tell() {
     let desk = Desk::start("narrowed").await;
     desk.shop

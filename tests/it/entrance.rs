@@ -100,7 +100,7 @@ async fn who_logs_in_may_look_and_only_operators_change() {
         }
     }
     // The log page by page: each record once, the newest first.
-    let record = "select order_worker.record('eve', 'test', n::text, '{}') from generate_series(1, 150) n";
+    let record = "select order_worker.record('eve', 'test', n::text, '{}', null) from generate_series(1, 150) n";
     site.desk.shop.execute(record).await;
     let first = ada.get("/audit").await.body;
     let next = first.split("href=\"/audit?before=").nth(1).unwrap().split('"').next().unwrap().to_owned();

@@ -1,22 +1,16 @@
 //! Health as `/readyz` and `/metrics` show it, while real parts go and come back.
 
 use std::future::ready;
-use std::time::Duration;
 
-use order_worker::admin::{self, State, Subscriptions};
-use order_worker::database::{self, settings::Database};
-use order_worker::health::{Condition, Health, Probe};
-use order_worker::telemetry::Metrics;
+use order_worker::parts::{Condition, Database, Health, Metrics, Probe, State, Subscriptions, connect, serve};
 use rig::http::get;
 use rig::postgres::Postgres;
 use rig::redis::Redis;
 use rig::sidecar::Sidecar;
-use rig::wait::until;
+use rig::wait::{SOON, until};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Endpoint;
-
-const LIMIT: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn parts_that_restart_are_seen_to_go_and_to_come_back() {
@@ -27,13 +21,13 @@ async fn parts_that_restart_are_seen_to_go_and_to_come_back() {
     // Every connection of the pool is in use: that is not a database that is away.
     let settings = Database {
         max_connections: 1,
-        acquire_timeout: LIMIT,
-        statement_timeout: LIMIT,
-        lock_timeout: LIMIT,
-        idle_in_transaction_timeout: LIMIT,
+        acquire_timeout: SOON,
+        statement_timeout: SOON,
+        lock_timeout: SOON,
+        idle_in_transaction_timeout: SOON,
         statement_cache: 1,
     };
-    let pool = database::connect(&url, &settings).unwrap();
+    let pool = connect(&url, &settings).unwrap();
     let busy = pool.acquire().await.unwrap();
 
     let metrics = Metrics::new().unwrap();
@@ -51,15 +45,16 @@ async fn parts_that_restart_are_seen_to_go_and_to_come_back() {
     };
     tokio::spawn(probe.run(reporter, shutdown.clone()));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let state = State { health: health.clone(), metrics: metrics.clone(), subscriptions: Subscriptions::none() };
+    let state =
+        State { health: health.clone(), metrics: metrics.process.clone(), subscriptions: Subscriptions::none() };
     let port = listener.local_addr().unwrap().port();
-    let served = tokio::spawn(admin::serve(listener, state, shutdown.clone()));
+    let served = tokio::spawn(serve(listener, state, shutdown.clone()));
 
     let shown = async |line: &str| {
-        until(line, LIMIT, async || metrics.render().unwrap().contains(line)).await;
+        until(line, SOON, async || metrics.process.render().unwrap().contains(line)).await;
     };
     let answers = async |path: &str, status: u16| {
-        until(path, LIMIT, async || get(port, path).await.is_ok_and(|answer| answer.0 == status)).await;
+        until(path, SOON, async || get(port, path).await.is_ok_and(|answer| answer.0 == status)).await;
     };
     shown("\norder_worker_database_up 1\n").await;
     shown("\norder_worker_redis_up 1\n").await;

@@ -112,7 +112,7 @@ async fn all_of_it_works(
     assert_eq!(owner.outcomes("e2").await[0].0, "superseded");
     let facts = "select string_agg(concat_ws(' ', payment_id, order_id), ',') from order_worker.payment_facts where payment_id = $1";
     assert_eq!(owner.text(facts, "p1").await, format!("p1 {paid}"));
-    assert_eq!(owner.text("select max(order_id) from order_worker.inbox where event_id = $1", "e1").await, *paid);
+    assert_eq!(owner.text("select max(subject) from order_worker.inbox where event_id = $1", "e1").await, *paid);
 
     // The jobs.
     owner.execute(&placed(unpaid, 4, "pending", "CARD", false, "2 days")).await;
@@ -187,9 +187,9 @@ async fn all_of_it_works(
     assert_eq!(owner.count("select count(*) from order_worker.outbox").await, before);
     desk.says(&["audit"]).await;
 
-    let named = "select coalesce(string_agg(distinct order_id, ','), '') from order_worker.outbox
-                 where body ->> 'order_id' <> order_id or jsonb_typeof(body -> 'user_id') <> 'string'
-                    or not exists (select from orders o where o.id::text = order_id) or $1 <> ''";
+    let named = "select coalesce(string_agg(distinct subject, ','), '') from order_worker.outbox
+                 where body ->> 'order_id' <> subject or jsonb_typeof(body -> 'user_id') <> 'string'
+                    or not exists (select from orders o where o.id::text = subject) or $1 <> ''";
     assert_eq!(owner.text(named, "").await, "", "each order has one name");
     let numbers = "select coalesce(string_agg(distinct jsonb_typeof(body -> 'order_number'), ','), '') from order_worker.outbox where topic = $1";
     assert_eq!(owner.text(numbers, "orders.order.status_changed").await, "string");
@@ -377,10 +377,14 @@ async fn of_ids_that_are_texts_the_planner_sees_no_function() {
         )
         .await;
     for (name, sql, parameters) in [
-        ("lock", include_str!("../../src/orders/sql/lock.sql"), "array['o1', 'o2']"),
-        ("sessions", include_str!("../../src/cron/sql/sessions.sql"), "now(), null, null, 10"),
-        ("unpaid", include_str!("../../src/cron/sql/unpaid.sql"), "now(), now() - interval '1 day', 'o1', 10, false"),
-        ("delete", include_str!("../../src/cron/sql/delete_sessions.sql"), "array['s1', 's2']"),
+        ("lock", include_str!("../../src/shop/orders/sql/lock.sql"), "array['o1', 'o2']"),
+        ("sessions", include_str!("../../src/shop/jobs/sql/sessions.sql"), "now(), null, null, 10"),
+        (
+            "unpaid",
+            include_str!("../../src/shop/jobs/sql/unpaid.sql"),
+            "now(), now() - interval '1 day', 'o1', 10, false",
+        ),
+        ("delete", include_str!("../../src/shop/jobs/sql/delete_sessions.sql"), "array['s1', 's2']"),
     ] {
         let mut session = desk.shop.pool.acquire().await.unwrap();
         let prepare = format!("set plan_cache_mode = force_generic_plan; prepare ids_{name} as {sql}");

@@ -1,5 +1,6 @@
 //! The event server as a sidecar meets it: tokens, bulk calls, subscriptions, bounds, and a database that is away.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rig::callback::{Answer, Callback, Event, PUBSUB};
@@ -163,8 +164,9 @@ async fn a_connection_has_at_most_so_many_calls_under_way_and_others_are_not_hel
     wait::until("the calls to wait for the table", SOON, async || scene.shop.count(waiting).await > 0).await;
     let other = Callback::new(scene.worker.eventbus_port());
     other.health().await.unwrap();
-    let full = tokio::time::timeout(Duration::from_millis(500), scene.callback.health()).await;
-    assert!(full.is_err(), "a third call was served beside two that wait: {full:?}");
+    // The calls of the other tasks may be about to come.
+    let full = async || tokio::time::timeout(Duration::from_millis(500), scene.callback.health()).await.is_err();
+    wait::until("a third call to wait behind two", Duration::from_secs(10), full).await;
     blocking.rollback().await.unwrap();
     for call in calls {
         assert_eq!(call.await.unwrap().unwrap(), Answer::Success);
@@ -175,7 +177,7 @@ async fn a_connection_has_at_most_so_many_calls_under_way_and_others_are_not_hel
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_that_cannot_be_stored_in_time_is_answered_unavailable() {
     let soon = |spec: WorkerSpec| {
-        spec.env("ORDER_WORKER_EVENTBUS_ACCEPTTIMEOUT", "1s").env("ORDER_WORKER_DATABASE_LOCKTIMEOUT", "10s")
+        spec.env("ORDER_WORKER_EVENTBUS_ACCEPTTIMEOUT", "3s").env("ORDER_WORKER_DATABASE_LOCKTIMEOUT", "25s")
     };
     let scene = Scene::start_with("accept_timeout", soon).await;
     scene.shop.place_one("o1").await;
@@ -183,14 +185,14 @@ async fn an_event_that_cannot_be_stored_in_time_is_answered_unavailable() {
     let event = confirmation("e1", "p1", "o1");
     // Those that come while the first ones are being tried wait no longer than these.
     let calls = (0..8).map(async |n: u64| {
-        tokio::time::sleep(Duration::from_millis(100 * n)).await;
+        tokio::time::sleep(Duration::from_millis(300 * n)).await;
         let began = Instant::now();
         let refused = scene.callback.event(&event).await.unwrap_err();
         assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
         began.elapsed()
     });
     for waited in futures::future::join_all(calls).await {
-        assert!(waited < Duration::from_millis(2_500), "{waited:?}");
+        assert!(waited < Duration::from_millis(7_500), "{waited:?}");
     }
     blocking.rollback().await.unwrap();
     scene.deliver(&event).await;
@@ -204,13 +206,15 @@ async fn while_postgres_is_away_dapr_is_told_so_and_what_was_answered_success_is
     let url = postgres.database("away").await;
     migrate(WORKER, &url).await;
     direct.worker.database_url = url.clone();
-    // The pool would wait for 3 s.
+    // The pool would wait for much longer.
     direct.worker = direct.worker.env("ORDER_WORKER_EVENTBUS_ACCEPTTIMEOUT", "500ms");
+    direct.worker = direct.worker.env("ORDER_WORKER_DATABASE_ACQUIRETIMEOUT", "30s");
     let shop = Shop::open(&url).await;
-    let orders: Vec<String> = (0..60).map(|n| format!("o{n}")).collect();
+    let orders: Vec<String> = (0..2000).map(|n| format!("o{n}")).collect();
     shop.place(&orders).await;
     let (worker, callback) = direct.worker().await;
-    callback.health().await.unwrap();
+    wait::until("the app health check to pass", SOON, async || callback.health().await.is_ok()).await;
+    let over = AtomicBool::new(false);
     let outage = async {
         wait::until("some to be stored", SOON, async || shop.count(STORED).await > 5).await;
         postgres.stop().await;
@@ -221,27 +225,29 @@ async fn while_postgres_is_away_dapr_is_told_so_and_what_was_answered_success_is
         let began = Instant::now();
         let refused = callback.event(&confirmation("meanwhile", "p", "o0")).await.unwrap_err();
         assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
-        assert!(began.elapsed() < Duration::from_millis(2_500), "{:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
 
         postgres.start_again().await;
         wait::until("the app health check to pass", SOON, async || callback.health().await.is_ok()).await;
+        over.store(true, Ordering::Relaxed);
     };
-    let (refused, ()) = tokio::join!(deliver_all(&callback, &orders), outage);
+    let ((delivered, refused), ()) = tokio::join!(deliver_until(&over, &callback, &orders), outage);
     assert!(refused > 0, "no event was refused meanwhile");
     shop.settled(SOON).await;
-    for order in &orders {
+    for order in &orders[..delivered] {
         assert_eq!(shop.history(order).await, ["payment_confirmed"]);
     }
-    assert_eq!(shop.count(STORED).await, 60);
+    assert_eq!(shop.count(STORED).await, i64::try_from(delivered).unwrap());
     assert!(!worker.logs().contains("postgres://"), "{}", worker.log_tail());
 }
 
 const STORED: &str = "select count(*) from order_worker.inbox_keys";
 
-/// Delivers one payment after the other, each until it is answered SUCCESS and never again; how often it was refused.
-async fn deliver_all(callback: &Callback, orders: &[String]) -> usize {
-    let mut refused = 0;
-    for order in orders {
+/// Delivers one payment after the other until it is over, each until it is answered SUCCESS and never again; how many those were, and
+/// how often one was refused.
+async fn deliver_until(over: &AtomicBool, callback: &Callback, orders: &[String]) -> (usize, usize) {
+    let (mut delivered, mut refused) = (0, 0);
+    for order in orders.iter().take_while(|_| !over.load(Ordering::Relaxed)) {
         let event = confirmation(order, order, order);
         wait::until("an event to be taken", SOON, async || {
             let answer = callback.event(&event).await;
@@ -249,9 +255,10 @@ async fn deliver_all(callback: &Callback, orders: &[String]) -> usize {
             answer.is_ok()
         })
         .await;
+        delivered += 1;
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    refused
+    (delivered, refused)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -264,5 +271,6 @@ async fn a_publishers_number_is_kept_with_its_digits() {
     assert!(scene.shop.incidents("o1").await.is_empty());
     let kept = "select convert_from(body, 'UTF8') from order_worker.inbox where event_id = $1";
     assert!(scene.shop.text(kept, "e1").await.contains("10.1000"));
-    assert!(scene.worker.logs().contains("order_id=o1, amount=10.10"), "{}", scene.worker.log_tail());
+    let line = async || scene.worker.logs().contains("order_id=o1, amount=10.10");
+    wait::until_or("the log line", SOON, || scene.worker.log_tail(), line).await;
 }

@@ -22,6 +22,7 @@ mod doctor;
 mod entrance;
 mod events;
 mod health;
+mod house;
 mod ids;
 mod incidents;
 mod ingress;

@@ -1,16 +1,14 @@
 //! The main path: a payment comes in, its order changes once, the announcement goes out.
 
-use std::time::Duration;
-
 use rig::callback::{Answer, Event};
 use rig::payment::{CONFIRMED, FAILED, confirmed, failed, json};
 use rig::stack::Direct;
 use rig::wait;
 
+use crate::scene::SOON;
 use crate::shop::Shop;
 
 pub const WORKER: &str = env!("CARGO_BIN_EXE_order-worker");
-const SOON: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_confirmed_payment_changes_its_order_is_announced_and_confirms_the_reservation() {

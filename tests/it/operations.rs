@@ -1,7 +1,5 @@
 //! What operators find out and mend: events, dead letters, quarantine, incidents, one order's story, sending again, the proof.
 
-use std::time::Duration;
-
 use rig::callback::Event;
 use rig::payment::{CONFIRMED, amount, confirmed, json};
 use rig::wait;
@@ -286,7 +284,7 @@ async fn the_proof_finds_each_kind_of_violation_and_nothing_else() {
     assert_eq!((code, stderr.as_str()), (0, ""), "{clean}");
 
     let event = "(select id from order_worker.inbox where event_id = 'e1')";
-    let message = "(select min(id) from order_worker.outbox where order_id = 'o1' and channel = 'dapr')";
+    let message = "(select min(id) from order_worker.outbox where subject = 'o1' and channel = 'dapr')";
     for (check, plant, undo) in [
         ("event_has_one_end", format!("delete from order_worker.inbox_outcomes where id = {event}"), "insert into order_worker.inbox_outcomes (day, id, outcome) select day, id, 'applied' from order_worker.inbox where event_id = 'e1'".to_owned()),
         ("event_has_one_end", format!("insert into order_worker.pending (queue, id, day, lane, key, state) select 'inbox', id, day, 0, 'o1', 'dead' from order_worker.inbox where id = {event}"), format!("delete from order_worker.pending where id = {event}")),
@@ -295,7 +293,7 @@ async fn the_proof_finds_each_kind_of_violation_and_nothing_else() {
         ("announced_is_changed", "create table kept as select * from order_status_history where order_id = 'o2'; delete from order_status_history where order_id = 'o2'".to_owned(), "insert into order_status_history overriding system value select * from kept; drop table kept".to_owned()),
         ("message_has_a_cause", format!("update order_worker.outbox set cause = repeat('0', 64) where id = {message}"), format!("update order_worker.outbox set cause = (select encode(key, 'hex') from order_worker.inbox where event_id = 'e1') where id = {message}")),
         ("status_is_the_last_change", "update orders set status = 'shipped' where id = 'o1'".to_owned(), "update orders set status = 'payment_confirmed' where id = 'o1'".to_owned()),
-        ("confirm_before_release", "insert into order_worker.outbox (day, id, event_id, channel, topic, order_id, body, cause) select day, 999998, gen_random_uuid(), channel, 'ReleaseReservation', order_id, body, cause from order_worker.outbox where order_id = 'o1' and channel = 'warehouse'; insert into order_worker.outbox_outcomes (day, id, outcome, attempts, settled_at) select day, id, 'sent', 1, now() - interval '1 hour' from order_worker.outbox where id = 999998".to_owned(), "delete from order_worker.outbox_outcomes where id = 999998; delete from order_worker.outbox where id = 999998".to_owned()),
+        ("confirm_before_release", "insert into order_worker.outbox (day, id, event_id, channel, topic, subject, body, cause) select day, 999998, gen_random_uuid(), channel, 'ReleaseReservation', subject, body, cause from order_worker.outbox where subject = 'o1' and channel = 'warehouse'; insert into order_worker.outbox_outcomes (day, id, outcome, attempts, settled_at) select day, id, 'sent', 1, now() - interval '1 hour' from order_worker.outbox where id = 999998".to_owned(), "delete from order_worker.outbox_outcomes where id = 999998; delete from order_worker.outbox where id = 999998".to_owned()),
         ("item_is_answered", "update order_items set reservation_status = 'confirming' where order_id = 'o1'".to_owned(), "update order_items set reservation_status = 'confirmed' where order_id = 'o1'".to_owned()),
         ("pending_has_a_body", "insert into order_worker.pending (queue, id, day, lane, key, state) values ('dapr', 999999, order_worker.today(), 0, 'o1', 'dead')".to_owned(), "delete from order_worker.pending where id = 999999".to_owned()),
         ("applied_is_announced", "create table kept as select * from order_worker.outbox_keys; delete from order_worker.outbox_keys".to_owned(), "insert into order_worker.outbox_keys select * from kept; drop table kept".to_owned()),
@@ -340,7 +338,7 @@ async fn what_hurts_one_day_is_in_the_gauges() {
     desk.shop.execute("update orders set status = 'payment_confirmed' where id = 'o1'").await;
     assert_eq!(desk.run(&["audit"]).await.0, 0);
     becomes("audit_violations", |count| count == 0.0).await;
-    assert!((0.0..30.0).contains(&gauge("audit_age_seconds").await));
+    assert!((0.0..300.0).contains(&gauge("audit_age_seconds").await));
     let missing = "do $$ begin execute format('drop table order_worker.%I', (
         select name from order_worker.partitions() where journal = 'outbox' order by lower desc limit 1)); end $$";
     desk.shop.execute(missing).await;
@@ -377,8 +375,16 @@ async fn what_was_in_hand_when_its_worker_died_is_named_for_the_consumers() {
     desk.direct.sidecar.set(rig::behaviour::Behaviour::Answer);
     worker.restart().await;
     desk.shop.settled(SOON).await;
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    let exposed = desk.json(&["audit", "exposure", "--since", "1h"]).await;
-    let dapr: Vec<_> = exposed.as_array().unwrap().iter().filter(|one| one["queue"] == "dapr").collect();
-    assert_eq!((dapr.len(), &dapr[0]["order_id"]), (1, &"o1".into()), "{exposed}");
+    let exposed = async || -> Vec<Value> {
+        let exposed = desk.json(&["audit", "exposure", "--since", "1h"]).await;
+        exposed
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|one| one["queue"] == "dapr")
+            .map(|one| one["order_id"].clone())
+            .collect()
+    };
+    wait::until("it to be named", SOON, async || !exposed().await.is_empty()).await;
+    assert_eq!(exposed().await, ["o1"]);
 }

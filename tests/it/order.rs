@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use rig::behaviour::Behaviour;
+use rig::behaviour::{Behaviour, Gate};
 use rig::callback::Callback;
 use rig::wait;
 use rig::warehouse::Method;
@@ -10,7 +10,7 @@ use rig::worker::Worker;
 use tonic::Code;
 
 use crate::commands::Desk;
-use crate::scene::{SOON, Scene};
+use crate::scene::{SOON, Scene, witness};
 
 /// Two reads of a lane from its very start lie behind after this time, and its floor has gone past what waits.
 const FLOOR_PASSES: Duration = Duration::from_millis(2_500);
@@ -119,7 +119,8 @@ async fn announcements_at_random_moments_of_failure_keep_their_order() {
 async fn what_is_sent_again_while_a_slow_answer_is_awaited_is_not_settled_by_it() {
     let scene = Scene::start("slow_settle").await;
     scene.shop.place(&["o1".into(), "o2".into()]).await;
-    scene.direct.sidecar.behaviours().set_for("o1", Behaviour::Slow(Duration::from_secs(2)));
+    let gate = Gate::new();
+    scene.direct.sidecar.behaviours().set_for("o1", Behaviour::Held(gate.clone()));
     scene.shop.execute("select order_worker.order_created('o1', 'checkout-1')").await;
     let in_hand = "select count(*) from order_worker.workers where cardinality(in_hand) = 1";
     wait::until("the announcement to be in hand", SOON, async || scene.shop.count(in_hand).await == 1).await;
@@ -132,6 +133,7 @@ async fn what_is_sent_again_while_a_slow_answer_is_awaited_is_not_settled_by_it(
     ] {
         scene.shop.execute(statement).await;
     }
+    gate.open();
     wait::until("the slow answer", SOON, async || scene.direct.sidecar.count() == 1).await;
     scene.shop.execute("select order_worker.order_created('o2', 'checkout-2')").await;
     let settled = "select count(*) from order_worker.outbox_outcomes";
@@ -153,12 +155,10 @@ async fn dead_confirm(name: &str) -> Desk {
     desk
 }
 
-/// Waits until the call that fails is given up. Others get through again and again: whenever it failed last, there is a witness.
+/// Waits until the call that fails is given up.
 async fn given_up(desk: &Desk, worker: &Worker, callback: &Callback) {
     let dead = async || {
-        let witness = format!("witness-{}", desk.shop.count("select count(*) from orders").await);
-        desk.shop.place_one(&witness).await;
-        callback.event(&crate::scene::confirmation(&witness, &witness, &witness)).await.unwrap();
+        witness(&desk.shop, callback).await;
         desk.shop.count(DEAD).await == 1
     };
     wait::until_or("the call to be given up", SOON, || worker.log_tail(), dead).await;
@@ -182,7 +182,7 @@ async fn a_confirm_that_nobody_wants_any_more_is_not_made_and_the_proof_knows_it
         calls.iter().filter(|c| c.reservation_id == "res-o1" && c.answered).map(|c| c.method).collect();
     assert_eq!(of_o1, [Method::Release]);
     let outcome = "select outcome from order_worker.outbox_outcomes join order_worker.outbox using (day, id)
-                   where topic = 'ConfirmReservation' and order_id = $1";
+                   where topic = 'ConfirmReservation' and subject = $1";
     assert_eq!(desk.shop.text(outcome, "o1").await, "obsolete");
     desk.says(&["audit"]).await;
 }

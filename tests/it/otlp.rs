@@ -28,8 +28,13 @@ async fn sends_what_is_shown(protocol: &str) {
     scene.shop.place_one("o1").await;
     scene.confirm("e1", "p1", "o1").await;
     scene.settled().await;
-    let counted = async || scene.worker.metric("order_worker_announcements_published_total").await == 1.0;
-    wait::until("the announcement to be counted", SOON, counted).await;
+    // What is counted, and what is looked at now and then.
+    let shown = async || {
+        let metrics = scene.worker.metrics().await;
+        metrics.get(r#"order_worker_queue_pending{queue="inbox"}"#) == Some(&0.0)
+            && scene.worker.metric("order_worker_announcements_published_total").await == 1.0
+    };
+    wait::until("the announcement to be counted", SOON, shown).await;
     let spans = collector.spans(&scene).await;
     for name in ["accept payment.confirmed", "apply inbox", "COMMIT", "publish orders.order.status_changed"] {
         assert!(spans.contains_key(name), "{protocol}: {name} is not among {:?}", spans.keys());
@@ -153,7 +158,7 @@ async fn a_collector_that_is_away_is_told_of_once_and_costs_no_event() {
         assert!(scene.worker.logs().contains("onnection refused"), "it says why: {}", scene.worker.log_tail());
         for signal in ["traces", "metrics"] {
             let series = format!(r#"order_worker_otlp_exports_failed_total{{signal="{signal}"}}"#);
-            let counted = async || scene.worker.metrics().await[&series] >= 1.0;
+            let counted = async || scene.worker.metrics().await.get(&series).is_some_and(|count| *count >= 1.0);
             wait::until_or("failures to be counted", SOON, || series.clone(), counted).await;
         }
 

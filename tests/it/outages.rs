@@ -13,7 +13,7 @@ use rig::worker::{Worker, WorkerSpec};
 use tonic::Code;
 
 use crate::main_path::WORKER;
-use crate::scene::{SOON, Scene};
+use crate::scene::{SOON, Scene, assert_not_held_up};
 use crate::shop::Shop;
 
 /// Everything that is pending becomes older by an hour, as after an hour of the outage.
@@ -117,17 +117,14 @@ async fn an_order_that_another_writer_has_locked_for_thirty_seconds_delays_only_
     let mut writer = scene.shop.pool.begin().await.unwrap();
     sqlx::query("select from orders where id = 'o0' for update").execute(&mut *writer).await.unwrap();
     let locked = Instant::now();
-    for order in &orders {
-        scene.confirm(&format!("e-{order}"), &format!("p-{order}"), order).await;
-    }
-    wait::until("all others to be announced", SOON, async || scene.direct.sidecar.count() == 199).await;
-    let others = locked.elapsed();
-    assert!(others < Duration::from_secs(10), "the others took {others:?}");
+    let with = scene.pay_until(&orders[..100], 99).await;
     // The fault is the time itself.
     tokio::time::sleep(Duration::from_secs(30).saturating_sub(locked.elapsed())).await;
     assert_eq!(scene.outcome("e-o0").await, ("pending".into(), "the order is locked by another writer".into()));
     writer.rollback().await.unwrap();
     scene.settled().await;
+    let without = scene.pay_until(&orders[100..], 200).await;
+    assert_not_held_up(without, with);
     assert_eq!(scene.shop.history("o0").await, ["payment_confirmed"]);
     assert_eq!(scene.outcome("e-o0").await.0, "applied");
 }
@@ -137,16 +134,15 @@ async fn a_warehouse_that_hangs_delays_no_announcement() {
     let scene = Scene::start("hanging_warehouse").await;
     let orders = names(300);
     scene.shop.place(&orders).await;
+    let without = scene.pay_until(&orders[..150], 150).await;
+    scene.settled().await;
     scene.direct.warehouse.set(Behaviour::Hang);
     let began = Instant::now();
-    for order in &orders {
-        scene.confirm(&format!("e-{order}"), &format!("p-{order}"), order).await;
-    }
-    wait::until("all announcements", SOON, async || scene.direct.sidecar.count() == 300).await;
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    let with = scene.pay_until(&orders[150..], 300).await;
+    assert_not_held_up(without, with);
     // The fault is the time itself.
     tokio::time::sleep(Duration::from_secs(60).saturating_sub(began.elapsed())).await;
-    assert_eq!(scene.direct.warehouse.confirmed().len(), 0);
+    assert_eq!(scene.direct.warehouse.confirmed().len(), 150);
     scene.direct.warehouse.set(Behaviour::Answer);
     scene.settled().await;
     assert_eq!(scene.direct.warehouse.confirmed().len(), 300);

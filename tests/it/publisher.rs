@@ -1,7 +1,9 @@
 //! Announcing in the caller's transaction: the library, and the SQL functions under it.
 
 use chrono::{DateTime, Utc};
-use order_worker::outbox::{ExchangeEvent, PublishError, Publisher, ReturnEvent, ReturnItem, StatusChangedEvent};
+use order_worker::announcements::{
+    ExchangeEvent, PublishError, Publisher, ReturnEvent, ReturnItem, StatusChangedEvent,
+};
 use rig::sidecar::Published;
 use rig::wait;
 use serde_json::{Value, json};
@@ -95,10 +97,9 @@ async fn the_same_cause_with_another_body_is_an_error_with_a_hint() {
     let again = publisher.publish_return_requested(&returned("something else")).await.unwrap_err();
     let PublishError::Database(error) = &again else { panic!("{again:?}") };
     let (message, hint) = refusal(error);
-    let said =
-        format!("outbox: order.return.requested of order o1 was announced before under id {id}, with another body");
+    let said = format!("outbox: order.return.requested of o1 was written before under id {id}, with another body");
     assert_eq!(message, said);
-    assert_eq!(hint, "cause 'return-1' stands for one announcement: give another cause, or the same body");
+    assert_eq!(hint, "cause 'return-1' stands for one message: give another cause, or the same body");
     transaction.commit().await.unwrap();
     assert_eq!(scene.shop.count("select count(*) from order_worker.outbox_keys").await, 0, "the transaction is void");
 }

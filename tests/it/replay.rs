@@ -1,6 +1,6 @@
 //! Replay: what is handled again, what is judged again, and that nothing happens twice.
 
-use order_worker::replay::event_id;
+use order_worker::event_id;
 use rig::callback::Callback;
 use rig::wait;
 use rig::worker::{Worker, WorkerSpec};
@@ -144,8 +144,8 @@ async fn a_replay_whose_worker_is_killed_goes_on_and_finishes_once() {
     let spec = |name: &str, failpoints: &str| {
         WorkerSpec { name: name.into(), ..desk.direct.worker.replica() }.env("FAILPOINTS", failpoints)
     };
-    let killed = Worker::start(spec("killed", "cron-before-commit=1*off->1*return")).await;
-    killed.wait_exit(SOON).await;
+    // Not waited for: its end may come before it has told that it is ready.
+    Worker::spawn(spec("killed", "cron-before-commit=1*off->1*return")).wait_exit(SOON).await;
     let _taker = Worker::start(spec("taker", "")).await;
     let ended = async || desk.json(&["inbox", "replays"]).await[0]["outcome"] == "succeeded";
     wait::until("the replay to end", SOON, ended).await;

@@ -76,12 +76,13 @@ async fn one_event_delivered_ten_times_at_once_over_two_replicas_changes_its_ord
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_replicas_share_the_lanes_and_those_of_a_dead_one_move_within_two_leases() {
-    let pair = Pair::start("lanes", |spec| spec).await;
+    let lease = Duration::from_secs(10);
+    let pair = Pair::start("lanes", |spec| spec.env("ORDER_WORKER_QUEUE_LEASE", format!("{}s", lease.as_secs()))).await;
     pair.until_shared(&[32, 32]).await;
     pair.workers[1].kill9();
     let died = Instant::now();
     pair.until_shared(&[64]).await;
-    assert!(died.elapsed() < Duration::from_secs(4), "{:?}", died.elapsed());
+    assert!(died.elapsed() < lease * 2, "{:?}", died.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -91,6 +92,37 @@ async fn a_worker_that_stops_gives_its_lanes_back_at_once() {
     pair.workers[1].terminate();
     assert!(pair.workers[1].wait_exit(SOON).await.success());
     pair.until_shared(&[64]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_payments_of_one_order_the_one_that_was_stored_first_is_judged_first() {
+    let mut direct = Direct::start("stored_first", WORKER).await;
+    // Whoever sleeps keeps what it has taken until the test goes on.
+    direct.worker = direct.worker.env("ORDER_WORKER_QUEUE_LEASE", "90s");
+    direct.worker = direct.worker.env("ORDER_WORKER_DATABASE_IDLEINTRANSACTIONTIMEOUT", "60s");
+    let shop = Shop::open(&direct.worker.database_url).await;
+    shop.place(&["o1", "o2"].map(str::to_owned)).await;
+    let spec = |name: &str| WorkerSpec { name: name.into(), mode: "event".into(), ..direct.worker.replica() };
+    let sleeper = Worker::start(spec("sleeper").env("FAILPOINTS", "apply-after-take=1*return(stop)")).await;
+    let callback = Callback::new(sleeper.eventbus_port());
+    let first = tokio::spawn(async move { callback.event(&confirmation("e1", "p1", "o1")).await });
+    let asleep = async || sleeper.logs().contains("failpoint apply-after-take reached");
+    wait::until_or("the worker to fall asleep", SOON, || sleeper.log_tail(), asleep).await;
+
+    let awake = Worker::start(spec("awake")).await;
+    let callback = Callback::new(awake.eventbus_port());
+    for (event, payment, order) in [("e2", "p2", "o1"), ("e3", "p3", "o2")] {
+        assert_eq!(callback.event(&confirmation(event, payment, order)).await.unwrap(), Answer::Success);
+    }
+    let other = async || shop.status("o2").await == "payment_confirmed";
+    wait::until_or("the other order", SOON, || awake.log_tail(), other).await;
+    assert_eq!((shop.status("o1").await.as_str(), &*shop.outcomes("e2").await[0].0), ("pending", "pending"));
+    sleeper.cont();
+    assert_eq!(first.await.unwrap().unwrap(), Answer::Success);
+    shop.settled(SOON).await;
+    let outcome = async |event: &str| shop.outcomes(event).await[0].0.clone();
+    assert_eq!((outcome("e1").await.as_str(), outcome("e2").await.as_str()), ("applied", "rejected"));
+    assert_eq!(shop.history("o1").await, ["payment_confirmed"]);
 }
 
 /// The second worker is stopped (SIGSTOP) at a place, for longer than its lease and its transaction may last; the first does

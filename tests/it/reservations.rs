@@ -94,7 +94,8 @@ async fn a_refusal_is_written_to_every_item_and_each_refused_reservation_is_an_i
     assert_eq!(scene.shop.incidents("o1").await, ["paid_unreserved", "paid_unreserved"]);
     assert_eq!(scene.shop.text(STATUSES, "o2").await, "refused refused refused");
     assert_eq!(scene.shop.incidents("o2").await, ["not_released", "not_released"]);
-    let told = "select string_agg(reservation_id, ' ' order by reservation_id) from order_worker.incident_journal where order_id = $1";
+    let told =
+        "select string_agg(reference, ' ' order by reference) from order_worker.incident_journal where subject = $1";
     assert_eq!(scene.shop.text(told, "o1").await, "other-o1 res-o1");
 }
 

@@ -1,17 +1,17 @@
 //! The usual scene of a test: a worker between stand-ins, its database with orders, and a caller in its sidecar's place.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rig::callback::{Answer, Callback, Event};
 use rig::payment::{CONFIRMED, confirmed, json};
 use rig::stack::Direct;
+use rig::wait;
 use rig::worker::{Worker, WorkerSpec};
 
 use crate::main_path::WORKER;
 use crate::shop::Shop;
 
-/// How long anything may take that takes moments when nothing is wrong.
-pub const SOON: Duration = Duration::from_secs(30);
+pub use rig::wait::SOON;
 
 #[derive(Debug)]
 pub struct Scene {
@@ -51,6 +51,22 @@ impl Scene {
         self.deliver(&confirmation(event_id, payment_id, order_id)).await;
     }
 
+    /// As [`witness`] for this scene.
+    pub async fn witness(&self) {
+        witness(&self.shop, &self.callback).await;
+    }
+
+    /// Pays these orders one after the other; how long it took until so many announcements were there.
+    pub async fn pay_until(&self, orders: &[String], announced: usize) -> Duration {
+        let began = Instant::now();
+        for order in orders {
+            self.confirm(&format!("e-{order}"), &format!("p-{order}"), order).await;
+        }
+        let all = async || self.direct.sidecar.count() == announced;
+        wait::until_or("all to be announced", SOON, || self.worker.log_tail(), all).await;
+        began.elapsed()
+    }
+
     /// Outcome and reason of the one event that has this id.
     pub async fn outcome(&self, event_id: &str) -> (String, String) {
         let mut outcomes = self.shop.outcomes(event_id).await;
@@ -63,6 +79,20 @@ impl Scene {
     pub async fn settled(&self) {
         self.shop.settled(SOON).await;
     }
+}
+
+/// Places an order and pays it: what gets through while something else fails. A failure counts only when others got through after
+/// it, so that a test which waits for one to count brings them again and again.
+pub async fn witness(shop: &Shop, callback: &Callback) {
+    let name = format!("witness-{}", shop.count("select count(*) from orders").await);
+    shop.place_one(&name).await;
+    callback.event(&confirmation(&name, &name, &name)).await.unwrap();
+}
+
+/// The same work was not held up, whatever this machine does besides. Who is held up waits for seconds, again and again.
+#[track_caller]
+pub fn assert_not_held_up(without: Duration, with: Duration) {
+    assert!(with < without * 4 + Duration::from_secs(10), "{without:?} when nothing is wrong, then {with:?}");
 }
 
 /// A worker whose death is noticed soon: leases of two seconds.

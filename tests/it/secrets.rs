@@ -87,13 +87,7 @@ async fn an_app_token_is_exchanged_under_a_running_worker_and_a_real_sidecar() {
     // What the sidecar brings meanwhile is refused, held by it, and delivered once it has the new one too.
     pay("e2", "o2").await;
     stack.daprd.restart_with(|daprd| daprd.env = token("n3w-token")).await;
-    wait::until_or(
-        "the announcement",
-        rig::worker::READY_LIMIT * 2,
-        || worker.log_tail(),
-        async || stack.subscriber.count() == 2,
-    )
-    .await;
+    wait::until_or("the announcement", SOON, || worker.log_tail(), async || stack.subscriber.count() == 2).await;
     assert_eq!(shop.status("o2").await, "payment_confirmed");
     assert!(!worker.logs().contains("n3w-token"), "{}", worker.log_tail());
 }

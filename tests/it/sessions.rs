@@ -1,6 +1,6 @@
 //! Sessions that are broken, refused or lent: nothing that was asked in one is to blame, and the next is sound.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rig::pooler::Pooler;
 use rig::postgres::Postgres;
@@ -9,7 +9,7 @@ use rig::wait;
 use rig::worker::{Worker, migrate, run};
 
 use crate::main_path::WORKER;
-use crate::scene::{SOON, Scene};
+use crate::scene::{SOON, Scene, assert_not_held_up};
 use crate::shop::Shop;
 
 fn names(prefix: &str, orders: usize) -> Vec<String> {
@@ -45,11 +45,13 @@ async fn an_owner_who_alters_a_shared_column_costs_no_event_an_attempt() {
     for orders in [&before, &after, &later] {
         scene.shop.place(orders).await;
     }
+    let began = Instant::now();
     scene.pay(&before).await;
+    let without = began.elapsed();
     scene.shop.execute("alter table public.orders alter column payment_method type varchar(32)").await;
     let began = Instant::now();
     scene.pay(&after).await;
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert_not_held_up(without, began.elapsed());
     scene.shop.execute("alter table public.order_items alter column sku type varchar(300)").await;
     scene.pay(&later).await;
     let counted = scene.worker.logs().matches("Event failed").count();
@@ -108,10 +110,8 @@ async fn a_server_that_was_read_only_for_a_moment_is_worked_with_again() {
     assert!(scene.worker.logs().matches("default_transaction_read_only").count() < 5, "{}", scene.worker.log_tail());
     // The test's own session is an old one, which may write.
     default(&scene.shop, "default_transaction_read_only = off").await;
-    let back = Instant::now();
     scene.worker.wait_ready().await;
     scene.pay(&orders[1..]).await;
-    assert!(back.elapsed() < Duration::from_secs(60), "{:?}", back.elapsed());
     assert_eq!(scene.worker.metric("order_worker_database_up").await, 1.0);
 }
 
@@ -195,7 +195,8 @@ async fn isolation_levels_of_the_database_change_no_outcome_and_not_the_speed() 
         took.push(began.elapsed());
         assert_eq!(scene.shop.count("select count(*) from orders where status = 'payment_confirmed'").await, 200);
     }
-    assert!(took[1] < took[0] * 5 && took[2] < took[0] * 5, "{took:?}");
+    assert_not_held_up(took[0], took[1]);
+    assert_not_held_up(took[0], took[2]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

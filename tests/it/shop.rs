@@ -76,15 +76,19 @@ impl Shop {
         wait::until("all queues to be empty", limit, async || self.unsettled().await == 0).await;
     }
 
+    /// How often an event was taken in, repetitions too.
+    pub async fn deliveries(&self) -> usize {
+        let deliveries = "select coalesce(sum(1 + duplicates), 0)::bigint from order_worker.inbox_status";
+        usize::try_from(self.count(deliveries).await).unwrap()
+    }
+
     /// Waits until every message of a plan was taken in, repetitions too, and nothing is left to do.
     pub async fn has_settled(&self, plan: &Plan, limit: Duration) {
         // Repetitions may be of messages that came already, so each event is looked for as well.
-        let deliveries = "select coalesce(sum(1 + duplicates), 0)::bigint from order_worker.inbox_status";
         let events = "select count(distinct event_id) from order_worker.inbox";
         let ids = plan.messages.iter().filter_map(|message| message.id.as_ref()).collect::<HashSet<_>>().len();
         let all = async || {
-            self.count(deliveries).await >= i64::try_from(plan.messages.len()).unwrap()
-                && self.count(events).await >= i64::try_from(ids).unwrap()
+            self.deliveries().await >= plan.messages.len() && self.count(events).await >= i64::try_from(ids).unwrap()
         };
         wait::until("all messages to be accepted", limit, all).await;
         self.settled(limit).await;

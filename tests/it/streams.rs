@@ -186,6 +186,41 @@ async fn a_message_too_large_for_dapr_and_for_the_callback_is_taken_from_the_str
     assert_eq!(broker.saved().await, 2);
 }
 
+/// Whatever way an event comes, the first body under an id counts and another one is quarantined: also when both are in one look, when
+/// the first came before, and when its id has what Postgres cannot store.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_an_id_with_two_bodies_the_second_is_quarantined_by_a_look_too() {
+    let broker = Broker::start("streams_two_bodies").await;
+    broker.shop.place(&["a", "b", "c", "d"].map(str::to_owned)).await;
+    let add = async |id: &str, order: &str| {
+        let payment: Value = serde_json::from_slice(&json(&confirmed(&format!("p-{order}"), order, "10.10"))).unwrap();
+        let event =
+            json!({ "id": id, "source": "payments", "specversion": "1.0", "topic": CONFIRMED, "data": payment });
+        command(&broker.redis, &["XADD", CONFIRMED, "*", "data", &event.to_string()]).await;
+    };
+    add("twice", "a").await;
+    add("twice", "b").await;
+    add("no\0text", "c").await;
+    command(&broker.redis, &["XGROUP", "SETID", CONFIRMED, "order-worker", "$"]).await;
+    let worker = Worker::start(broker.spec.clone()).await;
+    broker.settled_at(&worker, 2).await;
+    let quarantined = "select count(*) from order_worker.inbox_status where outcome = 'quarantined'";
+    wait::until("the second body", SOON, async || broker.shop.count(quarantined).await == 1).await;
+    assert_eq!(
+        (broker.shop.status("a").await, broker.shop.status("b").await),
+        ("payment_confirmed".into(), "pending".into())
+    );
+    assert_eq!(broker.saved().await, 3, "the audit log keeps all of them: {}", worker.log_tail());
+
+    add("no\0text", "d").await;
+    command(&broker.redis, &["XGROUP", "SETID", CONFIRMED, "order-worker", "$"]).await;
+    wait::until("the other body", SOON, async || broker.shop.count(quarantined).await == 2).await;
+    worker.kill9();
+    let (code, streams, _) = broker.reconcile(&["--since", "1h", "--accept"], &[]).await;
+    assert_eq!((code, streams[0]["accepted"].as_i64()), (0, Some(0)), "nothing is found again: {streams}");
+    assert_eq!(broker.shop.status("d").await, "pending");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn those_who_look_at_once_save_each_event_once_and_count_it_once() {
     let broker = Broker::start("streams_at_once").await;
@@ -232,6 +267,8 @@ async fn where_one_stream_was_never_looked_at_no_order_is_given_up() {
     let worker = Worker::start(crate::cron::only(broker.spec.clone(), &[], "* * * * * *")).await;
     let others = "select count(*) from order_worker.stream_cursors where watermark is not null";
     wait::until_or("the others", SOON, || worker.log_tail(), async || broker.shop.count(others).await == 2).await;
+    // The claim lasts for half a minute at the most: anew, so that nobody looks at the first stream while the job runs.
+    broker.shop.execute("update order_worker.stream_cursors set claimed_until = now() + interval '35 seconds' where stream = 'payment.confirmed'").await;
     let redis = broker.redis.addr();
     let env = [("DATABASE_URL", broker.spec.database_url.as_str()), ("REDIS_ADDR", &redis)];
     let cleanup = async || run(WORKER, &["cron", "run", "order_cleanup", "--as", "ada"], &env).await.status.success();

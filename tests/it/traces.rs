@@ -219,8 +219,7 @@ async fn without_a_collector_the_publishers_trace_is_handed_on_as_it_came() {
         (&announced.traceparent, &scene.direct.warehouse.calls()[0].traceparent),
         (&event.traceparent, &event.traceparent)
     );
-    let line =
-        " INFO order_worker::inbox::apply: Processing payment confirmed: payment_id=e1, order_id=o1, amount=10.1";
+    let line = " INFO order_worker::shop::payments::handler: Processing payment confirmed: payment_id=e1, order_id=o1, amount=10.1";
     wait::until_or("the log line", SOON, || scene.worker.log_tail(), async || scene.worker.logs().contains(line)).await;
 }
 
@@ -247,7 +246,7 @@ async fn a_flood_of_one_warning_is_cut_off_and_what_was_left_out_is_said() {
     let told: usize = told.iter().map(|count| count.parse::<usize>().unwrap()).sum();
     assert!(written < ORDERS, "all were written");
     assert_eq!((written + told, told as f64), (ORDERS, left_out), "{said:?}");
-    assert!(said[0].contains("place=order_worker::egress::warehouse, sample=\"Warehouse refused: method="), "{said:?}");
+    assert!(said[0].contains("place=order_worker::shop::warehouse, sample=\"Warehouse refused: method="), "{said:?}");
     assert_eq!(
         lines(": Processing payment confirmed: ").len(),
         ORDERS,

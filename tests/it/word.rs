@@ -1,7 +1,5 @@
 //! The operator's word: by whose settings something is done, whose name it has, and that what a person decided stays decided.
 
-use std::time::Duration;
-
 use rig::callback::{Callback, Event};
 use rig::payment::{CONFIRMED, amount, confirmed, json as bytes};
 use rig::wait;
@@ -64,13 +62,14 @@ async fn a_worker_registers_by_what_it_judges_and_the_last_started_stands() {
     assert_eq!(terms["wait_for_order"], "1day");
     let drains =
         "select string_agg(distinct drains::text, ' ' order by drains::text) from order_worker.workers where $1 = ''";
-    assert_eq!(desk.shop.text(drains, "").await, "{dapr,warehouse,cron} {inbox,dapr,warehouse}");
+    let both = async || desk.shop.text(drains, "").await == "{dapr,warehouse,cron} {inbox,dapr,warehouse}";
+    wait::until("both to have said what they drain", SOON, both).await;
 
     // A rollout: what the new one says stands, and goes on standing when the old one ends after it.
     let _new = Worker::start(spec("all").env("ORDER_BUSINESS_ORDER_AUTOCANCELMINUTES", 60)).await;
     for old in [jobs, events] {
         old.terminate();
-        old.wait_exit(Duration::from_secs(15)).await;
+        old.wait_exit(SOON).await;
     }
     let [(_, events), (_, jobs)] = registered(&desk).await.try_into().unwrap();
     assert_eq!((&events["amount_mismatch"], &jobs["order_minutes"]), (&json!("apply"), &json!(60)));
@@ -100,7 +99,7 @@ async fn a_command_asks_and_a_worker_performs_by_its_own_settings() {
 
     // With nobody there it says so, asks for nothing, and performs here when it is told to: by the same settings.
     worker.terminate();
-    worker.wait_exit(Duration::from_secs(15)).await;
+    worker.wait_exit(SOON).await;
     let runs = "select count(*) from order_worker.cron_runs where job = 'order_cleanup'";
     let before = desk.shop.count(runs).await;
     let (code, _, stderr) = desk.run(&["cron", "run", "order_cleanup"]).await;
@@ -236,8 +235,8 @@ async fn a_change_has_the_name_of_a_person_and_beside_it_the_role_and_the_host()
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
     assert_eq!((&record["host"], &record["role"]), (&json!(host.trim()), &json!("postgres")));
 
-    // The chain goes on over records of the version before, which name no host.
-    desk.shop.execute("select order_worker.record('old', 'queue pause', 'dapr', '{}')").await;
+    // The chain goes on over records that name no host.
+    desk.shop.execute("select order_worker.record('old', 'queue pause', 'dapr', '{}', null)").await;
     desk.says(&pause).await;
     assert!(desk.says(&["audit", "log", "--verify"]).await.contains("the chain is whole"));
     desk.shop.execute("update order_worker.audit_log set host = 'elsewhere' where id = 1").await;
@@ -252,7 +251,7 @@ async fn an_edit_is_checked_when_it_is_given_and_rehearsed_with_what_happened_si
     let event = row(&desk, "e-bad", "dead").await;
     desk.shop.settled(SOON).await;
     worker.terminate();
-    worker.wait_exit(Duration::from_secs(15)).await;
+    worker.wait_exit(SOON).await;
     desk.shop.execute("select order_worker.cancel_order('o1', 'changed my mind', 'c1')").await;
     desk.shop.execute("update order_worker.pending set state = 'dead' where queue <> 'inbox'").await;
     let of = async |queue: &str| -> String {
@@ -351,7 +350,7 @@ async fn a_message_that_waits_and_is_not_dead_is_found_tried_again_and_given_up(
         let announce = format!(
             "select order_worker.announce('nobody.reads', '{order}', '{{\"order_id\": \"{order}\"}}', 'stuck');
              update order_worker.pending set state = 'waiting', due = now() + interval '50 minutes', last_error = 'not allowed: nobody.reads'
-             where id = (select id from order_worker.outbox where topic = 'nobody.reads' and order_id = '{order}')"
+             where id = (select id from order_worker.outbox where topic = 'nobody.reads' and subject = '{order}')"
         );
         desk.shop.execute(&announce).await;
         let later =
@@ -364,7 +363,15 @@ async fn a_message_that_waits_and_is_not_dead_is_found_tried_again_and_given_up(
     let (first, second) = (stuck("o1").await, stuck("o2").await);
     let listed = desk.says(&["outbox", "list", "--state", "waiting"]).await;
     assert!(listed.contains("not allowed: nobody.reads") && listed.lines().count() == 3, "{listed}");
-    assert_eq!(desk.json(&["outbox", "list", "--state", "blocked"]).await.as_array().unwrap().len(), 2);
+    let blocked = desk.json(&["outbox", "list", "--state", "blocked"]).await;
+    assert_eq!(blocked.as_array().unwrap().len(), 2);
+    let behind = blocked[0]["id"].to_string();
+    let would = ["outbox", "redrive", &first, &behind, "--reason", "x", "--dry-run"];
+    assert_eq!(
+        desk.json(&would).await.as_array().unwrap().len(),
+        1,
+        "one that is only behind another goes on by itself"
+    );
 
     let (code, _, stderr) = desk.run(&["dead", "skip", "--id", &first, "--reason", "x"]).await;
     assert!(code == 1 && stderr.contains("outbox list --state waiting, then outbox skip or redrive"), "{stderr}");

@@ -58,7 +58,7 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- define "order-worker.mode" -}}
 {{- $named := dict "mode" .Values.mode }}
 {{- $open := "" }}
-{{- $words := .Values.worker.args }}
+{{- $words := (.Values.worker | default dict).args | default list }}
 {{- if has (first $words) (list "/app/bin/worker" "worker") }}
 {{- $words = rest $words }}
 {{- end }}
@@ -162,7 +162,7 @@ tolerations:
 
 {{/* For a pod that runs one command and ends: a node like the workers', but not away from them. */}}
 {{- define "order-worker.nodeAffinity" -}}
-{{- with .Values.affinity.nodeAffinity }}
+{{- with (.Values.affinity | default dict).nodeAffinity }}
 affinity:
   nodeAffinity:
     {{- toYaml . | nindent 4 }}
@@ -269,10 +269,10 @@ volumeMounts:
 {{/* The configuration: files/config.yaml with `config` over it. */}}
 {{- define "order-worker.config" -}}
 {{- $config := .Files.Get "files/config.yaml" | fromYaml }}
-{{- include "order-worker.known" (dict "given" .Values.config "known" $config "path" "") }}
+{{- include "order-worker.known" (dict "given" (.Values.config | default dict) "known" $config "path" "") }}
 {{- /* The sidecar's consumer group is its app id, unless the component has a consumerID: `config` says that. */}}
 {{- $_ := set $config.worker.reconcile "group" .Values.dapr.appId }}
-{{- toYaml (mergeOverwrite $config .Values.config) }}
+{{- toYaml (mergeOverwrite $config (.Values.config | default dict)) }}
 {{- end }}
 
 {{/* Refuses keys that files/config.yaml does not have, and sections where a value belongs. */}}

@@ -7,7 +7,7 @@ select s.id, s.day, s.event_id, s.channel, s.topic, s.order_id, s.state, s.attem
 from order_worker.outbox_status s
 where ($1::timestamptz is null or (s.created_at >= $1 and s.day >= ($1 at time zone 'utc')::date - 1))
   and ($2::timestamptz is null or (s.created_at < $2 and s.day <= ($2 at time zone 'utc')::date))
-  and ($3::text is null or s.order_id = order_worker.order_text($3)) and ($4::text is null or s.topic = $4) and ($5::text is null or s.channel = $5)
+  and ($3::text is null or s.order_id = order_worker.subject_text($3)) and ($4::text is null or s.topic = $4) and ($5::text is null or s.channel = $5)
   and ($6::text is null or s.state = $6 or s.waits = $6)
 order by s.day desc, s.id desc
 limit $7

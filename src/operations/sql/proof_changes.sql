@@ -5,7 +5,7 @@ select h.order_id::text as subject,
 from public.order_status_history h
 cross join lateral (
     select count(*) as n from order_worker.outbox o
-    where o.order_id = h.order_id::text and o.topic = 'orders.order.status_changed' and o.body ->> 'new_status' = h.new_status
+    where o.subject = h.order_id::text and o.topic = 'orders.order.status_changed' and o.body ->> 'new_status' = h.new_status
       and o.body ->> 'timestamp' = to_char(h.created_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
 ) a
 where h.created_at >= $1::timestamp at time zone 'utc' and h.created_at < ($1::timestamp + interval '1 day') at time zone 'utc'

@@ -1,6 +1,6 @@
 -- operations/since: what has happened to the orders of these rows since the rows were made, in words.
 with subject as (
-    select p.id, coalesce(i.order_id, o.order_id) as order_id, coalesce(i.received_at, o.created_at) as made_at, i.payment_id
+    select p.id, coalesce(i.subject, o.subject) as order_id, coalesce(i.received_at, o.created_at) as made_at, i.reference as payment_id
     from order_worker.pending p
     left join order_worker.inbox i on p.queue = 'inbox' and i.day = p.day and i.id = p.id
     left join order_worker.outbox o on p.queue in ('dapr', 'warehouse') and o.day = p.day and o.id = p.id
@@ -24,7 +24,7 @@ with subject as (
     select s.id, n.opened_at,
            format('incident %s of order %s: %s (%s)', n.kind, s.order_id, n.detail, coalesce('resolved by ' || n.resolved_by, 'open'))
     from subject s
-    join order_worker.incident_journal n on n.order_id = s.order_id
+    join order_worker.incident_journal n on n.subject = s.order_id
     where n.opened_at > s.made_at
     union all
     select s.id, r.requested_at, format('%s %s of order %s was requested, and is %s', r.kind, r.id, s.order_id, r.status)

@@ -19,13 +19,13 @@ from (
     union all
     select opened_at, 4, 'incident', kind, case when resolved_at is null then 'open' else 'resolved' end,
            concat_ws('; ', detail, 'resolved by ' || resolved_by)
-    from order_worker.incident_journal where order_id = $1
+    from order_worker.incident_journal where subject = $1
     union all
     select d.decided_at, 5, 'decision', concat_ws(' ', d.verb, coalesce(i.event_id, o.event_id::text)), null, concat_ws('; ', d.actor, d.reason)
     from order_worker.decisions d
-    left join order_worker.inbox i on i.day = d.day and i.id = d.id and i.order_id = $1
-    left join order_worker.outbox o on o.day = d.day and o.id = d.id and o.order_id = $1
-    where d.id in (select id from order_worker.inbox where order_id = $1 union all select id from order_worker.outbox where order_id = $1)
+    left join order_worker.inbox i on i.day = d.day and i.id = d.id and i.subject = $1
+    left join order_worker.outbox o on o.day = d.day and o.id = d.id and o.subject = $1
+    where d.id in (select id from order_worker.inbox where subject = $1 union all select id from order_worker.outbox where subject = $1)
     union all
     select requested_at, 6, kind, id, status, reason from order_worker.returns where order_id = $1
 ) story

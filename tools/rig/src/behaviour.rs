@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tonic::{Code, Status};
 
 /// What becomes of a call.
@@ -22,6 +23,30 @@ pub enum Behaviour {
     Flap(u64),
     /// Answered after this time.
     Slow(Duration),
+    /// Answered once the gate is open.
+    Held(Gate),
+}
+
+/// Holds the calls that come to it until it is opened, and none from then on. Clones are one gate.
+#[derive(Clone, Debug)]
+pub struct Gate(Arc<watch::Sender<bool>>);
+
+impl Gate {
+    /// A closed one.
+    #[expect(clippy::new_without_default, reason = "nothing says whether a default one is open")]
+    pub fn new() -> Gate {
+        Gate(Arc::new(watch::Sender::new(false)))
+    }
+
+    /// Lets everybody through.
+    pub fn open(&self) {
+        self.0.send_replace(true);
+    }
+
+    async fn passed(&self) {
+        // The sender is this very gate's.
+        let _ = self.0.subscribe().wait_for(|open| *open).await;
+    }
 }
 
 /// The behaviour of all calls, and the exceptions by key (a reservation id, an order id).
@@ -74,6 +99,10 @@ impl Behaviours {
             },
             Behaviour::Slow(time) => {
                 tokio::time::sleep(time).await;
+                Ok(())
+            }
+            Behaviour::Held(gate) => {
+                gate.passed().await;
                 Ok(())
             }
         }

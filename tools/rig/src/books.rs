@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 
 use crate::plan::{History, Plan};
 use crate::redis::Entry;
@@ -123,12 +123,16 @@ impl Books {
     ) -> Books {
         let mut books = Books::default();
         books.sums.published = plan.messages.len();
-        books.inbox(plan, pool).await;
-        let histories = books.histories(plan, pool).await;
-        let announced = books.outbox(&histories, pool).await;
+        // In one snapshot: what is read first and what is read last are of the same moment.
+        let mut tx = pool.begin().await.unwrap();
+        sqlx::query("set transaction isolation level repeatable read, read only").execute(&mut *tx).await.unwrap();
+        books.inbox(plan, &mut tx).await;
+        let histories = books.histories(plan, &mut tx).await;
+        let announced = books.outbox(&histories, &mut tx).await;
         books.announcements(&announced, received);
         books.order_of_announcements(&histories, stream);
-        books.warehouse(pool, calls).await;
+        books.warehouse(&mut tx, calls).await;
+        tx.rollback().await.unwrap();
         books
     }
 
@@ -142,10 +146,10 @@ impl Books {
         self.violations.push(what);
     }
 
-    async fn inbox(&mut self, plan: &Plan, pool: &PgPool) {
+    async fn inbox(&mut self, plan: &Plan, connection: &mut PgConnection) {
         let rows: Vec<(String, String, i64)> =
             sqlx::query_as("select event_id, outcome, duplicates from order_worker.inbox_status")
-                .fetch_all(pool)
+                .fetch_all(connection)
                 .await
                 .unwrap();
         self.sums.accepted = rows.len();
@@ -177,12 +181,12 @@ impl Books {
         }
     }
 
-    async fn histories(&mut self, plan: &Plan, pool: &PgPool) -> BTreeMap<String, History> {
+    async fn histories(&mut self, plan: &Plan, connection: &mut PgConnection) -> BTreeMap<String, History> {
         let rows: Vec<(String, String, History)> = sqlx::query_as(
             "select o.id, o.status, coalesce(array_agg(h.new_status order by h.id) filter (where h.id is not null), '{}')
              from orders o left join order_status_history h on h.order_id = o.id group by o.id",
         )
-        .fetch_all(pool)
+        .fetch_all(connection)
         .await
         .unwrap();
         let mut histories = BTreeMap::new();
@@ -201,14 +205,18 @@ impl Books {
         histories
     }
 
-    async fn outbox(&mut self, histories: &BTreeMap<String, History>, pool: &PgPool) -> HashMap<String, Announcement> {
+    async fn outbox(
+        &mut self,
+        histories: &BTreeMap<String, History>,
+        connection: &mut PgConnection,
+    ) -> HashMap<String, Announcement> {
         let rows: Vec<(String, String, String, String)> = sqlx::query_as(
-            "select b.event_id::text, b.order_id, b.body ->> 'new_status', s.state
+            "select b.event_id::text, b.subject, b.body ->> 'new_status', s.state
              from order_worker.outbox b join order_worker.outbox_status s using (day, id)
              where b.topic = $1 order by b.id",
         )
         .bind(STATUS_CHANGED)
-        .fetch_all(pool)
+        .fetch_all(connection)
         .await
         .unwrap();
         self.sums.announced = rows.len();
@@ -272,11 +280,11 @@ impl Books {
         }
     }
 
-    async fn warehouse(&mut self, pool: &PgPool, calls: &[Call]) {
+    async fn warehouse(&mut self, connection: &mut PgConnection, calls: &[Call]) {
         let rows: Vec<(String, String, String)> = sqlx::query_as(
             "select event_id, order_id, state from order_worker.outbox_status where channel = 'warehouse'",
         )
-        .fetch_all(pool)
+        .fetch_all(connection)
         .await
         .unwrap();
         let mut effects: BTreeMap<&str, (Method, &str)> = BTreeMap::new();

@@ -1,7 +1,6 @@
 //! A real browser: headless Chromium, driven through chromedriver by the WebDriver protocol (`make setup` installs both).
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use base64::Engine as _;
 use serde_json::{Value, json};
@@ -9,9 +8,8 @@ use serde_json::{Value, json};
 use crate::http::{get, within};
 use crate::process::{Process, Spec, on_path};
 use crate::run_dir::RunDir;
+use crate::wait::SOON;
 use crate::{ports, wait};
-
-const LIMIT: Duration = Duration::from_secs(30);
 
 /// One window; closed on drop.
 #[derive(Debug)]
@@ -30,7 +28,7 @@ impl Browser {
         let process = Process::spawn(Spec::new("chromedriver", &driver, dir.path(), [format!("--port={port}")]));
         wait::until_or(
             "chromedriver",
-            LIMIT,
+            SOON,
             || process.log_tail(),
             async || matches!(get(port, "/status").await, Ok((200, _))),
         )
@@ -69,25 +67,27 @@ impl Browser {
         let path = format!("/session{}{path}", self.session);
         let headers: &[(&str, &str)] = &[("content-type", "application/json")];
         // A browser that starts beside other tests takes its time.
-        let answer = within(LIMIT, self.port, method, &path, headers, &body).await;
+        let answer = within(SOON, self.port, method, &path, headers, &body).await;
         let answer = answer.unwrap_or_else(|error| panic!("{path}: {error}\n{}", self.process.log_tail()));
         let (status, answer) = (answer.status, answer.body);
         let answer: Value = serde_json::from_str(&answer).unwrap();
         if status == 200 { Ok(answer["value"].clone()) } else { Err(answer) }
     }
 
-    /// Does something with the first thing that is selected by this. A page that keeps itself live may have made it anew meanwhile.
+    /// Does something with the first thing that is selected by this, once it is there. A page that keeps itself live may have made it
+    /// anew meanwhile.
     async fn with(&self, css: &str, what: &str, body: &Value) {
-        for _ in 0..10 {
-            let found = self.send("POST", "/element", &json!({ "using": "css selector", "value": css })).await;
+        let done = async || {
+            let found = self.ask("POST", "/element", &json!({ "using": "css selector", "value": css })).await;
+            let Ok(found) = found else { return false };
             let element = found.as_object().unwrap().values().next().unwrap().as_str().unwrap().to_owned();
             match self.ask("POST", &format!("/element/{element}/{what}"), body).await {
-                Ok(_) => return,
-                Err(answer) if answer["value"]["error"] == "stale element reference" => {}
+                Ok(_) => true,
+                Err(answer) if answer["value"]["error"] == "stale element reference" => false,
                 Err(answer) => panic!("{what} {css}: {answer}"),
             }
-        }
-        panic!("{what} {css}: it is made anew all the time");
+        };
+        wait::until(&format!("{what} {css}"), SOON, done).await;
     }
 
     /// Goes to a page and waits until it is loaded.

@@ -9,9 +9,8 @@ use serde_json::Value;
 use crate::http::get;
 use crate::process::{self, Process, Spec};
 use crate::run_dir::{RunDir, checkout};
+use crate::wait::SOON;
 use crate::{ports, wait};
-
-const LIMIT: Duration = Duration::from_secs(60);
 
 /// The protocol of the app behind a sidecar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,7 +105,7 @@ impl Daprd {
         let what = format!("the sidecar of {} to be ready", self.spec.lock().unwrap().app_id);
         wait::until_or(
             &what,
-            LIMIT,
+            SOON,
             || self.process.log_tail(),
             async || {
                 assert!(self.process.is_running(), "daprd ended\n{}", self.process.log_tail());
@@ -121,7 +120,7 @@ impl Daprd {
         let what = format!("a subscription to {topic}");
         wait::until_or(
             &what,
-            LIMIT,
+            SOON,
             || self.process.log_tail(),
             async || {
                 let subscriptions = self.metadata().await["subscriptions"].clone();

@@ -7,6 +7,8 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use tonic::codegen::{Bytes, http};
 
+use crate::wait::SOON;
+
 /// An answer.
 #[derive(Clone, Debug)]
 pub struct Answer {
@@ -18,7 +20,7 @@ pub struct Answer {
     pub body: String,
 }
 
-/// Status and body of `http://127.0.0.1:<port><path>`; an error for a connection that fails or an answer that takes over 5 s.
+/// Status and body of `http://127.0.0.1:<port><path>`; an error for a connection that fails or an answer that does not come [`SOON`].
 pub async fn get(port: u16, path: &str) -> Result<(u16, String), String> {
     call(port, "GET", path, "").await
 }
@@ -37,7 +39,7 @@ pub async fn exchange(
     headers: &[(&str, &str)],
     body: &str,
 ) -> Result<Answer, String> {
-    within(Duration::from_secs(5), port, method, path, headers, body).await
+    within(SOON, port, method, path, headers, body).await
 }
 
 /// The same with another limit.

@@ -7,7 +7,6 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
 
 use tokio::sync::OnceCell;
 
@@ -15,9 +14,9 @@ use serde_json::{Value, json};
 
 use crate::process::{Process, Spec};
 use crate::run_dir::{RunDir, checkout};
+use crate::wait::SOON;
 use crate::{chart, ports, wait};
 
-const LIMIT: Duration = Duration::from_secs(60);
 const TOKEN: &str = "rig-admin";
 
 /// The tag of an image whose Jobs fail; all others succeed.
@@ -49,7 +48,7 @@ impl Kube {
         let kubeconfig = dir.write("kubeconfig", &kubeconfig(&server));
         wait::until_or(
             "the API server",
-            LIMIT,
+            SOON,
             || api.log_tail(),
             async || {
                 assert!(api.is_running(), "{}", api.log_tail());
@@ -65,7 +64,7 @@ impl Kube {
         kube.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]);
         kube.apply(&node());
         let node = async || kube.get("node/rig")["status"]["conditions"].to_string().contains("KubeletReady");
-        wait::until("the node to be ready", LIMIT, node).await;
+        wait::until("the node to be ready", SOON, node).await;
         kube
     }
 
@@ -108,7 +107,7 @@ impl Kube {
             let here = |what: &str| !self.get_in(name, what).is_null();
             here("serviceaccount/default") && here("configmap/kube-root-ca.crt")
         };
-        wait::until("what each namespace is given", LIMIT, given).await;
+        wait::until("what each namespace is given", SOON, given).await;
     }
 
     /// Runs helm on this cluster; what it said, and whether it went well.

@@ -1,7 +1,6 @@
 //! The order API of examples/order-service behind a sidecar of its own, called through it.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde_json::Value;
 
@@ -9,9 +8,8 @@ use crate::daprd::{AppProtocol, Daprd, DaprdSpec};
 use crate::http::{call, get};
 use crate::process::{Process, Spec};
 use crate::run_dir::RunDir;
+use crate::wait::SOON;
 use crate::{ports, wait};
-
-const LIMIT: Duration = Duration::from_secs(30);
 
 /// The API and its sidecar; killed on drop.
 #[derive(Debug)]
@@ -34,7 +32,7 @@ impl OrderService {
         let process = Process::spawn(spec);
         wait::until_or(
             "the order service",
-            LIMIT,
+            SOON,
             || process.log_tail(),
             async || {
                 assert!(process.is_running(), "order-service ended\n{}", process.log_tail());

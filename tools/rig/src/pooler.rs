@@ -3,16 +3,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use tokio::net::TcpStream;
 
 use crate::postgres::reachable_dir;
 use crate::process::{Process, Spec};
 use crate::run_dir::RunDir;
+use crate::wait::SOON;
 use crate::{ports, wait};
-
-const LIMIT: Duration = Duration::from_secs(30);
 
 /// A PgBouncer on a free loopback port that lets everybody in as whom they say they are.
 #[derive(Debug)]
@@ -48,7 +46,7 @@ impl Pooler {
         let pooler = Pooler { process: Process::spawn(spec), port, ini, _dir: dir };
         wait::until_or(
             "pgbouncer",
-            LIMIT,
+            SOON,
             || pooler.process.log_tail(),
             async || TcpStream::connect(("127.0.0.1", port)).await.is_ok(),
         )

@@ -15,9 +15,8 @@ use tokio::sync::{Mutex, OnceCell};
 use crate::authority::Authority;
 use crate::process::{Process, Spec};
 use crate::run_dir::RunDir;
+use crate::wait::SOON;
 use crate::{clock, ports, wait};
-
-const LIMIT: Duration = Duration::from_secs(60);
 
 /// A cluster of its own on a free loopback port: trust authentication, superuser `postgres`, fsync on.
 #[derive(Debug)]
@@ -205,7 +204,7 @@ impl Postgres {
     /// Stops it as a crash would (`immediate`). Clients get refused connections until [`start_again`](Postgres::start_again).
     pub async fn stop(&self) {
         self.process.signal(Signal::QUIT);
-        self.process.wait_exit(LIMIT).await;
+        self.process.wait_exit(SOON).await;
     }
 
     /// Starts it on the same port and waits until it answers.
@@ -252,7 +251,7 @@ impl Postgres {
             .collect();
         let database = format!("{clean}_{}", self.count.fetch_add(1, Ordering::Relaxed));
         let sql = format!("CREATE DATABASE \"{database}\" TEMPLATE \"{template}\"");
-        wait::until(&format!("a copy of the database {template}"), LIMIT, async || match self.sql(&sql).await {
+        wait::until(&format!("a copy of the database {template}"), SOON, async || match self.sql(&sql).await {
             Ok(()) => true,
             // A connection to the template (55006) goes within moments; two copies at once wait for each other.
             Err(sqlx::Error::Database(e)) if e.code().as_deref() == Some("55006") => false,
@@ -272,7 +271,7 @@ impl Postgres {
     async fn wait_ready(&self) {
         wait::until_or(
             "Postgres to answer",
-            LIMIT,
+            SOON,
             || self.process.log_tail(),
             async || {
                 assert!(self.process.is_running(), "Postgres ended\n{}", self.process.log_tail());

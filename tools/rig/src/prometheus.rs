@@ -1,15 +1,12 @@
 //! A real Prometheus, of Debian's package: it scrapes each second and keeps what it saw until it is dropped.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use crate::http::get;
 use crate::process::{Process, Spec, on_path};
 use crate::run_dir::RunDir;
+use crate::wait::SOON;
 use crate::{ports, wait};
-
-const LIMIT: Duration = Duration::from_secs(60);
 
 /// What is scraped.
 #[derive(Clone, Debug)]
@@ -63,7 +60,7 @@ impl Prometheus {
         let process = Process::spawn(Spec::new("prometheus", &program, dir.path(), args));
         wait::until_or(
             "prometheus",
-            LIMIT,
+            SOON,
             || process.log_tail(),
             async || {
                 assert!(process.is_running(), "{}", process.log_tail());

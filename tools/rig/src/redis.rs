@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
@@ -11,9 +10,8 @@ use serde_json::Value;
 use crate::authority::Authority;
 use crate::process::{Process, Spec};
 use crate::run_dir::RunDir;
+use crate::wait::SOON;
 use crate::{ports, process, wait};
-
-const LIMIT: Duration = Duration::from_secs(30);
 
 /// A Redis of its own on a free loopback port, append-only file with fsync at every write.
 #[derive(Debug)]
@@ -94,7 +92,7 @@ impl Redis {
                 redis::cmd("CLUSTER").arg("INFO").query_async(&mut node.connect().await.unwrap()).await.unwrap();
             info.contains("cluster_state:ok")
         };
-        wait::until("the cluster to be one", LIMIT, knows).await;
+        wait::until("the cluster to be one", SOON, knows).await;
         [node, holder]
     }
 
@@ -237,7 +235,7 @@ impl Redis {
     async fn wait_ready(&self) {
         wait::until_or(
             "Redis to answer",
-            LIMIT,
+            SOON,
             || self.process.log_tail(),
             async || {
                 assert!(self.process.is_running(), "Redis ended\n{}", self.process.log_tail());

@@ -3,6 +3,10 @@
 use std::panic::Location;
 use std::time::{Duration, Instant};
 
+/// How long anything may take that takes moments when nothing is wrong. It only bounds what hangs: a busy machine takes longer for
+/// everything, and no test means to say how long.
+pub const SOON: Duration = Duration::from_secs(120);
+
 /// What a probe may answer: `bool`, or an `Option` whose value the wait hands on.
 pub trait Answer {
     /// What the wait returns when the condition holds.

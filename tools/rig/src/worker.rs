@@ -8,10 +8,8 @@ use std::time::Duration;
 use crate::http::get;
 use crate::process::{Process, Spec};
 use crate::run_dir::RunDir;
+use crate::wait::SOON;
 use crate::{ports, wait};
-
-/// How long a worker may take until it is ready.
-pub const READY_LIMIT: Duration = Duration::from_secs(60);
 
 /// What to start.
 #[derive(Clone, Debug)]
@@ -79,6 +77,10 @@ impl WorkerSpec {
             ("ORDER_WORKER_CONSOLE_ENABLED".to_owned(), "false".to_owned()),
             ("ORDER_WORKER_BOARD_ENABLED".to_owned(), "false".to_owned()),
         ];
+        // No tick comes by itself, at whatever minute a test runs; who wants some gives a schedule.
+        for job in ["SESSIONCLEANUP", "CARTCLEANUP", "ORDERCLEANUP", "RESERVATIONCLEANUP", "CODAUTOCONFIRM"] {
+            env.push((format!("ORDER_WORKER_CRON_{job}_SCHEDULE"), "0 0 1 1 *".to_owned()));
+        }
         match &self.redis_addr {
             Some(addr) => env.push(("REDIS_ADDR".to_owned(), addr.clone())),
             // No stream to look at: the jobs act by the clock.
@@ -121,7 +123,7 @@ impl Worker {
     /// Waits until `/readyz` answers 200; panics with the log's tail when it ends or takes too long.
     pub async fn wait_ready(&self) {
         let explain = || self.process.log_tail();
-        wait::until_or("the worker's /readyz", READY_LIMIT, explain, async || {
+        wait::until_or("the worker's /readyz", SOON, explain, async || {
             assert!(self.process.is_running(), "the worker ended\n{}", self.process.log_tail());
             matches!(self.get("/readyz").await, Ok((200, _)))
         })

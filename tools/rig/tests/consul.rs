@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use rig::consul::{Consul, Fault, RealConsul};
 use rig::http;
@@ -58,7 +59,8 @@ async fn the_stand_in_refuses_wrong_tokens_and_has_the_faults_it_is_told() {
     consul.set(Fault::Huge);
     assert_eq!(get().await.unwrap().1.len(), 64 * 1024 * 1024 + 1);
     consul.set(Fault::Hang);
-    assert!(get().await.is_err());
+    let path = "/v1/health/service/w?passing=true";
+    assert!(http::within(Duration::from_secs(2), consul.port(), "GET", path, &[], "").await.is_err());
     consul.set(Fault::Backwards);
     let index = async |after: &str| {
         let path = format!("/v1/health/service/w?index={after}&wait=1ms");

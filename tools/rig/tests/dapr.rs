@@ -1,7 +1,5 @@
 //! The real sidecar and Redis: the project's dapr/ files load, events go through, and both survive a kill.
 
-use std::time::Duration;
-
 use dapr::dapr::proto::runtime::v1::TopicSubscription;
 use rig::behaviour::Behaviour;
 use rig::callback::{Answer, Callback, Event};
@@ -10,11 +8,10 @@ use rig::payment;
 use rig::publisher::{Message, Publisher};
 use rig::redis::Redis;
 use rig::subscriber::{Subscriber, raw_subscription, subscription};
-use rig::wait;
+use rig::wait::{self, SOON};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-const LIMIT: Duration = Duration::from_secs(30);
 const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
 fn reason(status: &Status) -> Option<String> {
@@ -41,7 +38,7 @@ async fn events_go_from_one_sidecar_to_another() {
     let tracestate = ("cloudevent.tracestate".to_owned(), "rojo=1,congo=2".to_owned());
     let message = Message { traceparent: Some(TRACE.into()), metadata: vec![tracestate], ..paid("e1", "o1") };
     publisher.publish(&message).await.unwrap();
-    wait::until("the event", LIMIT, async || subscriber.count() == 1).await;
+    wait::until("the event", SOON, async || subscriber.count() == 1).await;
     let received = &subscriber.received()[0];
     assert_eq!((received.event_id.as_str(), received.order_id.as_str()), ("e1", "o1"));
     assert_eq!(received.source, "payment-service");
@@ -51,7 +48,7 @@ async fn events_go_from_one_sidecar_to_another() {
     let stream = redis.stream(payment::CONFIRMED).await;
     assert_eq!((stream.len(), stream[0].event_id(), stream[0].field("order_id")), (1, "e1", "o1"));
     assert!(String::from_utf8_lossy(&stream[0].data).contains("10.10"));
-    wait::until("the acknowledgement", LIMIT, async || {
+    wait::until("the acknowledgement", SOON, async || {
         redis.pending(payment::CONFIRMED, "fulfillment").await == Some(0)
     })
     .await;
@@ -61,7 +58,7 @@ async fn events_go_from_one_sidecar_to_another() {
 
     let own_source = Message { source: Some("elsewhere".into()), ..Message::new("odd", "e3", b"{}".to_vec()) };
     publisher.publish(&own_source).await.unwrap();
-    wait::until("an event of another source", LIMIT, async || subscriber.count() == 2).await;
+    wait::until("an event of another source", SOON, async || subscriber.count() == 2).await;
     assert_eq!(subscriber.received()[1].source, "elsewhere");
 
     let callback = Callback::new(subscriber.port());
@@ -80,12 +77,10 @@ async fn events_go_from_one_sidecar_to_another() {
     subscriber.stop();
     assert!(callback.health().await.is_err());
     publisher.publish(&paid("e5", "o5")).await.unwrap();
-    wait::until("a refused delivery", LIMIT, async || {
-        redis.pending(payment::CONFIRMED, "fulfillment").await == Some(1)
-    })
-    .await;
+    wait::until("a refused delivery", SOON, async || redis.pending(payment::CONFIRMED, "fulfillment").await == Some(1))
+        .await;
     subscriber.start_again();
-    wait::until("the held event", LIMIT, async || subscriber.received().iter().any(|event| event.event_id == "e5"))
+    wait::until("the held event", SOON, async || subscriber.received().iter().any(|event| event.event_id == "e5"))
         .await;
 }
 
@@ -104,9 +99,9 @@ async fn redis_and_the_sidecar_survive_a_kill_with_their_events() {
     assert!(publisher.publish(&paid("lost", "o1")).await.is_err());
     redis.restart().await;
     daprd.restart().await;
-    wait::until("a publish", LIMIT, async || publisher.publish(&paid("e2", "o2")).await.is_ok()).await;
+    wait::until("a publish", SOON, async || publisher.publish(&paid("e2", "o2")).await.is_ok()).await;
     subscriber.set(Behaviour::Answer);
-    wait::until("both events", LIMIT, async || {
+    wait::until("both events", SOON, async || {
         let ids: std::collections::BTreeSet<String> =
             subscriber.received().into_iter().map(|event| event.event_id).collect();
         ids.iter().eq(["e1", "e2"])
@@ -127,10 +122,10 @@ async fn a_sidecar_refuses_without_its_component_and_outside_its_scope() {
     assert_eq!(reason(&absent).as_deref(), Some("DAPR_PUBSUB_NOT_FOUND"));
     let scope = ("publishingScopes".to_owned(), "payment-service=".to_owned());
     daprd.restart_with(|spec| (spec.with_component, spec.metadata) = (true, vec![scope])).await;
-    wait::until("a refused scope", LIMIT, async || refusal().await.code() == Code::PermissionDenied).await;
+    wait::until("a refused scope", SOON, async || refusal().await.code() == Code::PermissionDenied).await;
     assert_eq!(reason(&refusal().await).as_deref(), Some("DAPR_PUBSUB_FORBIDDEN"));
     daprd.restart_with(|spec| spec.metadata.clear()).await;
-    wait::until("a publish", LIMIT, async || publisher.publish(&paid("e1", "o1")).await.is_ok()).await;
+    wait::until("a publish", SOON, async || publisher.publish(&paid("e1", "o1")).await.is_ok()).await;
     assert_eq!(redis.stream_len(payment::CONFIRMED).await, 1);
 }
 
@@ -153,7 +148,7 @@ async fn bytes_that_are_no_cloud_event_arrive_by_a_raw_dead_letter_subscription(
     let raw = Message { raw: true, ..Message::new(payment::CONFIRMED, "e1", body.clone()) };
     publisher.publish(&raw).await.unwrap();
     publisher.publish(&paid("e2", "o2")).await.unwrap();
-    wait::until("both events", LIMIT, async || subscriber.count() == 2).await;
+    wait::until("both events", SOON, async || subscriber.count() == 2).await;
     let received = subscriber.received();
     let dead = received.iter().find(|event| event.topic == "dead").unwrap();
     assert_eq!(dead.body, body, "{dead:?}");

@@ -1,9 +1,7 @@
 //! The throw-away Postgres: databases, templates, crashes.
 
-use std::time::Duration;
-
 use rig::postgres::Postgres;
-use rig::wait;
+use rig::wait::{self, SOON};
 use sqlx::{Connection, Executor, PgConnection};
 
 #[tokio::test]
@@ -48,5 +46,5 @@ async fn a_crash_keeps_what_was_committed() {
     let n: i32 = sqlx::query_scalar("SELECT n FROM t").fetch_one(&mut connection).await.unwrap();
     assert_eq!(n, 7);
     assert!(postgres.log().contains("automatic recovery"));
-    wait::until("an answer", Duration::from_secs(1), async || connection.ping().await.is_ok()).await;
+    wait::until("an answer", SOON, async || connection.ping().await.is_ok()).await;
 }

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use dapr::dapr::proto::runtime::v1::dapr_client::DaprClient;
 use dapr::dapr::proto::runtime::v1::{GetMetadataRequest, GetSecretRequest, PublishEventRequest};
-use rig::behaviour::Behaviour;
+use rig::behaviour::{Behaviour, Gate};
 use rig::payment;
 use rig::sidecar::{Sidecar, component_missing};
-use rig::wait;
+use rig::wait::{self, SOON};
 use rig::warehouse::proto::warehouse_service_client::WarehouseServiceClient;
 use rig::warehouse::proto::{ConfirmReservationRequest, ReleaseReservationRequest};
 use rig::warehouse::{Effect, Method, Warehouse};
@@ -20,11 +20,15 @@ fn lazily(port: u16) -> Channel {
 }
 
 async fn confirm(warehouse: &Warehouse, id: &str, key: &'static str) -> Result<(), Status> {
+    confirm_within(SOON, warehouse, id, key).await
+}
+
+async fn confirm_within(limit: Duration, warehouse: &Warehouse, id: &str, key: &'static str) -> Result<(), Status> {
     let port = warehouse.addr().rsplit(':').next().unwrap().parse().unwrap();
     let mut request = Request::new(ConfirmReservationRequest { reservation_id: id.into() });
     request.metadata_mut().insert("idempotency-key", key.parse().unwrap());
     request.metadata_mut().insert("traceparent", "00-1-2-01".parse().unwrap());
-    request.set_timeout(Duration::from_millis(200));
+    request.set_timeout(limit);
     WarehouseServiceClient::new(lazily(port)).confirm_reservation(request).await.map(|_| ())
 }
 
@@ -42,15 +46,20 @@ async fn the_warehouse_counts_by_key_and_behaves_as_told() {
     let flapped = [confirm(&warehouse, "r3", "k3").await, confirm(&warehouse, "r3", "k3").await];
     assert_eq!(flapped.map(|answer| answer.is_ok()), [true, false]);
     warehouse.set(Behaviour::Hang);
-    assert!(confirm(&warehouse, "r4", "k4").await.is_err());
+    assert!(confirm_within(Duration::from_secs(2), &warehouse, "r4", "k4").await.is_err());
     warehouse.set(Behaviour::Slow(Duration::from_millis(20)));
     confirm(&warehouse, "r5", "k5").await.unwrap();
+    let gate = Gate::new();
+    warehouse.set(Behaviour::Held(gate.clone()));
+    assert!(confirm_within(Duration::from_secs(2), &warehouse, "r8", "k8").await.is_err());
+    gate.open();
+    confirm(&warehouse, "r9", "k9").await.unwrap();
     warehouse.set(Behaviour::Answer);
     warehouse.behaviours().set_for("r6", Behaviour::Refuse(Code::NotFound));
     assert_eq!(confirm(&warehouse, "r6", "k6").await.unwrap_err().code(), Code::NotFound);
     confirm(&warehouse, "r7", "k7").await.unwrap();
-    assert_eq!(warehouse.confirmed().keys().collect::<Vec<_>>(), ["k1", "k3", "k5", "k7"]);
-    assert_eq!(warehouse.calls().len(), 9);
+    assert_eq!(warehouse.confirmed().keys().collect::<Vec<_>>(), ["k1", "k3", "k5", "k7", "k9"]);
+    assert_eq!(warehouse.calls().len(), 11);
 }
 
 #[tokio::test]
@@ -64,16 +73,15 @@ async fn the_warehouse_goes_away_and_comes_back_on_its_port() {
     warehouse.set(Behaviour::Hang);
     let mut hanging = client.clone();
     let hangs = tokio::spawn(async move { hanging.release_reservation(release()).await });
-    wait::until("the hanging call", Duration::from_secs(5), async || warehouse.calls().len() == 2).await;
+    wait::until("the hanging call", SOON, async || warehouse.calls().len() == 2).await;
     warehouse.stop();
     assert!(hangs.await.unwrap().is_err());
     let refused = async || client.clone().release_reservation(release()).await.unwrap_err().code();
-    wait::until("a refused connection", Duration::from_secs(5), async || refused().await == Code::Unavailable).await;
+    wait::until("a refused connection", SOON, async || refused().await == Code::Unavailable).await;
 
     warehouse.set(Behaviour::Answer);
     warehouse.start_again();
-    wait::until("an answer", Duration::from_secs(5), async || client.release_reservation(release()).await.is_ok())
-        .await;
+    wait::until("an answer", SOON, async || client.release_reservation(release()).await.is_ok()).await;
     let calls = warehouse.calls();
     assert_eq!((calls[0].method, calls[0].reason.as_str()), (Method::Release, "Payment failed"));
     assert_eq!(warehouse.released()["r1"].times, 2);

@@ -1,16 +1,13 @@
 //! The worker as a process, tried on a stand-in that only answers HTTP.
 
+use rig::run_dir::RunDir;
+use rig::wait::SOON;
+use rig::worker::{Worker, WorkerSpec, migrate};
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::time::Duration;
-
-use rig::run_dir::RunDir;
-use rig::worker::{Worker, WorkerSpec, migrate};
-
-const LIMIT: Duration = Duration::from_secs(10);
 
 /// A script that starts this very test program again, as `stand_in`.
 fn binary(dir: &RunDir) -> PathBuf {
@@ -58,7 +55,7 @@ async fn a_worker_is_started_read_killed_and_started_again() {
     assert!(worker.logs().contains("GREETING=Ok(\"hello\")"), "{}", worker.logs());
 
     worker.terminate();
-    assert_eq!(worker.wait_exit(LIMIT).await.signal(), Some(15));
+    assert_eq!(worker.wait_exit(SOON).await.signal(), Some(15));
     worker.set_env("GREETING", Some("again"));
     worker.restart().await;
     assert!(worker.logs().contains("GREETING=Ok(\"again\")"), "{}", worker.logs());

@@ -1,0 +1,182 @@
+//! What came of rows, written down.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use sqlx::PgConnection;
+
+use super::{Channel, Egress};
+use crate::engine::queue::{Outcome, Reaction, Row, Split, State, is_splittable};
+use crate::platform::backoff::{delay, look_again};
+use crate::platform::database::{self, Class, column};
+use crate::platform::failpoint;
+
+/// The longest wait of a row that failed for a reason that is not its own.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// The longest error text that is stored, in characters.
+const MAX_ERROR: usize = 500;
+
+/// What came of a row.
+#[derive(Clone, Debug)]
+pub struct Settled {
+    /// The row.
+    pub row: Row,
+    /// What is done about it.
+    pub reaction: Reaction,
+}
+
+/// A row that is done with.
+#[derive(Clone, Copy, Debug)]
+pub struct Done<'a> {
+    /// The row.
+    pub row: &'a Row,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why, when it was not sent.
+    pub reason: Option<&'a str>,
+}
+
+/// A row that waits, or is dead.
+struct Failed<'a> {
+    row: &'a Row,
+    state: State,
+    wait: Duration,
+    counted: bool,
+    error: &'a str,
+}
+
+impl<C: Channel> Egress<C> {
+    /// Writes what came of rows; tries until the database takes it. What is lost with the process is sent again under its id.
+    pub(super) async fn settle(&self, results: Vec<Settled>) {
+        let queue = self.outgoing.queue();
+        for Settled { row, reaction } in &results {
+            if let Reaction::Pause(reason) = reaction {
+                self.outgoing.pace().away(reason);
+                self.outgoing.set_aside(row);
+            }
+        }
+        let (mut split, mut at, mut pause) = (Split::new(results.len()), 0, Duration::from_millis(50));
+        while let Some(part) = split.next() {
+            let part = &results[at..at + part];
+            match self.settle_once(part).await {
+                Ok(()) => {
+                    at += part.len();
+                    split.got_through(part.len());
+                }
+                Err(error) if !is_splittable(&error) => {
+                    tracing::warn!(%queue, rows = part.len(), "Outcomes not written yet, trying again: error={error}");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(Duration::from_secs(1));
+                }
+                Err(error) => {
+                    if split.failed(part.len()) {
+                        self.cannot_be_settled(&part[0].row, &error).await;
+                        at += 1;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The answer to a row cannot be written, while that of others can: it is dead, or it would be sent for ever. What is of a moment (a
+    /// lock) is waited for: it is sent again, under its id.
+    async fn cannot_be_settled(&self, row: &Row, error: &sqlx::Error) {
+        let queue = self.outgoing.queue();
+        let reason = format!("it was sent, and the answer cannot be written: {error}");
+        tracing::error!(%queue, id = row.id, subject = %row.subject, "Answer not written: error={reason}");
+        let of_the_row = database::class(error) == Class::Message;
+        let reaction = if of_the_row { Reaction::Dead(reason) } else { Reaction::Wait(reason) };
+        let given_up = Settled { row: row.clone(), reaction };
+        if let Err(error) = self.settle_once(std::slice::from_ref(&given_up)).await {
+            tracing::error!(%queue, id = row.id, "Row not given up, it is sent again: error={error}");
+        }
+    }
+
+    async fn settle_once(&self, results: &[Settled]) -> Result<(), sqlx::Error> {
+        let (mut done, mut failed) = (Vec::new(), Vec::new());
+        for Settled { row, reaction } in results {
+            let fails = |state, wait, counted, error| Failed { row, state, wait, counted, error };
+            match reaction {
+                Reaction::Settle { outcome, reason } => {
+                    done.push(Done { row, outcome: *outcome, reason: reason.as_deref() });
+                }
+                Reaction::Retry(error) => {
+                    failed.push(fails(State::Waiting, delay(row.attempts.unsigned_abs() + 1), true, error));
+                }
+                Reaction::Wait(error) => {
+                    let age = Duration::try_from_secs_f64(row.age).unwrap_or_default();
+                    failed.push(fails(State::Waiting, look_again(age, LONGEST_WAIT), false, error));
+                }
+                Reaction::Dead(error) => failed.push(fails(State::Dead, Duration::ZERO, true, error)),
+                Reaction::Pause(_) | Reaction::Keep => {}
+            }
+        }
+        if !done.is_empty() {
+            failpoint::reach("settle-before-commit");
+            let again = database::traced(self.outgoing.pool(), "DELETE pending", self.done(&done)).await?;
+            failpoint::reach("settle-after-commit");
+            if again {
+                self.outgoing.wake().again(self.outgoing.queue());
+            }
+        }
+        if !failed.is_empty() {
+            let failing = self.failed(&failed);
+            database::traced(self.outgoing.pool(), "UPDATE pending", failing).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether rows that were blocked behind these go on. What the channel writes about an answer is committed with it.
+    async fn done(&self, done: &[Done<'_>]) -> Result<bool, sqlx::Error> {
+        if !C::WRITES_ANSWERS {
+            return Ok(self
+                .delete(&mut *self.outgoing.pool().acquire().await?, done)
+                .await?
+                .values()
+                .any(|again| *again));
+        }
+        let mut tx = self.outgoing.pool().begin().await?;
+        let deleted = self.delete(&mut tx, done).await?;
+        let ours: Vec<Done<'_>> = done.iter().copied().filter(|one| deleted.contains_key(&one.row.id)).collect();
+        if !ours.is_empty() {
+            self.channel.settled(&mut tx, &ours).await?;
+        }
+        tx.commit().await?;
+        Ok(deleted.values().any(|again| *again))
+    }
+
+    /// The rows that were deleted, by id, each with whether others go on.
+    async fn delete(
+        &self,
+        connection: &mut PgConnection,
+        done: &[Done<'_>],
+    ) -> Result<HashMap<i64, bool>, sqlx::Error> {
+        let deleted: Vec<(i64, bool)> = sqlx::query_as(include_str!("sql/settle.sql"))
+            .bind(self.outgoing.queue().as_str())
+            .bind(column(done, |one| one.row.id))
+            .bind(column(done, |one| <&str>::from(one.outcome)))
+            .bind(column(done, |one| one.reason.map(shortened)))
+            .bind(column(done, |one| one.row.edition))
+            .fetch_all(connection)
+            .await?;
+        Ok(deleted.into_iter().collect())
+    }
+
+    async fn failed(&self, failed: &[Failed<'_>]) -> Result<(), sqlx::Error> {
+        sqlx::query(include_str!("sql/fail.sql"))
+            .bind(column(failed, |one| one.row.id))
+            .bind(column(failed, |one| one.row.attempts))
+            .bind(column(failed, |one| one.state.as_str()))
+            .bind(column(failed, |one| one.wait.as_secs_f64()))
+            .bind(column(failed, |one| i32::from(one.counted)))
+            .bind(column(failed, |one| shortened(one.error)))
+            .bind(column(failed, |one| one.row.edition))
+            .execute(self.outgoing.pool())
+            .await?;
+        Ok(())
+    }
+}
+
+fn shortened(error: &str) -> String {
+    error.replace('\0', "\u{fffd}").chars().take(MAX_ERROR).collect()
+}

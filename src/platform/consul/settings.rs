@@ -1,0 +1,155 @@
+//! `worker.consul`: registration and resolving.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Deserialize;
+use url::{Host, Url};
+
+use crate::platform::settings::Key;
+use crate::platform::settings::rule::{Malformed, Rule, optional};
+use crate::platform::settings::{HttpEndpoint, RemoteAddr, Secret};
+
+/// Finding services by name, and being found.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Consul {
+    /// Where the agent is; `None`: there is none.
+    #[serde(deserialize_with = "optional")]
+    pub addr: Option<Agent>,
+    /// The token shown to it; `None`: none.
+    #[serde(deserialize_with = "optional")]
+    pub token: Option<Secret>,
+    /// The name under which the worker registers.
+    pub service_name: String,
+    /// The host under which others reach the worker; `None`: found out.
+    #[serde(deserialize_with = "optional")]
+    pub advertise: Option<AdvertisedHost>,
+    /// After so long without a heartbeat Consul calls the worker critical.
+    #[serde(with = "humantime_serde")]
+    pub ttl: Duration,
+    /// How long the last list of instances is used while Consul is away.
+    #[serde(with = "humantime_serde")]
+    pub stale_after: Duration,
+}
+
+impl Consul {
+    /// The keys of this section.
+    pub const KEYS: &[Key] = &[
+        Key::value("addr", Rule::optional_text::<Agent>(Agent::ALLOWED)),
+        Key::value("token", Rule::token()),
+        Key::value("service_name", Rule::name()),
+        Key::value("advertise", Rule::optional_text::<AdvertisedHost>(AdvertisedHost::ALLOWED)),
+        Key::value("ttl", Rule::time(Duration::from_secs(2), Duration::from_secs(600))),
+        Key::value("stale_after", Rule::time(Duration::from_secs(1), Duration::from_secs(86_400))),
+    ];
+}
+
+/// An agent's HTTP API.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Agent(Url);
+
+impl Agent {
+    /// What [`Agent`] accepts, for refusals.
+    pub const ALLOWED: &str = "host:port, http://host:port or https://host:port";
+
+    /// The address with its scheme.
+    #[must_use]
+    pub const fn url(&self) -> &Url {
+        &self.0
+    }
+
+    /// Host and port, to connect to.
+    #[must_use]
+    pub fn host_and_port(&self) -> (String, u16) {
+        let host = match self.0.host() {
+            Some(Host::Ipv6(ip)) => ip.to_string(),
+            host => host.map(|host| host.to_string()).unwrap_or_default(),
+        };
+        (host, self.0.port_or_known_default().unwrap_or(8500))
+    }
+}
+
+impl TryFrom<String> for Agent {
+    type Error = Malformed;
+
+    fn try_from(text: String) -> Result<Self, Malformed> {
+        let text = if text.contains("://") { text } else { format!("http://{}", RemoteAddr::try_from(text)?) };
+        let endpoint = HttpEndpoint::try_from(text)?;
+        let url = Url::parse(endpoint.as_str()).map_err(|error| Malformed(error.to_string()))?;
+        if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
+            return Err(Malformed("nothing may follow the port".to_owned()));
+        }
+        Ok(Self(url))
+    }
+}
+
+impl fmt::Display for Agent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.as_str().trim_end_matches('/'))
+    }
+}
+
+/// A host name or an address, an IPv6 address without brackets.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct AdvertisedHost(String);
+
+impl AdvertisedHost {
+    /// What [`AdvertisedHost`] accepts, for refusals.
+    pub const ALLOWED: &str = "an IP address or a host name, without a port";
+
+    /// As it was written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for AdvertisedHost {
+    type Error = Malformed;
+
+    fn try_from(text: String) -> Result<Self, Malformed> {
+        let ip = text.parse::<std::net::IpAddr>().ok();
+        if ip.is_some_and(|ip| ip.is_unspecified()) {
+            return Err(Malformed("nobody is reached at it".to_owned()));
+        }
+        // Kubernetes gives an IPv6 pod's address without brackets, which no URL allows.
+        match ip.is_some() || Host::parse(&text).is_ok_and(|host| matches!(host, Host::Domain(_))) {
+            true => Ok(Self(text)),
+            false => Err(Malformed("it is no address and no host name".to_owned())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_is_named_with_or_without_its_scheme() {
+        for (given, shown) in [
+            ("consul:8500", "http://consul:8500"),
+            ("http://127.0.0.1:8500/", "http://127.0.0.1:8500"),
+            ("https://consul.shop:8501", "https://consul.shop:8501"),
+            ("[::1]:8500", "http://[::1]:8500"),
+        ] {
+            assert_eq!(Agent::try_from(given.to_owned()).unwrap().to_string(), shown);
+        }
+        for bad in ["", "consul", "consul:0", "ftp://consul:1", "http://u:p@consul:1", "http://consul:1/v1", "a b:1"] {
+            assert!(Agent::try_from(bad.to_owned()).is_err(), "{bad}");
+        }
+        assert_eq!(Agent::try_from("[::1]:8500".to_owned()).unwrap().host_and_port(), ("::1".to_owned(), 8500));
+    }
+
+    #[test]
+    fn an_advertised_host_is_one_that_can_be_reached() {
+        for good in ["10.1.2.3", "fd00::1", "worker-0.workers"] {
+            assert_eq!(AdvertisedHost::try_from(good.to_owned()).unwrap().as_str(), good);
+        }
+        for bad in ["", "0.0.0.0", "::", "10.1.2.3:5005", "[::1]", "a b"] {
+            assert!(AdvertisedHost::try_from(bad.to_owned()).is_err(), "{bad}");
+        }
+    }
+}

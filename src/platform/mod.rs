@@ -1,0 +1,11 @@
+//! What every program of this kind needs, whatever it is for.
+
+pub mod backoff;
+pub mod connection;
+pub mod consul;
+pub mod database;
+pub mod failpoint;
+pub mod health;
+pub mod settings;
+pub mod telemetry;
+pub mod tls;

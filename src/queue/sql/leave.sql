@@ -1,5 +1,0 @@
--- queue/leave: an orderly end. Nothing was in hand, so nothing is exposed.
-with gone as (
-    delete from order_worker.workers where queue = $1 and worker = $2
-)
-update order_worker.lanes set owner = null where queue = $1 and owner = $2

@@ -1,0 +1,198 @@
+//! How payment events are handled: their orders are locked, each is decided, and everything that follows is written.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rust_decimal::{Decimal, RoundingStrategy};
+use sqlx::PgConnection;
+
+use super::settings;
+use super::{CONFIRMED_TOPIC, FAILED_TOPIC, Undecodable, about, decode};
+use crate::engine::inbox::{About, Handled, Handler, Outcome, Refusal, Settlement, Taken};
+use crate::platform::database::{PgPool, traced};
+use crate::shop::orders::{self, Decided, Decision, Fact, Payment};
+use crate::shop::{announcements, warehouse};
+
+/// The topics of payments.
+pub const TOPICS: [&str; 2] = [CONFIRMED_TOPIC, FAILED_TOPIC];
+
+/// How long an event whose order is locked waits before the next look, at the most.
+const LONGEST_LOCKED: Duration = Duration::from_secs(1);
+/// How long an event whose order does not exist waits before the next look, at the most.
+const LONGEST_MISSING: Duration = Duration::from_secs(15);
+
+/// Handles payments.
+#[derive(Clone, Debug)]
+pub struct Payments {
+    settings: settings::Payments,
+    pool: PgPool,
+}
+
+impl Payments {
+    /// By these settings; of `pool` its spans tell where the database is.
+    #[must_use]
+    pub const fn new(settings: settings::Payments, pool: PgPool) -> Self {
+        Self { settings, pool }
+    }
+
+    /// What becomes of an event whose order could not be locked.
+    fn without_order(&self, event: &Taken, elsewhere: bool) -> Settlement {
+        let age = Duration::try_from_secs_f64(event.age).unwrap_or_default();
+        if elsewhere {
+            let reason = "the order is locked by another writer".to_owned();
+            Settlement::Waiting { reason, longest: LONGEST_LOCKED }
+        } else if age < self.settings.wait_for_order {
+            let reason = "the order does not exist yet".to_owned();
+            Settlement::Waiting { reason, longest: LONGEST_MISSING }
+        } else {
+            Settlement::Dead(format!("the order did not appear within {:?}", self.settings.wait_for_order))
+        }
+    }
+}
+
+/// What a body is about that nobody can decode, as far as it is legible.
+#[must_use]
+pub fn legible(body: &[u8]) -> About {
+    About { subject: about::order_id(body), reference: None }
+}
+
+#[async_trait]
+impl Handler for Payments {
+    fn topics(&self) -> Vec<&'static str> {
+        TOPICS.to_vec()
+    }
+
+    fn read(&self, topic: &str, body: &[u8]) -> Result<About, Refusal> {
+        match decode(topic, body) {
+            Ok(payment) => Ok(About { subject: Some(payment.order_id), reference: Some(payment.payment_id) }),
+            Err(undecodable) => Err(Refusal {
+                reason: undecodable.to_string(),
+                no_data: undecodable == Undecodable::NoData,
+                about: legible(body),
+            }),
+        }
+    }
+
+    async fn settle(&self, tx: &mut PgConnection, events: &[&Taken]) -> Result<Handled, sqlx::Error> {
+        let mut payments: Vec<Result<Payment, Undecodable>> =
+            events.iter().map(|event| decode(&event.topic, &event.body)).collect();
+        let ids: BTreeSet<&str> = payments.iter().flatten().map(|payment| payment.order_id.as_str()).collect();
+        let mut locked = traced(&self.pool, "SELECT orders", orders::lock(tx, &ids)).await?;
+        payments.iter_mut().flatten().for_each(|payment| payment.order_id = locked.id(&payment.order_id));
+
+        let mut settlements = Vec::with_capacity(events.len());
+        let mut decisions: Vec<(&Taken, Fact<'_>, &Payment, Decision)> = Vec::new();
+        for (event, payment) in events.iter().zip(&payments) {
+            settlements.push(match payment {
+                Err(undecodable) => Settlement::Dead(undecodable.to_string()),
+                Ok(payment) => {
+                    let on_mismatch = self.settings.mismatch();
+                    let on_mismatch = if event.approved { on_mismatch.approved() } else { on_mismatch };
+                    let fact = Fact::Payment(payment, on_mismatch);
+                    match locked.decide(&payment.order_id, &fact) {
+                        None => self.without_order(event, locked.elsewhere.contains(payment.order_id.as_str())),
+                        Some(decision) => {
+                            event.span.0.in_scope(|| tell_processing(event, payment));
+                            let settlement = settlement(&decision);
+                            decisions.push((event, fact, payment, decision));
+                            settlement
+                        }
+                    }
+                }
+            });
+        }
+        let decided: Vec<Decided<'_>> = decisions
+            .iter()
+            .map(|(event, fact, payment, decision)| Decided {
+                order_id: &payment.order_id,
+                fact: *fact,
+                decision,
+                cause: &event.cause,
+                traceparent: event.traceparent.as_deref(),
+                received_at: Some(event.received_at),
+            })
+            .collect();
+        traced(&self.pool, "UPDATE orders", orders::write(tx, &decided)).await?;
+        let changes = || decisions.iter().filter_map(|(.., decision)| decision.change());
+        let mut wakes = Vec::new();
+        if changes().next().is_some() {
+            wakes.push(announcements::QUEUE);
+        }
+        if changes().any(|change| !change.calls.is_empty()) {
+            wakes.push(warehouse::QUEUE);
+        }
+        let notices = decided.iter().flat_map(|one| {
+            let (cause, order_id) = (one.cause, one.order_id);
+            one.decision.incidents().iter().map(move |incident| {
+                let kind = incident.kind.as_str();
+                format!("Incident opened: kind={kind}, order_id={order_id}, cause={cause}, {}", incident.detail)
+            })
+        });
+        Ok(Handled { settlements, wakes, notices: notices.collect() })
+    }
+}
+
+/// How an event ends by what was decided.
+fn settlement(decision: &Decision) -> Settlement {
+    let reason = decision.reason().map(str::to_owned);
+    match outcome(decision) {
+        Some(outcome) => Settlement::Settled(outcome, reason),
+        None => Settlement::Held(reason.unwrap_or_default()),
+    }
+}
+
+/// How an event ends by a decision; none: an operator is to decide.
+#[must_use]
+pub const fn outcome(decision: &Decision) -> Option<Outcome> {
+    match decision {
+        Decision::Apply(_) => Some(Outcome::Applied),
+        Decision::Superseded(..) => Some(Outcome::Superseded),
+        Decision::Rejected(..) => Some(Outcome::Rejected),
+        Decision::Held(..) => None,
+    }
+}
+
+/// The user's log line; operators grep for it. `amount_exact` stands beside it where two decimals are not the whole amount.
+fn tell_processing(event: &Taken, payment: &Payment) {
+    let kind = payment.kind.as_str();
+    let shown = with_two_decimals(payment.amount);
+    tracing::info!(
+        inbox_id = event.id, currency = %payment.currency,
+        amount_exact = (shown != payment.amount).then(|| tracing::field::display(payment.amount)),
+        "Processing payment {kind}: payment_id={}, order_id={}, amount={shown}",
+        payment.payment_id, payment.order_id
+    );
+}
+
+/// As `%.2f` shows it, but of the decimal itself: halves go away from zero.
+fn with_two_decimals(amount: Decimal) -> Decimal {
+    let mut shown = amount.round_dp_with_strategy(2, RoundingStrategy::MidpointAwayFromZero);
+    // An amount that has no room for decimals stays as it is.
+    shown.rescale(2);
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_amount_is_shown_with_two_decimals() {
+        for (amount, shown) in [
+            ("10.1", "10.10"),
+            ("10.10", "10.10"),
+            ("100", "100.00"),
+            ("0", "0.00"),
+            ("0.005", "0.01"),
+            ("10.005", "10.01"),
+            ("10.015", "10.02"),
+            ("10.0049999", "10.00"),
+            ("999.995", "1000.00"),
+            ("12345678901234567.89", "12345678901234567.89"),
+            ("79228162514264337593543950335", "79228162514264337593543950335"),
+        ] {
+            assert_eq!(with_two_decimals(amount.parse().unwrap()).to_string(), shown, "{amount}");
+        }
+    }
+}
