@@ -38,7 +38,23 @@ create table order_worker.payment_facts (
     primary key (order_id, payment_id, kind)
 );
 
+-- Money that was given back. A refund is told once, under whatever event id it comes.
+create table order_worker.refund_facts (
+    order_id    text not null,
+    refund_id   text not null,
+    payment_id  text not null,
+    -- The inbox key that told it, in hexadecimal.
+    cause       text not null,
+    amount      numeric not null,
+    currency    text not null,
+    -- In the payment service's words; empty where it gives none.
+    reason      text not null,
+    recorded_at timestamptz not null default clock_timestamp(),
+    primary key (order_id, refund_id)
+);
+
 insert into order_worker.incident_kinds values
+    ('refunded_alive'), ('refund_unknown'),
     ('paid_cancelled'), ('paid_twice'), ('amount_mismatch'), ('paid_unreserved'), ('not_released'), ('unknown_status');
 
 -- Changes and announcements -----------------------------------------------------------------------------------------------

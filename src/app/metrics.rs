@@ -3,7 +3,7 @@
 use crate::engine::Names;
 use crate::platform::telemetry::{self, TelemetryError};
 use crate::shop::jobs::Job;
-use crate::shop::payments::TOPICS;
+use crate::shop::payments;
 use crate::{dapr, engine, operations, shop};
 
 /// The metrics of this process. Clones share everything.
@@ -23,7 +23,7 @@ pub struct Metrics {
 
 /// The topics by which events are counted, whatever the dead-letter topic is called here.
 fn topics() -> Vec<&'static str> {
-    TOPICS.into_iter().chain(["order-worker.dead-letter"]).collect()
+    payments::topics(true).into_iter().chain(["order-worker.dead-letter"]).collect()
 }
 
 impl Metrics {

@@ -9,19 +9,21 @@ use crate::engine::runs::{Scheduled, Work};
 use crate::operations::{DeadLetters, Judging, Replays};
 use crate::platform::database::PgPool;
 use crate::shop::jobs::{self, Job, JobWork};
-use crate::shop::payments::{ORDER_ID, Payments, TOPICS, legible};
+use crate::shop::payments::{self, ORDER_ID, Payments, legible};
 
 /// The handlers of all events.
 #[must_use]
 pub fn handlers(config: &Config, pool: &PgPool) -> Handlers {
-    let payments: Arc<dyn Handler> = Arc::new(Payments::new(config.worker.inbox.payments.clone(), pool.clone()));
+    let payments: Arc<dyn Handler> =
+        Arc::new(Payments::new(config.worker.inbox.payments.clone(), config.worker.eventbus.refunds, pool.clone()));
     Handlers::new([payments], legible)
 }
 
 /// The topics that events come from.
 #[must_use]
 pub fn topics(config: &Config) -> Topics {
-    Topics::new(&TOPICS, ORDER_ID, &config.worker.eventbus.dead_letter_topic)
+    let eventbus = &config.worker.eventbus;
+    Topics::new(&payments::topics(eventbus.refunds), ORDER_ID, &eventbus.dead_letter_topic)
 }
 
 /// What is reconciled.

@@ -6,7 +6,7 @@ use sqlx::PgConnection;
 use super::Error;
 use crate::engine::audit;
 use crate::shop::announcements::shape::{Field, ITEM, Kind, shape};
-use crate::shop::payments::decode;
+use crate::shop::payments::read;
 
 const CALL: &[Field] = &[("reservation_id", Kind::Text), ("order_item_id", Kind::Id), ("reason", Kind::MaybeEmpty)];
 /// May be left out, or be null.
@@ -72,8 +72,8 @@ fn object(body: &[u8]) -> Result<Map<String, Value>, Error> {
 /// As the inbox will read it: its reasons name the field, what came and what is expected. Returns the order and the payment.
 fn payment(topic: &str, body: &[u8]) -> Result<(String, String), Error> {
     object(body)?;
-    let payment = decode(topic, body).map_err(|undecodable| wrong(undecodable.to_string()))?;
-    Ok((payment.order_id, payment.payment_id))
+    let told = read(topic, body).map_err(|undecodable| wrong(undecodable.to_string()))?;
+    Ok((told.order_id().to_owned(), told.payment_id().to_owned()))
 }
 
 /// Of the topics that this program knows, their shape; of any other, that it is about its order.

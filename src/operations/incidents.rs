@@ -71,6 +71,12 @@ pub fn next_step(incident: &Incident) -> String {
                 ", before this is resolved; afterwards it takes --include-decided"
             }
         ),
+        "refunded_alive" => format!(
+            "the customer has the money back: cancel the order, or have it paid anew; its story: order-worker order show {order}"
+        ),
+        "refund_unknown" => format!(
+            "find the payment at the payment service: its event may be dead or still to come; order-worker order show {order}"
+        ),
         "same_id_other_body" => {
             "compare both events: order-worker quarantine list; then order-worker quarantine resolve".to_owned()
         }

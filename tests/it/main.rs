@@ -42,6 +42,7 @@ mod poison;
 mod proof;
 mod publisher;
 mod reconcile;
+mod refunds;
 mod replacing;
 mod replay;
 mod replicas;

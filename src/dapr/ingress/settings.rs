@@ -18,6 +18,8 @@ pub struct EventBus {
     pub pubsub: String,
     /// The topic of what Dapr could not deliver.
     pub dead_letter_topic: String,
+    /// Whether refunds are taken in as well (`payment.refunded`).
+    pub refunds: bool,
     /// The token that Dapr must show; `None`: none is asked for.
     #[serde(deserialize_with = "optional")]
     pub app_token: Option<Secret>,
@@ -40,6 +42,7 @@ impl EventBus {
         Key::value("addr", Rule::text::<ListenAddr>(ListenAddr::ALLOWED)),
         Key::value("pubsub", Rule::name()),
         Key::value("dead_letter_topic", Rule::name()),
+        Key::value("refunds", Rule::YesNo),
         Key::value("app_token", Rule::token()),
         Key::value("max_message_bytes", Rule::whole(65_536, 67_108_864)),
         Key::value("large_messages", Rule::whole(1, 1_024)),

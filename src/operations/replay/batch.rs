@@ -10,8 +10,8 @@ use crate::engine::inbox::Outcome;
 use crate::engine::runs::Cursor;
 use crate::platform::database::column;
 use crate::shop::announcements::STATUS_CHANGED_TOPIC;
-use crate::shop::orders::{self, Action, AmountMismatch, Decided, Decision, Fact, Locked, Payment, PaymentKind};
-use crate::shop::payments::{announces, decode, outcome};
+use crate::shop::orders::{self, Action, AmountMismatch, Decided, Decision, Locked};
+use crate::shop::payments::{Told, announces, outcome, read};
 
 /// What a batch has done.
 #[derive(Debug, Default)]
@@ -250,7 +250,7 @@ async fn decided(tx: &mut PgConnection, found: &mut [Found]) -> Result<(), sqlx:
 struct Judged<'a> {
     event: &'a Found,
     body: &'a Body,
-    payment: Payment,
+    told: Told,
     on_mismatch: AmountMismatch,
     decision: Decision,
 }
@@ -282,19 +282,19 @@ async fn judge(
     let mut differing = Vec::new();
     for event in events {
         let Some(body) = bodies.get(&event.id) else { continue };
-        let Ok(mut payment) = decode(&event.topic, &body.body) else { continue };
-        payment.order_id = locked.id(event.order_id.as_deref().unwrap_or(&payment.order_id));
-        let Some(order) = locked.orders.get_mut(payment.order_id.as_str()) else { continue };
+        let Ok(mut told) = read(&event.topic, &body.body) else { continue };
+        told.set_order_id(locked.id(event.order_id.as_deref().unwrap_or(told.order_id())));
+        let Some(order) = locked.orders.get_mut(told.order_id()) else { continue };
         let on_mismatch = if event.approved { on_mismatch.approved() } else { on_mismatch };
-        let fact = Fact::Payment(&payment, on_mismatch);
-        let key = (event.cause.clone(), payment.payment_id.clone(), payment.kind.as_str().to_owned());
-        if own.contains(&key) {
-            order.facts.remove(&(payment.payment_id.clone(), payment.kind));
+        let fact = told.fact(on_mismatch);
+        let (id, kind) = told.known_by();
+        if own.contains(&(event.cause.clone(), id.to_owned(), kind.to_owned())) {
+            order.forget(&fact);
         }
-        let Some(decision) = locked.decide(&payment.order_id, &fact) else { continue };
+        let Some(decision) = locked.decide(told.order_id(), &fact) else { continue };
         let said = outcome(&decision).map(Outcome::as_str);
         if said.is_some() && said != event.outcome.as_deref() {
-            differing.push(Judged { event, body, payment, on_mismatch, decision });
+            differing.push(Judged { event, body, told, on_mismatch, decision });
         }
     }
     write(tx, run, &differing).await?;
@@ -309,8 +309,8 @@ async fn write(tx: &mut PgConnection, run: i64, differing: &[Judged<'_>]) -> Res
     let decided: Vec<Decided<'_>> = differing
         .iter()
         .map(|one| Decided {
-            order_id: &one.payment.order_id,
-            fact: Fact::Payment(&one.payment, one.on_mismatch),
+            order_id: one.told.order_id(),
+            fact: one.told.fact(one.on_mismatch),
             decision: &one.decision,
             cause: &one.event.cause,
             traceparent: one.body.traceparent.as_deref(),
@@ -331,13 +331,10 @@ async fn write(tx: &mut PgConnection, run: i64, differing: &[Judged<'_>]) -> Res
 
 impl Judged<'_> {
     fn difference(&self) -> Difference {
-        let kind = match self.payment.kind {
-            PaymentKind::Confirmed => "confirmed",
-            PaymentKind::Failed => "failed",
-        };
+        let words = self.told.words();
         let mut lines = vec![
-            format!("- payment {kind}: {}", self.event.outcome.as_deref().unwrap_or_default()),
-            format!("+ payment {kind}: {}", outcome(&self.decision).map(Outcome::as_str).unwrap_or_default()),
+            format!("- {words}: {}", self.event.outcome.as_deref().unwrap_or_default()),
+            format!("+ {words}: {}", outcome(&self.decision).map(Outcome::as_str).unwrap_or_default()),
         ];
         if let Some(change) = self.decision.change() {
             if let Some(status) = change.status {

@@ -17,6 +17,10 @@ from (
     join order_worker.outbox o on o.day = s.day and o.id = s.id
     where s.order_id = $1
     union all
+    select recorded_at, 3, 'refund', refund_id, null,
+           concat_ws('; ', concat_ws(' ', amount, currency), 'payment ' || payment_id, nullif(reason, ''), 'cause ' || cause)
+    from order_worker.refund_facts where order_id = $1
+    union all
     select opened_at, 4, 'incident', kind, case when resolved_at is null then 'open' else 'resolved' end,
            concat_ws('; ', detail, 'resolved by ' || resolved_by)
     from order_worker.incident_journal where subject = $1

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 
+use super::refund::refunded;
 use super::{
     Action, AmountMismatch, Call, Change, Decision, Fact, Incident, IncidentKind, Item, Order, Payment, PaymentKind,
     Status, paid, same_money,
@@ -21,6 +22,10 @@ pub fn decide(order: &Order, fact: &Fact<'_>) -> Decision {
     {
         return told_again(payment, before.as_ref());
     }
+    if let Fact::Refund(refund) = fact {
+        // Money is money, whatever the order's status is called.
+        return refunded(order, refund);
+    }
     let status: Status = match order.status.parse() {
         Ok(status) => status,
         Err(unknown) => {
@@ -29,7 +34,7 @@ pub fn decide(order: &Order, fact: &Fact<'_>) -> Decision {
                     let detail = format!("{} came for an order that is left alone: {unknown}", told(payment));
                     vec![Incident { kind: IncidentKind::UnknownStatus, detail }]
                 }
-                Fact::Unpaid { .. } | Fact::Unused { .. } | Fact::CodDelivered => Vec::new(),
+                Fact::Refund(_) | Fact::Unpaid { .. } | Fact::Unused { .. } | Fact::CodDelivered => Vec::new(),
             };
             return Decision::Rejected(unknown.to_string(), incidents);
         }
@@ -39,6 +44,7 @@ pub fn decide(order: &Order, fact: &Fact<'_>) -> Decision {
             PaymentKind::Confirmed => confirmed(order, status, payment, on_mismatch),
             PaymentKind::Failed => failed(order, status, payment),
         },
+        Fact::Refund(refund) => refunded(order, refund),
         Fact::Unpaid { placed_before, cod_too } => unpaid(order, status, placed_before, cod_too),
         Fact::Unused { reserved_before } => unused(order, status, reserved_before),
         Fact::CodDelivered => cod_delivered(order, status),

@@ -182,6 +182,10 @@ pub enum IncidentKind {
     UnknownStatus,
     /// An event id came again with another body.
     SameIdOtherBody,
+    /// All that was paid was given back, and the order goes on.
+    RefundedAlive,
+    /// Money was given back of a payment that nobody knows.
+    RefundUnknown,
 }
 
 impl IncidentKind {

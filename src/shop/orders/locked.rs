@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use sqlx::PgConnection;
 
-use super::{Change, Decision, Fact, Item, Order, Payment, PaymentKind, decide};
+use super::{Change, Decision, Fact, Item, Order, Payment, Refund, decide};
 use crate::platform::database::column;
 use crate::platform::failpoint;
 
@@ -60,6 +60,14 @@ impl Decided<'_> {
     fn payment(&self) -> Option<&Payment> {
         match self.fact {
             Fact::Payment(payment, _) if !matches!(self.decision, Decision::Held(..)) => Some(payment),
+            _ => None,
+        }
+    }
+
+    /// The refund that is known from now on.
+    const fn refund(&self) -> Option<&Refund> {
+        match self.fact {
+            Fact::Refund(refund) => Some(refund),
             _ => None,
         }
     }
@@ -118,6 +126,7 @@ pub async fn lock(tx: &mut PgConnection, ids: &BTreeSet<&str>) -> Result<Locked,
             created_at: row.created_at,
             items: Vec::new(),
             facts: HashMap::new(),
+            refunds: HashMap::new(),
         };
         locked.orders.insert(row.id, order);
     }
@@ -135,8 +144,15 @@ pub async fn lock(tx: &mut PgConnection, ids: &BTreeSet<&str>) -> Result<Locked,
             let (reservation_status, reserved_at) = (row.reservation_status, row.reserved_at);
             order.items.push(Item { id, reservation_id, reservation_status, reserved_at });
         } else if let (Some(payment_id), Some(kind)) = (row.payment_id, row.kind) {
-            let kind = if kind == "confirmed" { PaymentKind::Confirmed } else { PaymentKind::Failed };
-            order.facts.insert((payment_id, kind), row.amount.zip(row.currency));
+            match (kind.parse(), row.amount.zip(row.currency)) {
+                (Ok(kind), money) => {
+                    order.facts.insert((payment_id, kind), money);
+                }
+                (Err(_), Some(money)) => {
+                    order.refunds.insert(payment_id, money);
+                }
+                (Err(_), None) => {}
+            }
         }
     }
     Ok(locked)
@@ -160,7 +176,8 @@ async fn change(
     let payments: Vec<_> = decided.iter().filter_map(|one| Some((one, one.payment()?))).collect();
     let incidents: Vec<_> =
         decided.iter().flat_map(|one| one.decision.incidents().iter().map(move |incident| (one, incident))).collect();
-    if steps.is_empty() && payments.is_empty() && incidents.is_empty() {
+    let refunds: Vec<_> = decided.iter().filter_map(|one| Some((one, one.refund()?))).collect();
+    if steps.is_empty() && payments.is_empty() && refunds.is_empty() && incidents.is_empty() {
         return Ok(());
     }
     sqlx::query(include_str!("sql/change.sql"))
@@ -181,6 +198,13 @@ async fn change(
         .bind(column(&incidents, |(one, _)| one.order_id))
         .bind(column(&incidents, |(one, _)| one.cause))
         .bind(column(&incidents, |(_, incident)| incident.detail.as_str()))
+        .bind(column(&refunds, |(one, _)| one.order_id))
+        .bind(column(&refunds, |(_, refund)| refund.refund_id.as_str()))
+        .bind(column(&refunds, |(_, refund)| refund.payment_id.as_str()))
+        .bind(column(&refunds, |(one, _)| one.cause))
+        .bind(column(&refunds, |(_, refund)| refund.amount))
+        .bind(column(&refunds, |(_, refund)| refund.currency.as_str()))
+        .bind(column(&refunds, |(_, refund)| refund.reason.as_str()))
         .execute(tx)
         .await?;
     if !steps.is_empty() {

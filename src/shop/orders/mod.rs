@@ -9,11 +9,12 @@ mod decision;
 mod locked;
 mod money;
 mod order;
+mod refund;
 mod status;
 
 pub use decide::decide;
 pub use decision::{Action, AmountMismatch, Call, Change, Decision, Incident, IncidentKind, OnMismatch};
 pub use locked::{Decided, Locked, lock, write};
 use money::{Paid, paid, same_money};
-pub use order::{Fact, Item, Order, Payment, PaymentKind};
+pub use order::{Fact, Item, Order, Payment, PaymentKind, Refund};
 pub use status::Status;

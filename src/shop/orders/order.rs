@@ -32,6 +32,8 @@ pub struct Order {
     /// The payments that were told already, by (payment id, kind), with the amount and currency that they were told of, where anybody
     /// knows.
     pub facts: HashMap<(String, PaymentKind), Option<(Decimal, String)>>,
+    /// What was given back already, by refund id: the payment, the amount and its currency.
+    pub refunds: HashMap<String, (Decimal, String)>,
 }
 
 /// An order item with a reservation at the warehouse.
@@ -52,6 +54,8 @@ pub struct Item {
 pub enum Fact<'a> {
     /// A payment was confirmed or failed.
     Payment(&'a Payment, AmountMismatch),
+    /// Money was given back.
+    Refund(&'a Refund),
     /// Nobody paid an order placed before this moment (order_cleanup).
     Unpaid {
         /// Orders placed before it are given up.
@@ -92,8 +96,26 @@ pub struct Payment {
     pub failure_reason: String,
 }
 
+/// What a refund says.
+#[derive(Clone, Debug)]
+pub struct Refund {
+    /// The refund at the payment service: it is told once, under whatever event id it comes.
+    pub refund_id: String,
+    /// The payment whose money it is.
+    pub payment_id: String,
+    /// The order that was paid.
+    pub order_id: String,
+    /// In major units, with the digits of the JSON text.
+    pub amount: Decimal,
+    /// ISO 4217 code.
+    pub currency: String,
+    /// Why, in the payment service's words; empty where it gives none.
+    pub reason: String,
+}
+
 /// The two things that are told of a payment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::EnumString, strum::IntoStaticStr, strum::VariantNames)]
+#[strum(serialize_all = "snake_case")]
 pub enum PaymentKind {
     /// The money came.
     Confirmed,
@@ -104,11 +126,8 @@ pub enum PaymentKind {
 impl PaymentKind {
     /// The name in `order_worker.payment_facts`.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Confirmed => "confirmed",
-            Self::Failed => "failed",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 
@@ -136,6 +155,19 @@ impl Order {
         self.payment_method.eq_ignore_ascii_case(COD)
     }
 
+    /// As if this fact had never been told: it is judged again.
+    pub fn forget(&mut self, fact: &Fact<'_>) {
+        match fact {
+            Fact::Payment(payment, _) => {
+                self.facts.remove(&(payment.payment_id.clone(), payment.kind));
+            }
+            Fact::Refund(refund) => {
+                self.refunds.remove(&refund.refund_id);
+            }
+            Fact::Unpaid { .. } | Fact::Unused { .. } | Fact::CodDelivered => {}
+        }
+    }
+
     /// What the next fact of the same transaction sees.
     pub fn note(&mut self, fact: &Fact<'_>, decision: &Decision) {
         if matches!(decision, Decision::Held(..)) {
@@ -144,6 +176,9 @@ impl Order {
         if let Fact::Payment(payment, _) = fact {
             let money = (payment.amount, payment.currency.clone());
             self.facts.entry((payment.payment_id.clone(), payment.kind)).or_insert(Some(money));
+        }
+        if let Fact::Refund(refund) = fact {
+            self.refunds.entry(refund.refund_id.clone()).or_insert((refund.amount, refund.currency.clone()));
         }
         if let Decision::Apply(change) = decision {
             if let Some(status) = change.status {

@@ -8,14 +8,17 @@ use rust_decimal::{Decimal, RoundingStrategy};
 use sqlx::PgConnection;
 
 use super::settings;
-use super::{CONFIRMED_TOPIC, FAILED_TOPIC, Undecodable, about, decode};
+use super::{CONFIRMED_TOPIC, FAILED_TOPIC, REFUNDED_TOPIC, Told, Undecodable, about, read};
 use crate::engine::inbox::{About, Handled, Handler, Outcome, Refusal, Settlement, Taken};
 use crate::platform::database::{PgPool, traced};
-use crate::shop::orders::{self, Decided, Decision, Fact, Payment};
+use crate::shop::orders::{self, Decided, Decision, Fact};
 use crate::shop::{announcements, warehouse};
 
-/// The topics of payments.
-pub const TOPICS: [&str; 2] = [CONFIRMED_TOPIC, FAILED_TOPIC];
+/// The topics that are subscribed; `refunds`: refunds are taken in as well.
+#[must_use]
+pub fn topics(refunds: bool) -> Vec<&'static str> {
+    [CONFIRMED_TOPIC, FAILED_TOPIC].into_iter().chain(refunds.then_some(REFUNDED_TOPIC)).collect()
+}
 
 /// How long an event whose order is locked waits before the next look, at the most.
 const LONGEST_LOCKED: Duration = Duration::from_secs(1);
@@ -26,14 +29,15 @@ const LONGEST_MISSING: Duration = Duration::from_secs(15);
 #[derive(Clone, Debug)]
 pub struct Payments {
     settings: settings::Payments,
+    refunds: bool,
     pool: PgPool,
 }
 
 impl Payments {
-    /// By these settings; of `pool` its spans tell where the database is.
+    /// By these settings, refunds as well or not; of `pool` its spans tell where the database is.
     #[must_use]
-    pub const fn new(settings: settings::Payments, pool: PgPool) -> Self {
-        Self { settings, pool }
+    pub const fn new(settings: settings::Payments, refunds: bool, pool: PgPool) -> Self {
+        Self { settings, refunds, pool }
     }
 
     /// What becomes of an event whose order could not be locked.
@@ -60,12 +64,15 @@ pub fn legible(body: &[u8]) -> About {
 #[async_trait]
 impl Handler for Payments {
     fn topics(&self) -> Vec<&'static str> {
-        TOPICS.to_vec()
+        topics(self.refunds)
     }
 
     fn read(&self, topic: &str, body: &[u8]) -> Result<About, Refusal> {
-        match decode(topic, body) {
-            Ok(payment) => Ok(About { subject: Some(payment.order_id), reference: Some(payment.payment_id) }),
+        match read(topic, body) {
+            Ok(told) => {
+                let (subject, reference) = (told.order_id().to_owned(), told.payment_id().to_owned());
+                Ok(About { subject: Some(subject), reference: Some(reference) })
+            }
             Err(undecodable) => Err(Refusal {
                 reason: undecodable.to_string(),
                 no_data: undecodable == Undecodable::NoData,
@@ -75,27 +82,27 @@ impl Handler for Payments {
     }
 
     async fn settle(&self, tx: &mut PgConnection, events: &[&Taken]) -> Result<Handled, sqlx::Error> {
-        let mut payments: Vec<Result<Payment, Undecodable>> =
-            events.iter().map(|event| decode(&event.topic, &event.body)).collect();
-        let ids: BTreeSet<&str> = payments.iter().flatten().map(|payment| payment.order_id.as_str()).collect();
+        let mut told: Vec<Result<Told, Undecodable>> =
+            events.iter().map(|event| read(&event.topic, &event.body)).collect();
+        let ids: BTreeSet<&str> = told.iter().flatten().map(Told::order_id).collect();
         let mut locked = traced(&self.pool, "SELECT orders", orders::lock(tx, &ids)).await?;
-        payments.iter_mut().flatten().for_each(|payment| payment.order_id = locked.id(&payment.order_id));
+        told.iter_mut().flatten().for_each(|told| told.set_order_id(locked.id(told.order_id())));
 
         let mut settlements = Vec::with_capacity(events.len());
-        let mut decisions: Vec<(&Taken, Fact<'_>, &Payment, Decision)> = Vec::new();
-        for (event, payment) in events.iter().zip(&payments) {
-            settlements.push(match payment {
+        let mut decisions: Vec<(&Taken, Fact<'_>, &Told, Decision)> = Vec::new();
+        for (event, told) in events.iter().zip(&told) {
+            settlements.push(match told {
                 Err(undecodable) => Settlement::Dead(undecodable.to_string()),
-                Ok(payment) => {
+                Ok(told) => {
                     let on_mismatch = self.settings.mismatch();
                     let on_mismatch = if event.approved { on_mismatch.approved() } else { on_mismatch };
-                    let fact = Fact::Payment(payment, on_mismatch);
-                    match locked.decide(&payment.order_id, &fact) {
-                        None => self.without_order(event, locked.elsewhere.contains(payment.order_id.as_str())),
+                    let fact = told.fact(on_mismatch);
+                    match locked.decide(told.order_id(), &fact) {
+                        None => self.without_order(event, locked.elsewhere.contains(told.order_id())),
                         Some(decision) => {
-                            event.span.0.in_scope(|| tell_processing(event, payment));
+                            event.span.0.in_scope(|| tell_processing(event, told));
                             let settlement = settlement(&decision);
-                            decisions.push((event, fact, payment, decision));
+                            decisions.push((event, fact, told, decision));
                             settlement
                         }
                     }
@@ -104,8 +111,8 @@ impl Handler for Payments {
         }
         let decided: Vec<Decided<'_>> = decisions
             .iter()
-            .map(|(event, fact, payment, decision)| Decided {
-                order_id: &payment.order_id,
+            .map(|(event, fact, told, decision)| Decided {
+                order_id: told.order_id(),
                 fact: *fact,
                 decision,
                 cause: &event.cause,
@@ -116,7 +123,7 @@ impl Handler for Payments {
         traced(&self.pool, "UPDATE orders", orders::write(tx, &decided)).await?;
         let changes = || decisions.iter().filter_map(|(.., decision)| decision.change());
         let mut wakes = Vec::new();
-        if changes().next().is_some() {
+        if changes().any(|change| change.status.is_some()) {
             wakes.push(announcements::QUEUE);
         }
         if changes().any(|change| !change.calls.is_empty()) {
@@ -154,14 +161,17 @@ pub const fn outcome(decision: &Decision) -> Option<Outcome> {
 }
 
 /// The user's log line; operators grep for it. `amount_exact` stands beside it where two decimals are not the whole amount.
-fn tell_processing(event: &Taken, payment: &Payment) {
-    let kind = payment.kind.as_str();
-    let shown = with_two_decimals(payment.amount);
+fn tell_processing(event: &Taken, told: &Told) {
+    let (words, payment_id, order_id) = (told.words(), told.payment_id(), told.order_id());
+    let (amount, currency) = match told {
+        Told::Payment(payment) => (payment.amount, &payment.currency),
+        Told::Refund(refund) => (refund.amount, &refund.currency),
+    };
+    let shown = with_two_decimals(amount);
     tracing::info!(
-        inbox_id = event.id, currency = %payment.currency,
-        amount_exact = (shown != payment.amount).then(|| tracing::field::display(payment.amount)),
-        "Processing payment {kind}: payment_id={}, order_id={}, amount={shown}",
-        payment.payment_id, payment.order_id
+        inbox_id = event.id, currency = %currency,
+        amount_exact = (shown != amount).then(|| tracing::field::display(amount)),
+        "Processing {words}: payment_id={payment_id}, order_id={order_id}, amount={shown}"
     );
 }
 

@@ -1,10 +1,16 @@
-//! Payment events: how they are read, and how they are handled.
+//! What is told of an order's money: how events are read (one file each), and how they are handled.
 
 mod about;
+mod field;
 mod handler;
 mod payment;
+mod refund;
 pub mod settings;
+mod told;
 
-pub use handler::{Payments, TOPICS, legible, outcome};
-pub use payment::{CONFIRMED_TOPIC, FAILED_TOPIC, ORDER_ID, Undecodable, announces, decode};
+pub use field::{ORDER_ID, Undecodable};
+pub use handler::{Payments, legible, outcome, topics};
+pub use payment::{CONFIRMED_TOPIC, FAILED_TOPIC};
+pub use refund::REFUNDED_TOPIC;
 pub use settings::Terms;
+pub use told::{Told, announces, read};

@@ -1,65 +1,15 @@
-//! Reads a payment out of an event's `data`. What cannot be read is said in a sentence, never guessed.
+//! A payment that was confirmed or failed.
 
-use rust_decimal::Decimal;
-use serde_json::Value;
-use serde_json::value::RawValue;
-
-use crate::engine::inbox::reading::{Fields, Unreadable, fields, kind_of, string};
-use crate::shop::orders::{Payment, PaymentKind, Status};
+use super::field::{ORDER_ID, Undecodable, amount, currency, identifier, reason};
+use crate::engine::inbox::reading::{fields, string};
+use crate::shop::orders::{Payment, PaymentKind};
 
 /// The topic of confirmed payments.
 pub const CONFIRMED_TOPIC: &str = "payment.confirmed";
 /// The topic of failed payments.
 pub const FAILED_TOPIC: &str = "payment.failed";
 
-/// The field by which the data of an event is known from an envelope around it.
-pub const ORDER_ID: &str = "order_id";
-
-/// The longest order or payment id, in bytes: both are index keys.
-const MAX_ID: usize = 255;
-/// The largest whole number that a double holds as it is, with all below it: JSON numbers pass through doubles in many languages, and in
-/// a sidecar that takes an event apart.
-const MAX_WHOLE: i64 = (1 << 53) - 1;
-/// The longest failure reason that history and announcements repeat, in characters; the inbox keeps all of it.
-const MAX_REASON: usize = 500;
-
-/// The status that an event on this topic asks for, if any.
-#[must_use]
-pub fn announces(topic: &str) -> Option<Status> {
-    match topic {
-        CONFIRMED_TOPIC => Some(Status::PaymentConfirmed),
-        FAILED_TOPIC => Some(Status::PaymentFailed),
-        _ => None,
-    }
-}
-
-/// Why an event says nothing that the worker can act on.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Undecodable {
-    /// A topic without a handler.
-    #[error("no handler for topic `{0}`: known are `{CONFIRMED_TOPIC}` and `{FAILED_TOPIC}`")]
-    Topic(String),
-    /// There is no body at all.
-    #[error("the event has no data")]
-    NoData,
-    /// Not JSON, or JSON of another shape.
-    #[error("{0}")]
-    Shape(String),
-    /// A field whose value cannot be.
-    #[error("field `{0}` is {1}")]
-    Field(&'static str, String),
-}
-
-impl From<Unreadable> for Undecodable {
-    fn from(unreadable: Unreadable) -> Self {
-        match unreadable {
-            Unreadable::NoData => Self::NoData,
-            Unreadable::Shape(why) => Self::Shape(why),
-        }
-    }
-}
-
-/// Decodes the `data` of an event of `topic`.
+/// Decodes the `data` of an event of `topic`, one of the two.
 ///
 /// What decides is read exactly: the topic, `order_id`, `payment_id`, `amount` and `currency`. Everything else is kept as it came and
 /// never judged, but for an `event_type` that names the other topic: the two contradict each other.
@@ -71,7 +21,7 @@ pub fn decode(topic: &str, body: &[u8]) -> Result<Payment, Undecodable> {
     let (kind, contrary) = match topic {
         CONFIRMED_TOPIC => (PaymentKind::Confirmed, FAILED_TOPIC),
         FAILED_TOPIC => (PaymentKind::Failed, CONFIRMED_TOPIC),
-        other => return Err(Undecodable::Topic(other.chars().take(MAX_ID).collect())),
+        other => return Err(Undecodable::topic(other)),
     };
     let fields = fields(ORDER_ID, body)?;
     if fields.get("event_type").and_then(|value| string(value)).is_some_and(|event_type| event_type == contrary) {
@@ -84,98 +34,8 @@ pub fn decode(topic: &str, body: &[u8]) -> Result<Payment, Undecodable> {
         kind,
         amount: amount(&fields)?,
         currency: currency(&fields)?,
-        failure_reason: if kind == PaymentKind::Failed { failure_reason(&fields) } else { String::new() },
+        failure_reason: if kind == PaymentKind::Failed { reason(&fields, "failure_reason") } else { String::new() },
     })
-}
-
-/// The value of a field that decides.
-fn needed<'a>(fields: &'a Fields, field: &'static str, expected: &str) -> Result<&'a RawValue, Undecodable> {
-    let wrong = |what: &str| Undecodable::Field(field, format!("{what}, expected {expected}"));
-    let value = fields.get(field).ok_or_else(|| wrong("missing"))?;
-    if value.get() == "null" { Err(wrong("null")) } else { Ok(value) }
-}
-
-/// A text, or a whole number as text.
-fn identifier(fields: &Fields, field: &'static str) -> Result<String, Undecodable> {
-    const EXPECTED: &str = "a text or a whole number";
-    let value = needed(fields, field, EXPECTED)?;
-    let wrong = |why: String| Undecodable::Field(field, why);
-    let Some(id) = string(value) else {
-        return whole(value.get()).ok_or_else(|| match kind_of(value) {
-            "a number" => wrong(format!(
-                "a number that is not whole, or is beyond {MAX_WHOLE} and may have lost digits on its way, expected {EXPECTED}: send it as a text"
-            )),
-            kind => wrong(format!("{kind}, expected {EXPECTED}")),
-        });
-    };
-    if id.is_empty() || id.len() > MAX_ID {
-        return Err(wrong(format!("a text of {} bytes, expected 1 to {MAX_ID}", id.len())));
-    }
-    if id.contains(char::is_control) {
-        return Err(wrong("a text with a control character, expected none".into()));
-    }
-    if id.contains(char::REPLACEMENT_CHARACTER) {
-        return Err(wrong("a text that has lost characters on its way, for it was not Unicode".into()));
-    }
-    Ok(id)
-}
-
-/// A whole JSON number that every sender's and every sidecar's doubles hold exactly.
-fn whole(number: &str) -> Option<String> {
-    let exact = Decimal::from_str_exact(number).or_else(|_| Decimal::from_scientific(number));
-    let number = exact.ok()?.normalize();
-    (number.fract().is_zero() && number.abs() <= Decimal::from(MAX_WHOLE)).then(|| number.to_string())
-}
-
-/// An amount from the digits of the JSON text, a number or a text of one: never through a float.
-fn amount(fields: &Fields) -> Result<Decimal, Undecodable> {
-    const EXPECTED: &str = "a number, or a text of one (10.10 or \"10.10\")";
-    let value = needed(fields, "amount", EXPECTED)?;
-    let wrong = |what: &str| Undecodable::Field("amount", format!("{what}, expected {EXPECTED}"));
-    let text = string(value);
-    let number = text.as_deref().map_or(value.get(), str::trim);
-    if !is_number(number) {
-        return Err(wrong(if text.is_some() { "a text that is no number" } else { kind_of(value) }));
-    }
-    let amount = decimal(number).ok_or_else(|| wrong("more digits than money has"))?;
-    if amount.is_sign_negative() && !amount.is_zero() {
-        return Err(wrong("a negative number"));
-    }
-    Ok(amount)
-}
-
-fn is_number(text: &str) -> bool {
-    text.starts_with(|first: char| first.is_ascii_digit() || first == '-')
-        && serde_json::from_str::<&RawValue>(text).is_ok()
-}
-
-/// A number that money can be; digits behind the 28th are rounded away, as where a binary fraction was printed in full.
-fn decimal(number: &str) -> Option<Decimal> {
-    number.parse().or_else(|_| Decimal::from_scientific(number)).ok().filter(|_| is_number(number))
-}
-
-fn currency(fields: &Fields) -> Result<String, Undecodable> {
-    const EXPECTED: &str = "a text of three letters (ISO 4217)";
-    let value = needed(fields, "currency", EXPECTED)?;
-    let wrong = |what: String| Undecodable::Field("currency", format!("{what}, expected {EXPECTED}"));
-    let code = string(value).ok_or_else(|| wrong(kind_of(value).to_owned()))?;
-    let code = code.trim();
-    if code.len() != 3 || !code.bytes().all(|byte| byte.is_ascii_alphabetic()) {
-        return Err(wrong(format!("a text of {} characters that is no such code", code.chars().count())));
-    }
-    Ok(code.to_owned())
-}
-
-/// In the payment service's words, whatever it has them in; none where it gives none.
-fn failure_reason(fields: &Fields) -> String {
-    let reason = match fields.get("failure_reason").map(|value| (value.get(), string(value))) {
-        None | Some(("null", _)) => String::new(),
-        Some((_, Some(text))) => text,
-        Some((json, None)) => {
-            serde_json::from_str::<Value>(json).map_or_else(|_| json.to_owned(), |json| json.to_string())
-        }
-    };
-    reason.replace('\0', "\u{fffd}").chars().take(MAX_REASON).collect()
 }
 
 #[cfg(test)]
@@ -183,6 +43,9 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
+    use rust_decimal::Decimal;
+
+    use super::super::field::*;
     use super::*;
 
     fn confirmed() -> serde_json::Value {
@@ -258,7 +121,7 @@ mod tests {
             ("amount", "-0.0", "o1", "-0.0"),
         ] {
             let mut event = confirmed();
-            event[field] = serde_json::from_str::<Value>("\"PLACE\"").unwrap();
+            event[field] = serde_json::from_str::<serde_json::Value>("\"PLACE\"").unwrap();
             let payment = decode(CONFIRMED_TOPIC, event.to_string().replace("\"PLACE\"", value).as_bytes()).unwrap();
             assert_eq!(
                 (payment.order_id.as_str(), payment.amount),

@@ -12,7 +12,7 @@ grant select, insert on order_worker.inbox, order_worker.inbox_outcomes, order_w
 grant select, insert, update on order_worker.inbox_keys, order_worker.outbox_keys to :role;
 grant select, insert, update, delete on order_worker.pending, order_worker.workers to :role;
 grant select, update on order_worker.lanes to :role;
-grant select, insert on order_worker.exposures, order_worker.payment_facts to :role;
+grant select, insert on order_worker.exposures, order_worker.payment_facts, order_worker.refund_facts to :role;
 grant select on order_worker.incident_kinds to :role;
 grant select, insert, update on order_worker.incident_journal to :role;
 grant select, insert, update on order_worker.returns to :role;

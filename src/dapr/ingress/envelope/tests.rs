@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use dapr::dapr::proto::runtime::v1::TopicEventCeRequest;
 
 use super::*;
-use crate::shop::payments::{CONFIRMED_TOPIC, FAILED_TOPIC, ORDER_ID, decode};
+use crate::shop::payments::{CONFIRMED_TOPIC, FAILED_TOPIC, ORDER_ID, Told, read};
 
 const DEAD: &str = "order-worker.dead-letter";
 
@@ -145,8 +145,8 @@ fn ways(topic: &str, message: &[u8]) -> Vec<(&'static str, bool, Event)> {
 
 /// What the inbox makes of an event.
 fn outcome(event: &Event) -> String {
-    match decode(&event.topic, &event.body) {
-        Ok(payment) => format!(
+    match read(&event.topic, &event.body) {
+        Ok(Told::Payment(payment)) => format!(
             "{} {} {} {} {} {}",
             payment.kind.as_str(),
             payment.payment_id,
@@ -155,6 +155,7 @@ fn outcome(event: &Event) -> String {
             payment.currency,
             payment.failure_reason
         ),
+        Ok(told) => told.words().into(),
         Err(refusal) => refusal.to_string(),
     }
 }

@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::shop::orders::OnMismatch;
+use crate::shop::orders::{OnMismatch, Refund};
 
 fn order(status: Status) -> Order {
     let item = Item {
@@ -22,6 +22,7 @@ fn order(status: Status) -> Order {
         created_at: Some(hour(0)),
         items: vec![item],
         facts: HashMap::new(),
+        refunds: HashMap::new(),
     }
 }
 
@@ -338,4 +339,53 @@ proptest! {
         prop_assert!(calls.len() <= 1);
         prop_assert_eq!(order.status, history[history.len() - 1].to_string());
     }
+}
+
+fn refund(id: &str, payment: &str, amount: i64) -> Refund {
+    Refund {
+        refund_id: id.into(),
+        payment_id: payment.into(),
+        order_id: "o1".into(),
+        amount: Decimal::new(amount, 2),
+        currency: "usd".into(),
+        reason: String::new(),
+    }
+}
+
+/// The kinds of incidents that a refund opens; it is noted.
+fn give_back(order: &mut Order, refund: &Refund) -> Vec<IncidentKind> {
+    let fact = Fact::Refund(refund);
+    let decision = decide(order, &fact);
+    order.note(&fact, &decision);
+    assert!(decision.change().is_none_or(|change| change.status.is_none() && change.calls.is_empty()), "{decision:?}");
+    decision.incidents().iter().map(|incident| incident.kind).collect()
+}
+
+#[test]
+fn a_refund_changes_nothing_and_is_told_once() {
+    let mut order = order(Status::PaymentConfirmed);
+    order.facts.insert(("p1".into(), PaymentKind::Confirmed), Some((Decimal::new(1010, 2), "USD".into())));
+    assert_eq!(give_back(&mut order, &refund("r1", "p1", 500)), []);
+    assert!(matches!(decide(&order, &Fact::Refund(&refund("r1", "p1", 500))), Decision::Superseded(..)));
+    assert_eq!(give_back(&mut order, &refund("r2", "p1", 510)), [IncidentKind::RefundedAlive]);
+    assert_eq!(give_back(&mut order, &refund("r3", "p1", 1)), [], "said once, when it was reached");
+}
+
+#[test]
+fn all_that_was_given_back_is_an_incident_only_while_the_order_goes_on() {
+    for status in Status::ALL {
+        let mut order = order(status);
+        order.facts.insert(("p1".into(), PaymentKind::Confirmed), Some((Decimal::new(1010, 2), "USD".into())));
+        let goes_on = matches!(status, Status::PaymentConfirmed | Status::Confirmed | Status::Shipped);
+        let expected = if goes_on { vec![IncidentKind::RefundedAlive] } else { vec![] };
+        assert_eq!(give_back(&mut order, &refund("r1", "p1", 1010)), expected, "{status}");
+    }
+}
+
+#[test]
+fn a_refund_of_a_payment_that_nobody_knows_is_an_incident() {
+    let mut order = order(Status::Pending);
+    order.facts.insert(("p2".into(), PaymentKind::Failed), None);
+    assert_eq!(give_back(&mut order, &refund("r1", "p1", 1010)), [IncidentKind::RefundUnknown]);
+    assert_eq!(give_back(&mut order, &refund("r2", "p2", 1010)), [IncidentKind::RefundUnknown], "a failed one is none");
 }

@@ -1,4 +1,4 @@
--- orders/context: the reservations and the payments of locked orders. After the lock, so that it sees what was committed before
+-- orders/context: the reservations, the payments and the refunds (by their own ids) of locked orders. After the lock, so that it sees what was committed before
 -- the lock was ours. An item that somebody else has locked makes its order one that somebody else changes just now: `locked` is false.
 with item as materialized (
     select id, order_id, reservation_id, reservation_status, reserved_at
@@ -15,5 +15,8 @@ from (
     union all
     select order_id, null, true, null, null, null, payment_id, kind, amount, currency
     from order_worker.payment_facts where order_id = any($1)
+    union all
+    select order_id, null, true, null, null, null, refund_id, 'refunded', amount, currency
+    from order_worker.refund_facts where order_id = any($1)
 ) known
 order by known.order_id, known.item_id
