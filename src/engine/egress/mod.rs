@@ -106,20 +106,23 @@ impl<C: Channel> Egress<C> {
     /// # Errors
     ///
     /// Never: what fails is noted by row.
-    pub async fn handle(batch: Batch, egress: Data<Arc<Self>>) -> Result<(), Infallible> {
+    pub async fn handle(mut batch: Batch, egress: Data<Arc<Self>>) -> Result<(), Infallible> {
         let span = spans::batch(C::STEP, batch.rows.iter().map(|row| row.traceparent.as_deref()));
-        egress.send(&batch.rows).instrument(span).await;
+        if egress.send(&batch.rows).instrument(span).await {
+            batch.finished();
+        }
         drop(batch);
         Ok(())
     }
 
-    async fn send(&self, rows: &[Row]) {
+    /// Sends rows; whether every one of them was settled.
+    async fn send(&self, rows: &[Row]) -> bool {
         let in_doubt: Vec<bool> = rows.iter().map(|row| self.outgoing.pace().has_failed(row.id)).collect();
         let obsolete = match self.channel.obsolete(rows, &in_doubt).await {
             Ok(obsolete) => obsolete,
             Err(error) => {
                 self.outgoing.pace().away(&format!("nobody can tell which rows are still wanted: {error}"));
-                return;
+                return false;
             }
         };
         let mut chains: BTreeMap<&str, Vec<&Row>> = BTreeMap::new();
@@ -168,13 +171,15 @@ impl<C: Channel> Egress<C> {
                     Some(tried) => failed.push(tried),
                 }
             }
-            self.finish(arrived, failed, keys > 1 && through == 0).await;
+            self.finish(arrived, failed, keys > 1 && through == 0).await
         };
-        future::join(all_sent, settling).await;
+        future::join(all_sent, settling).await.1
     }
 
     /// Failures are judged at the end, when it is known how the others fared. `all`: there were others, and none got through.
-    async fn finish(&self, mut results: Vec<Settled>, failed: Vec<Tried>, all: bool) {
+    /// Returns whether every row was settled.
+    async fn finish(&self, mut results: Vec<Settled>, failed: Vec<Tried>, all: bool) -> bool {
+        let mut finished = true;
         for Tried { row, verdict, at } in failed {
             let others = match verdict {
                 Verdict::Failed(_) if self.outgoing.pace().witnessed(row.id, at) => Others::Succeed,
@@ -185,6 +190,7 @@ impl<C: Channel> Egress<C> {
             if matches!(reaction, Reaction::Retry(_) | Reaction::Wait(_) | Reaction::Pause(_)) {
                 self.metrics.queue_retried(self.outgoing.queue());
             }
+            finished &= !matches!(reaction, Reaction::Pause(_) | Reaction::Keep);
             if !matches!(reaction, Reaction::Keep) {
                 self.channel.tell(&row, &reaction);
             }
@@ -193,6 +199,7 @@ impl<C: Channel> Egress<C> {
         if !results.is_empty() {
             self.settle(results).await;
         }
+        finished
     }
 
     /// The rows of one key: the next only after the one before has arrived.

@@ -13,14 +13,18 @@ use tokio::sync::Notify;
 use super::Queue;
 use crate::platform::database::PgPool;
 
-/// The channel of NOTIFY; its payload is a queue's name.
+/// The channel of NOTIFY; its payload is a queue's name, a blank, and the name of the process that has told it.
 const CHANNEL: &str = "order_worker";
 /// At most one NOTIFY for a queue in this time.
 const COALESCE: Duration = Duration::from_millis(20);
 
 /// Wakes the queues of this process, and of the others. A queue that it was not made for is nobody's to wake.
 #[derive(Clone, Debug)]
-pub struct Wake(Arc<HashMap<&'static str, Signals>>);
+pub struct Wake {
+    signals: Arc<HashMap<&'static str, Signals>>,
+    /// By which this process knows its own notifications again.
+    name: Arc<str>,
+}
 
 #[derive(Debug, Default)]
 struct Signals {
@@ -34,12 +38,13 @@ impl Wake {
     /// For these queues.
     #[must_use]
     pub fn new(queues: &[Queue]) -> Self {
-        Self(Arc::new(queues.iter().map(|queue| (queue.as_str(), Signals::default())).collect()))
+        let signals = queues.iter().map(|queue| (queue.as_str(), Signals::default())).collect();
+        Self { signals: Arc::new(signals), name: format!("{:016x}", fastrand::u64(..)).into() }
     }
 
     /// Rows of `queue` were committed here.
     pub fn committed(&self, queue: impl AsRef<str>) {
-        if let Some(signals) = self.0.get(queue.as_ref()) {
+        if let Some(signals) = self.signals.get(queue.as_ref()) {
             signals.local.notify_one();
             signals.remote.notify_one();
         }
@@ -47,14 +52,14 @@ impl Wake {
 
     /// Rows of `queue` may be there.
     pub fn look(&self, queue: impl AsRef<str>) {
-        if let Some(signals) = self.0.get(queue.as_ref()) {
+        if let Some(signals) = self.signals.get(queue.as_ref()) {
             signals.local.notify_one();
         }
     }
 
     /// Rows of `queue` that were there before are ready again: a reader begins at the very start.
     pub fn again(&self, queue: impl AsRef<str>) {
-        if let Some(signals) = self.0.get(queue.as_ref()) {
+        if let Some(signals) = self.signals.get(queue.as_ref()) {
             signals.again.store(true, Ordering::Relaxed);
             signals.local.notify_one();
         }
@@ -62,12 +67,12 @@ impl Wake {
 
     /// Whether rows were made ready again since this was asked last.
     pub(super) fn take_again(&self, queue: Queue) -> bool {
-        self.0.get(queue.as_str()).is_some_and(|signals| signals.again.swap(false, Ordering::Relaxed))
+        self.signals.get(queue.as_str()).is_some_and(|signals| signals.again.swap(false, Ordering::Relaxed))
     }
 
     /// Waits until rows of `queue` may be there.
     pub async fn woken(&self, queue: Queue) {
-        match self.0.get(queue.as_str()) {
+        match self.signals.get(queue.as_str()) {
             Some(signals) => signals.local.notified().await,
             None => std::future::pending().await,
         }
@@ -76,12 +81,13 @@ impl Wake {
 
 /// Polls, listens and notifies for as long as it is polled.
 pub async fn watch(pool: &PgPool, wake: &Wake, every: Duration) {
-    let notifying = future::join_all(wake.0.iter().map(|(queue, signals)| notify(pool, queue, signals)));
+    let notifying =
+        future::join_all(wake.signals.iter().map(|(queue, signals)| notify(pool, &wake.name, queue, signals)));
     tokio::join!(poll(pool, wake, every), listen(pool, wake), notifying);
 }
 
 async fn poll(pool: &PgPool, wake: &Wake, every: Duration) {
-    let queues: Vec<&str> = wake.0.keys().copied().collect();
+    let queues: Vec<&str> = wake.signals.keys().copied().collect();
     loop {
         let found: Result<Vec<(String, bool)>, _> =
             sqlx::query_as(include_str!("sql/poll.sql")).bind(&queues).fetch_all(pool).await;
@@ -112,15 +118,21 @@ async fn listen_once(pool: &PgPool, wake: &Wake) -> Result<(), sqlx::Error> {
     listener.listen(CHANNEL).await?;
     loop {
         let told = listener.recv().await?;
-        wake.look(told.payload());
+        // Who has told it has looked already.
+        match told.payload().split_once(' ') {
+            Some((queue, name)) if *name != *wake.name => wake.look(queue),
+            Some(_) => {}
+            None => wake.look(told.payload()),
+        }
     }
 }
 
 /// Never in the transaction that writes: a NOTIFY takes a lock that all commits with one share.
-async fn notify(pool: &PgPool, queue: &str, signals: &Signals) {
+async fn notify(pool: &PgPool, name: &str, queue: &str, signals: &Signals) {
     loop {
         signals.remote.notified().await;
-        let told = sqlx::query("select pg_notify($1, $2)").bind(CHANNEL).bind(queue).execute(pool).await;
+        let told =
+            sqlx::query("select pg_notify($1, $2)").bind(CHANNEL).bind(format!("{queue} {name}")).execute(pool).await;
         if let Err(error) = told {
             tracing::debug!(queue, "Notify failed, others will poll: error={error}");
         }

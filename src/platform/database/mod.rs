@@ -109,6 +109,9 @@ pub fn connect(url: &str, settings: &Database) -> Result<PgPool, sqlx::Error> {
     let pool = PgPoolOptions::new()
         .max_connections(settings.max_connections)
         .acquire_timeout(settings.acquire_timeout)
+        // A session that has broken meanwhile shows at the first statement, and the pool throws all of its age away (`pool.rs`): a ping
+        // before each would be a round trip for nothing.
+        .test_before_acquire(false)
         .max_lifetime(LIFETIME);
     Ok(PgPool::lazy(pool, worker_options(url, settings)?, Terms::of_the_worker(settings)))
 }
