@@ -16,6 +16,7 @@ mod apply;
 mod event;
 mod handler;
 mod outcome;
+mod prepared;
 pub mod reading;
 pub mod settings;
 mod settled;

@@ -145,6 +145,12 @@ impl Action {
         }
     }
 
+    /// The call whose method has this name.
+    #[must_use]
+    pub fn named(method: &str) -> Option<Self> {
+        [Self::Confirm, Self::Release].into_iter().find(|action| action.method() == method)
+    }
+
     /// The `reservation_status` of an item from the decision until the warehouse's answer.
     #[must_use]
     pub const fn intent(self) -> &'static str {

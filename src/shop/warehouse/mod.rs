@@ -86,9 +86,9 @@ pub const QUEUE: Queue = Queue::new("warehouse");
 /// The service, as in proto/warehouse/v1/warehouse.proto.
 const SERVICE: &str = "warehouse.v1.WarehouseService";
 
-/// Which call a row is.
+/// Which call a row is: what is no Confirm gives goods back.
 fn action(row: &Row) -> Action {
-    if row.topic == Action::Confirm.method() { Action::Confirm } else { Action::Release }
+    Action::named(&row.topic).unwrap_or(Action::Release)
 }
 
 impl Channel for Warehouse {
