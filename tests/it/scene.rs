@@ -62,7 +62,7 @@ impl Scene {
         for order in orders {
             self.confirm(&format!("e-{order}"), &format!("p-{order}"), order).await;
         }
-        let all = async || self.direct.sidecar.count() == announced;
+        let all = async || self.direct.sidecar.count() >= announced;
         wait::until_or("all to be announced", SOON, || self.worker.log_tail(), all).await;
         began.elapsed()
     }
