@@ -129,7 +129,7 @@ pub(crate) fn nothing(unsent: bool) -> Error {
     if unsent {
         return Error::refused("none of these messages is waiting or dead", "order-worker outbox list --state pending");
     }
-    let next = "order-worker dead list; what waits and is not dead: order-worker outbox list --state waiting, then outbox skip or redrive";
+    let next = "order-worker dead list; what waits and is not dead: order-worker outbox list --state waiting, then outbox skip or redrive; an event: order-worker inbox reject";
     Error::refused("no dead row is selected", next)
 }
 
