@@ -17,7 +17,7 @@ use crate::dapr::reconcile;
 use crate::engine::egress::{Channel, Egress};
 use crate::engine::inbox::{Accept, Acceptor, Applier};
 use crate::engine::queue::settings::Drain;
-use crate::engine::queue::{self, Backend, Lanes, Outgoing, Pace, Queue, Sampler};
+use crate::engine::queue::{self, Backend, CircuitBreaker, Lanes, Outgoing, Queue, Sampler};
 use crate::engine::retention;
 use crate::engine::runs::{Runner, Wakes};
 use crate::operations::{Judging, QUEUES, incidents};
@@ -122,8 +122,8 @@ impl Pipeline {
     /// Counts, for the gauges, what only the database knows.
     async fn sample(&self) {
         let Foundation { config, metrics, pool, .. } = &*self.foundation;
-        let paces = [self.applier.pace(), self.dapr.outgoing().pace(), self.warehouse.outgoing().pace()];
-        let sampler = Sampler::new(pool.clone(), QUEUES.to_vec(), paces.map(Arc::clone).to_vec());
+        let breakers = [self.applier.breaker(), self.dapr.outgoing().breaker(), self.warehouse.outgoing().breaker()];
+        let sampler = Sampler::new(pool.clone(), QUEUES.to_vec(), breakers.map(Arc::clone).to_vec());
         let terms = terms(config);
         loop {
             let looked = async {
@@ -237,9 +237,9 @@ fn egress<C: Channel>(foundation: &Foundation, queue: Queue, drain: &Drain, chan
     let Foundation { config, mode, metrics, pool, wake, .. } = foundation;
     let (lease, drains) = (config.worker.queue.lease, mode.drains());
     let lanes = Lanes::new(pool.clone(), queue, lease, &drains, wake.clone(), metrics.engine.clone());
-    let pace = Pace::new(queue, drain.batch as usize);
+    let breaker = CircuitBreaker::new(queue, drain.batch as usize);
     let concurrency = u32::try_from(drain.concurrency).unwrap_or(u32::MAX);
-    let outgoing = Outgoing::new(pool.clone(), queue, lanes, pace, wake.clone(), concurrency);
+    let outgoing = Outgoing::new(pool.clone(), queue, lanes, breaker, wake.clone(), concurrency);
     Arc::new(Egress::new(Arc::new(outgoing), channel, drain.max_attempts.into(), metrics.engine.clone()))
 }
 

@@ -117,11 +117,11 @@ impl<C: Channel> Egress<C> {
 
     /// Sends rows; whether every one of them was settled.
     async fn send(&self, rows: &[Row]) -> bool {
-        let in_doubt: Vec<bool> = rows.iter().map(|row| self.outgoing.pace().has_failed(row.id)).collect();
+        let in_doubt: Vec<bool> = rows.iter().map(|row| self.outgoing.breaker().has_failed(row.id)).collect();
         let obsolete = match self.channel.obsolete(rows, &in_doubt).await {
             Ok(obsolete) => obsolete,
             Err(error) => {
-                self.outgoing.pace().away(&format!("nobody can tell which rows are still wanted: {error}"));
+                self.outgoing.breaker().trip(&format!("nobody can tell which rows are still wanted: {error}"));
                 return false;
             }
         };
@@ -182,7 +182,7 @@ impl<C: Channel> Egress<C> {
         let mut finished = true;
         for Tried { row, verdict, at } in failed {
             let others = match verdict {
-                Verdict::Failed(_) if self.outgoing.pace().witnessed(row.id, at) => Others::Succeed,
+                Verdict::Failed(_) if self.outgoing.breaker().witnessed(row.id, at) => Others::Succeed,
                 _ if all => Others::Fail,
                 _ => Others::Unknown,
             };

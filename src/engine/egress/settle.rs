@@ -51,7 +51,7 @@ impl<C: Channel> Egress<C> {
         let queue = self.outgoing.queue();
         for Settled { row, reaction } in &results {
             if let Reaction::Pause(reason) = reaction {
-                self.outgoing.pace().away(reason);
+                self.outgoing.breaker().trip(reason);
                 self.outgoing.set_aside(row);
             }
         }

@@ -14,7 +14,7 @@ use super::settled::{Postponed, Settled, postpone, settle};
 use super::taken::{Handling, Taken};
 use super::{Failure, Handlers, Outcome, Settlement};
 use crate::engine::Metrics;
-use crate::engine::queue::{Fault, Pace, Queue, Source, Split, State, Wake, attempt};
+use crate::engine::queue::{CircuitBreaker, Fault, Queue, Source, Split, State, Wake, attempt};
 use crate::platform::backoff::{delay, look_again};
 use crate::platform::database::{PgPool, traced};
 use crate::platform::failpoint;
@@ -31,7 +31,7 @@ const LONGEST_UNPROVEN: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Applier {
     pool: PgPool,
-    pace: Arc<Pace>,
+    breaker: Arc<CircuitBreaker>,
     wake: Wake,
     metrics: Metrics,
     handlers: Handlers,
@@ -55,13 +55,20 @@ impl Applier {
         max_attempts: u32,
         handlers: Handlers,
     ) -> Self {
-        Self { pool, pace: Arc::new(Pace::new(Queue::INBOX, batch)), wake, metrics, handlers, max_attempts }
+        Self {
+            pool,
+            breaker: Arc::new(CircuitBreaker::new(Queue::INBOX, batch)),
+            wake,
+            metrics,
+            handlers,
+            max_attempts,
+        }
     }
 
-    /// The pace of the inbox.
+    /// The breaker of the inbox.
     #[must_use]
-    pub const fn pace(&self) -> &Arc<Pace> {
-        &self.pace
+    pub const fn breaker(&self) -> &Arc<CircuitBreaker> {
+        &self.breaker
     }
 
     /// The handler of the queue `inbox`: one turn.
@@ -84,7 +91,7 @@ impl Applier {
                 Ok(()) => {
                     unproven = 0;
                     if !in_hand.is_empty() {
-                        self.pace.success();
+                        self.breaker.success();
                     }
                     let bytes: usize = in_hand.iter().map(|event| event.body.len()).sum();
                     if in_hand.len() >= part || bytes >= MAX_BYTES {
@@ -96,7 +103,7 @@ impl Applier {
                 // Nothing was taken, or nothing gets through: no event is to blame. What was taken shows that the database is there,
                 // and an event may end its session.
                 Err(fault) if in_hand.is_empty() || unproven >= UNPROVEN => {
-                    self.pace.away(&fault.to_string());
+                    self.breaker.trip(&fault.to_string());
                     self.wake.look(Queue::INBOX);
                     return;
                 }
@@ -113,7 +120,7 @@ impl Applier {
     /// An event failed alone. Its attempt counts when there is a witness against it, and the fault is not of a moment.
     async fn stands_alone(&self, event: &Taken, fault: &Fault) {
         let reason = fault.to_string();
-        let counted = self.pace.witnessed(event.id, tokio::time::Instant::now()) && !fault.is_environment();
+        let counted = self.breaker.witnessed(event.id, tokio::time::Instant::now()) && !fault.is_environment();
         let attempts = event.attempts.unsigned_abs() + u32::from(counted);
         let dead = counted && attempts >= self.max_attempts;
         tracing::error!(
@@ -129,7 +136,7 @@ impl Applier {
         let postponed = Postponed { event, state, wait, counted, reason };
         let written = async { postpone(&mut *self.pool.acquire().await?, &[postponed]).await }.await;
         if let Err(error) = written {
-            self.pace.away(&error.to_string());
+            self.breaker.trip(&error.to_string());
         }
     }
 
@@ -246,8 +253,8 @@ impl Source for Applier {
 
     async fn next(&self) -> Turn {
         self.wake.woken(Queue::INBOX).await;
-        self.pace.ready().await;
-        Turn { limit: self.pace.limit() }
+        self.breaker.closed().await;
+        Turn { limit: self.breaker.batch_size() }
     }
 
     async fn close(&self) {}

@@ -30,11 +30,11 @@
 //! apalis' Monitor with its tower layers.
 
 mod backend;
+mod breaker;
 mod contents;
 mod fault;
 mod lanes;
 mod outgoing;
-mod pace;
 pub mod pauses;
 mod react;
 mod sample;
@@ -44,11 +44,11 @@ mod state;
 mod wake;
 
 pub use backend::{Backend, Source};
+pub use breaker::CircuitBreaker;
 pub use contents::{Contents, contents};
 pub use fault::{Fault, attempt, is_splittable};
 pub use lanes::{Lanes, is_drained, worker_name};
 pub use outgoing::{Batch, Outgoing, Row};
-pub use pace::Pace;
 pub use react::{Others, Outcome, Reaction, Verdict, react};
 pub use sample::{Sample, Sampler};
 pub use split::Split;

@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::backend::Source;
-use super::{Lanes, Pace, Queue, Wake};
+use super::{CircuitBreaker, Lanes, Queue, Wake};
 use crate::platform::database::PgPool;
 
 /// How often a lane is read from its very start: a lower id may commit after a higher one.
@@ -115,7 +115,7 @@ pub struct Outgoing {
     pool: PgPool,
     queue: Queue,
     lanes: Lanes,
-    pace: Arc<Pace>,
+    breaker: Arc<CircuitBreaker>,
     wake: Wake,
     in_hand: Arc<InHand>,
     permits: Arc<Semaphore>,
@@ -146,11 +146,18 @@ struct Reading {
 impl Outgoing {
     /// A queue with at most `concurrency` batches in hand.
     #[must_use]
-    pub fn new(pool: PgPool, queue: Queue, lanes: Lanes, pace: Pace, wake: Wake, concurrency: u32) -> Self {
-        let pace = Arc::new(pace);
+    pub fn new(
+        pool: PgPool,
+        queue: Queue,
+        lanes: Lanes,
+        breaker: CircuitBreaker,
+        wake: Wake,
+        concurrency: u32,
+    ) -> Self {
+        let breaker = Arc::new(breaker);
         let permits = Arc::new(Semaphore::new(concurrency as usize));
         let (in_hand, reading) = (Arc::default(), Mutex::default());
-        Self { pool, queue, lanes, pace, wake, in_hand, permits, concurrency, reading }
+        Self { pool, queue, lanes, breaker, wake, in_hand, permits, concurrency, reading }
     }
 
     /// Where its rows are.
@@ -177,10 +184,10 @@ impl Outgoing {
         self.concurrency as usize
     }
 
-    /// The pace of this queue.
+    /// The breaker of this queue.
     #[must_use]
-    pub const fn pace(&self) -> &Arc<Pace> {
-        &self.pace
+    pub const fn breaker(&self) -> &Arc<CircuitBreaker> {
+        &self.breaker
     }
 
     /// The lease of this queue.
@@ -268,7 +275,7 @@ impl Outgoing {
 
     /// Something got through: what was set aside has its turn.
     pub fn got_through(&self) {
-        self.pace.success();
+        self.breaker.success();
         self.reading().aside.clear();
     }
 
@@ -298,14 +305,14 @@ impl Source for Outgoing {
                     () = tokio::time::sleep(FROM_THE_START) => {}
                 }
             }
-            self.pace.ready().await;
+            self.breaker.closed().await;
             let careful = self.reading().careful;
             let permits = if careful { self.concurrency } else { 1 };
             let Ok(permits) = Arc::clone(&self.permits).acquire_many_owned(permits).await else {
                 // The semaphore is never closed.
                 std::future::pending().await
             };
-            let limit = if careful { 1 } else { self.pace.limit() };
+            let limit = if careful { 1 } else { self.breaker.batch_size() };
             let batch = match self.fetch(limit).await {
                 Ok(rows) => self.batch(rows, permits),
                 Err(error) => {

@@ -12,7 +12,7 @@ use tracing::Instrument;
 use super::ledger::{self, Failed, Place};
 use super::{PassedOver, Run, RunOutcome, Scheduled, Work};
 use crate::engine::Metrics;
-use crate::engine::queue::{Fault, Pace, Queue, Source, Split, Wake, attempt};
+use crate::engine::queue::{CircuitBreaker, Fault, Queue, Source, Split, Wake, attempt};
 use crate::platform::backoff::delay;
 use crate::platform::database::PgPool;
 use crate::platform::failpoint;
@@ -32,7 +32,7 @@ const UNPROVEN: i64 = 20;
 pub struct Runner {
     pool: PgPool,
     wake: Wake,
-    pace: Arc<Pace>,
+    breaker: Arc<CircuitBreaker>,
     metrics: Metrics,
     works: Vec<Arc<dyn Work>>,
     jobs: Vec<Scheduled>,
@@ -84,8 +84,8 @@ impl Runner {
         jobs: Vec<Scheduled>,
         worker: String,
     ) -> Self {
-        let pace = Arc::new(Pace::new(Queue::RUNS, 1));
-        Self { pool, wake, pace, metrics, works, jobs, worker, turns: Mutex::new(()) }
+        let breaker = Arc::new(CircuitBreaker::new(Queue::RUNS, 1));
+        Self { pool, wake, breaker, metrics, works, jobs, worker, turns: Mutex::new(()) }
     }
 
     /// Each job with its schedule, and whether it is enabled.
@@ -97,10 +97,10 @@ impl Runner {
     /// Writes down which jobs there are and when they run. Waits for a database that is away.
     pub async fn register(&self) {
         while let Err(error) = ledger::register(&self.pool, &self.jobs, true).await {
-            self.pace.away(&error.to_string());
-            self.pace.ready().await;
+            self.breaker.trip(&error.to_string());
+            self.breaker.closed().await;
         }
-        self.pace.success();
+        self.breaker.success();
         self.wake.look(Queue::RUNS);
     }
 
@@ -148,13 +148,13 @@ impl Runner {
             self.turn(&names).await
         };
         match turned.await {
-            Ok(Turned::Nothing) => self.pace.success(),
+            Ok(Turned::Nothing) => self.breaker.success(),
             Ok(Turned::Batch { .. }) => {
-                self.pace.success();
+                self.breaker.success();
                 self.wake.look(Queue::RUNS);
             }
             Err(fault) => {
-                self.pace.away(&fault.to_string());
+                self.breaker.trip(&fault.to_string());
                 self.wake.look(Queue::RUNS);
             }
         }
@@ -333,7 +333,7 @@ impl Source for Runner {
 
     async fn next(&self) -> Turn {
         self.wake.woken(Queue::RUNS).await;
-        self.pace.ready().await;
+        self.breaker.closed().await;
         Turn
     }
 
