@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use sqlx::PgConnection;
+use sqlx::PgExecutor;
 
 use super::{Channel, Egress};
 use crate::engine::queue::{Outcome, Reaction, Row, Split, State, is_splittable};
@@ -64,6 +64,7 @@ impl<C: Channel> Egress<C> {
                     split.got_through(part.len());
                 }
                 Err(error) if !is_splittable(&error) => {
+                    self.outgoing.pool().renewed_after(&error);
                     tracing::warn!(%queue, rows = part.len(), "Outcomes not written yet, trying again: error={error}");
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(Duration::from_secs(1));
@@ -136,7 +137,7 @@ impl<C: Channel> Egress<C> {
                 .any(|again| *again));
         }
         let mut tx = self.outgoing.pool().begin().await?;
-        let deleted = self.delete(&mut tx, done).await?;
+        let deleted = self.delete(&mut *tx, done).await?;
         let ours: Vec<Done<'_>> = done.iter().copied().filter(|one| deleted.contains_key(&one.row.id)).collect();
         if !ours.is_empty() {
             self.channel.settled(&mut tx, &ours).await?;
@@ -148,7 +149,7 @@ impl<C: Channel> Egress<C> {
     /// The rows that were deleted, by id, each with whether others go on.
     async fn delete(
         &self,
-        connection: &mut PgConnection,
+        executor: impl PgExecutor<'_>,
         done: &[Done<'_>],
     ) -> Result<HashMap<i64, bool>, sqlx::Error> {
         let deleted: Vec<(i64, bool)> = sqlx::query_as(include_str!("sql/settle.sql"))
@@ -157,7 +158,7 @@ impl<C: Channel> Egress<C> {
             .bind(column(done, |one| <&str>::from(one.outcome)))
             .bind(column(done, |one| one.reason.map(shortened)))
             .bind(column(done, |one| one.row.edition))
-            .fetch_all(connection)
+            .fetch_all(executor)
             .await?;
         Ok(deleted.into_iter().collect())
     }
