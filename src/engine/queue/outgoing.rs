@@ -206,7 +206,11 @@ impl Outgoing {
     }
 
     async fn fetch(&self, limit: usize) -> Result<Vec<Row>, sqlx::Error> {
-        let Some((worker, lanes)) = self.lanes.mine() else { return Ok(Vec::new()) };
+        let Some((worker, lanes)) = self.lanes.mine() else {
+            // Until there are lanes.
+            self.reading().short = true;
+            return Ok(Vec::new());
+        };
         let (ids, mut keys, returned): (Vec<i64>, BTreeSet<String>, u64) = {
             let held = self.in_hand.lock();
             let keys = held.rows.values().map(|(_, key)| key.clone()).collect();
