@@ -1,4 +1,4 @@
--- cron/evidence: what is known of payments that may be under way: of each stream what its last look said, whether payment events were
+-- jobs/evidence: what is known of payments that may be under way: of each stream what its last look said, whether payment events were
 -- ever taken in here, and the events of the inbox whose order nobody can tell. One row without a stream where none is looked at.
 select clock_timestamp() as now, s.stream, c.watermark, c.alert, c.alert_kind,
        exists (select from order_worker.worker_terms where kind = 'events') as takes_events,

@@ -1,4 +1,4 @@
--- cron/waiting: of these orders, those about which something speaks: an event in the inbox, in whatever state; a payment that was
+-- jobs/waiting: of these orders, those about which something speaks: an event in the inbox, in whatever state; a payment that was
 -- confirmed, whatever became of the order's status since; an incident that nobody has resolved. A clock must not win against any of them.
 -- What protects is lenient: an event that names its order with blanks around it, a sign or zeros before it may mean this one.
 select distinct key from (
