@@ -5,7 +5,7 @@ use serde::Deserialize;
 use crate::platform::settings::{Key, Rule};
 
 /// A year: nothing in the shop's rules lasts longer.
-const MINUTES: Rule = Rule::whole(1, 525_600);
+const MINUTES: Rule = Rule::integer(1, 525_600);
 
 /// `business`: the shop's rules.
 #[derive(Clone, Debug, Deserialize)]
@@ -29,10 +29,10 @@ impl Business {
         Key::section(
             "order",
             &[
-                Key::value("max_items_per_order", Rule::whole(1, 10_000)),
+                Key::value("max_items_per_order", Rule::integer(1, 10_000)),
                 Key::value("order_timeout_minutes", MINUTES),
                 Key::value("auto_cancel_minutes", MINUTES),
-                Key::value("auto_cancel_cod", Rule::YesNo),
+                Key::value("auto_cancel_cod", Rule::Boolean),
             ],
         ),
         Key::section("payment", &[Key::value("timeout_minutes", MINUTES)]),

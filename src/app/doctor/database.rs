@@ -56,8 +56,8 @@ struct Queue {
 pub(super) async fn examine(config: &Config, pool: &PgPool, findings: &mut Findings) {
     // Before anything is asked of it: what a pooler hides would else show as something else.
     if let Err(error) = pool.first_session().await {
-        let next = database::tls_way_out(&error).unwrap_or_else(|| {
-            database::way_out(&error)
+        let next = database::tls_hint(&error).unwrap_or_else(|| {
+            database::hint(&error)
                 .unwrap_or("see that Postgres is there, what DATABASE_URL names, and that a network policy lets this pod through")
                 .to_owned()
         });

@@ -24,8 +24,8 @@ use crate::app::config::{Config, Layers};
 use crate::app::schema::{SchemaState, schema_state_directly};
 use crate::app::{Metrics, runs};
 use crate::engine::{queue, terms};
-use crate::platform::connection::BadAddress;
-use crate::platform::database::{self, POOLED, Unfit};
+use crate::platform::connection::InvalidAddress;
+use crate::platform::database::{self, POOLED, UnusableSession};
 use crate::platform::health::Condition;
 use crate::platform::telemetry::{self, TelemetryError};
 use crate::shop::payments;
@@ -66,7 +66,7 @@ pub enum WorkerError {
     Configuration(String),
     /// The same of an address.
     #[error("configuration")]
-    Address(#[from] BadAddress),
+    Address(#[from] InvalidAddress),
     /// The gRPC server.
     #[error("the event server")]
     Server(#[from] tonic::transport::Error),
@@ -183,15 +183,15 @@ impl Foundation {
                 Ok(SchemaState::Fits) => return Ok(()),
                 Ok(SchemaState::Newer(why)) => return Err(WorkerError::Schema(why)),
                 Ok(SchemaState::Older(why)) => format!("Waiting for the schema: {why}"),
-                Err(error) if matches!(database::unfit(&error), Some(Unfit::Pooled(_))) => {
+                Err(error) if matches!(database::unusable_session(&error), Some(UnusableSession::Pooled(_))) => {
                     return Err(WorkerError::Pooled(error));
                 }
                 Err(error) if database::lacks_rights(&error) => format!(
                     "Waiting for the runtime rights: error={error}; run `order-worker migrate` with the owner in MIGRATE_DATABASE_URL and this role in DATABASE_URL"
                 ),
                 Err(error) if database::class(&error) != database::Class::Message => {
-                    let way_out = database::tls_way_out(&error).map(|way_out| format!("; {way_out}"));
-                    format!("Waiting for the database: error={error}{}", way_out.unwrap_or_default())
+                    let hint = database::tls_hint(&error).map(|hint| format!("; {hint}"));
+                    format!("Waiting for the database: error={error}{}", hint.unwrap_or_default())
                 }
                 Err(error) => return Err(error.into()),
             };

@@ -29,9 +29,9 @@ impl Redis {
     /// The keys of this section.
     pub const KEYS: &[Key] = &[
         Key::value("addr", Rule::optional_text::<RemoteAddr>(RemoteAddr::ALLOWED)),
-        Key::value("tls", Rule::YesNo),
+        Key::value("tls", Rule::Boolean),
         Key::value("ca_file", Rule::path()),
-        Key::value("db", Rule::whole(0, 65_535)),
+        Key::value("db", Rule::integer(0, 65_535)),
         Key::value("username", Rule::Text { allowed: "any text", check: |_| Ok(()), optional: true }),
         Key::value("password", Rule::password()),
     ];

@@ -42,12 +42,12 @@ impl EventBus {
         Key::value("addr", Rule::text::<ListenAddr>(ListenAddr::ALLOWED)),
         Key::value("pubsub", Rule::name()),
         Key::value("dead_letter_topic", Rule::name()),
-        Key::value("refunds", Rule::YesNo),
+        Key::value("refunds", Rule::Boolean),
         Key::value("app_token", Rule::token()),
-        Key::value("max_message_bytes", Rule::whole(65_536, 67_108_864)),
-        Key::value("large_messages", Rule::whole(1, 1_024)),
-        Key::value("max_streams", Rule::whole(1, 65_536)),
-        Key::value("batch", Rule::whole(1, 10_000)),
+        Key::value("max_message_bytes", Rule::integer(65_536, 67_108_864)),
+        Key::value("large_messages", Rule::integer(1, 1_024)),
+        Key::value("max_streams", Rule::integer(1, 65_536)),
+        Key::value("batch", Rule::integer(1, 10_000)),
         Key::value("accept_timeout", Rule::time(Duration::from_millis(100), Duration::from_secs(60))),
     ];
 }

@@ -28,7 +28,7 @@ pub struct Reconcile {
 impl Reconcile {
     /// The keys of this section.
     pub const KEYS: &[Key] = &[
-        Key::value("enabled", Rule::YesNo),
+        Key::value("enabled", Rule::Boolean),
         Key::value("group", Rule::name()),
         Key::value("stream_prefix", Rule::Text { allowed: "any text", check: |_| Ok(()), optional: true }),
         Key::value("every", Rule::time(Duration::from_secs(1), Duration::from_secs(86_400))),

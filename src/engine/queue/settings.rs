@@ -19,8 +19,8 @@ pub struct Drain {
 impl Drain {
     /// The keys of this section.
     pub const KEYS: &[Key] = &[
-        Key::value("batch", Rule::whole(1, 10_000)),
-        Key::value("concurrency", Rule::whole(1, 256)),
-        Key::value("max_attempts", Rule::whole(1, 1_000)),
+        Key::value("batch", Rule::integer(1, 10_000)),
+        Key::value("concurrency", Rule::integer(1, 256)),
+        Key::value("max_attempts", Rule::integer(1, 1_000)),
     ];
 }

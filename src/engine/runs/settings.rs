@@ -21,7 +21,7 @@ impl Entry {
     /// The keys of this section.
     pub const KEYS: &[Key] = &[
         Key::value("schedule", Rule::text::<Expression>(Expression::ALLOWED)),
-        Key::value("batch", Rule::whole(1, 10_000)),
-        Key::value("enabled", Rule::YesNo),
+        Key::value("batch", Rule::integer(1, 10_000)),
+        Key::value("enabled", Rule::Boolean),
     ];
 }

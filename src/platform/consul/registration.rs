@@ -81,7 +81,7 @@ impl Registration {
     }
 
     async fn register(&self, held: &mut Option<String>) -> Result<(), ClientError> {
-        let host = self.reached_at().await.map_err(|error| ClientError::Away(error.to_string()))?;
+        let host = self.reached_at().await.map_err(|error| ClientError::Unreachable(error.to_string()))?;
         let name = &self.settings.service_name;
         let id = held.insert(format!("{name}-{host}-{}", self.port));
         self.client.register(&service(id, name, &host, self.port, self.settings.ttl)).await?;

@@ -34,12 +34,12 @@ impl Database {
     /// The keys of this section.
     pub const KEYS: &[Key] = &[
         // One listens for notifications; reconciliation holds one while what it has found is stored by another.
-        Key::value("max_connections", Rule::whole(3, 1_000)),
+        Key::value("max_connections", Rule::integer(3, 1_000)),
         Key::value("acquire_timeout", time(100, 60_000)),
         Key::value("statement_timeout", time(1_000, 600_000)),
         Key::value("lock_timeout", time(10, 60_000)),
         Key::value("idle_in_transaction_timeout", time(500, 60_000)),
-        Key::value("statement_cache", Rule::whole(0, 10_000)),
+        Key::value("statement_cache", Rule::integer(0, 10_000)),
     ];
 }
 

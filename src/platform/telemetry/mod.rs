@@ -30,7 +30,7 @@ pub mod trace;
 pub use chain::chain;
 pub use error::TelemetryError;
 pub use metrics::{Metrics, unix_seconds};
-pub use otlp::{Knocked, knock};
+pub use otlp::{CollectorCheck, check_collectors};
 pub use subscriber::init;
 
 /// What OpenTelemetry's variables say and this process ignores, with the reasons.

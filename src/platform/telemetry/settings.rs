@@ -43,7 +43,7 @@ impl Telemetry {
                 optional: false,
             },
         ),
-        Key::value("log_limit", Rule::whole(0, 1_000_000)),
+        Key::value("log_limit", Rule::integer(0, 1_000_000)),
         Key::value("otlp_endpoint", Rule::optional_text::<OtlpEndpoint>(OtlpEndpoint::ALLOWED)),
         Key::value("otlp_protocol", Rule::Choice(&["grpc", "http/protobuf"])),
         Key::value("otlp_ca_file", Rule::Text { allowed: "the path of a file", check: |_| Ok(()), optional: true }),

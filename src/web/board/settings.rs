@@ -19,5 +19,5 @@ pub struct Board {
 impl Board {
     /// The keys of this section.
     pub const KEYS: &[Key] =
-        &[Key::value("enabled", Rule::YesNo), Key::value("addr", Rule::text::<ListenAddr>(ListenAddr::ALLOWED))];
+        &[Key::value("enabled", Rule::Boolean), Key::value("addr", Rule::text::<ListenAddr>(ListenAddr::ALLOWED))];
 }

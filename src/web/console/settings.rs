@@ -37,7 +37,7 @@ pub struct Console {
 impl Console {
     /// The keys of this section.
     pub const KEYS: &[Key] = &[
-        Key::value("enabled", Rule::YesNo),
+        Key::value("enabled", Rule::Boolean),
         Key::value("addr", Rule::text::<ListenAddr>(ListenAddr::ALLOWED)),
         Key::value(
             "users",
@@ -58,7 +58,7 @@ impl Console {
                 mask: |_| "***".to_owned(),
             },
         ),
-        Key::value("secure_cookies", Rule::YesNo),
+        Key::value("secure_cookies", Rule::Boolean),
     ];
 
     /// Whether somebody beyond this machine may be let in: there is a way to tell who it is.
