@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 
-use super::class::Unfit;
+use super::class::UnusableSession;
 use super::settings::Database;
 
 /// The longest that a page of the console is worth waiting for.
@@ -84,7 +84,7 @@ impl SessionSettings {
     ///
     /// # Errors
     ///
-    /// [`Unfit`], as an error of the connection, when it cannot write and has to; else the database's.
+    /// [`UnusableSession`], as an error of the connection, when it cannot write and has to; else the database's.
     pub(crate) async fn apply(&self, session: &mut PgConnection) -> Result<i32, sqlx::Error> {
         let told: Vec<String> =
             self.settings.iter().map(|(name, value)| format!(", set_config('{name}', '{value}', false)")).collect();
@@ -108,11 +108,11 @@ impl SessionSettings {
         // Names and values are this module's. No prepared statement: it may be a pooler's session.
         let seen = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_one(session).await?;
         match (self.writes, seen.try_get("standby")?, seen.try_get("read_only")?) {
-            (true, true, _) => Err(Unfit::ReadOnly("it is a standby").into()),
-            (true, false, true) => {
-                Err(Unfit::ReadOnly("default_transaction_read_only is on for the server, the database or the role")
-                    .into())
-            }
+            (true, true, _) => Err(UnusableSession::ReadOnly("it is a standby").into()),
+            (true, false, true) => Err(UnusableSession::ReadOnly(
+                "default_transaction_read_only is on for the server, the database or the role",
+            )
+            .into()),
             _ => seen.try_get("backend"),
         }
     }
