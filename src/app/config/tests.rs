@@ -26,8 +26,7 @@ fn yaml(path: &str, value: &str) -> String {
     text + value + "\n"
 }
 
-// serde refuses unknown fields and the structs know no defaults: that this loads shows that file,
-// rules and structs have the same keys.
+// The structs know no defaults: that this loads shows that the file has every key.
 #[test]
 fn the_defaults_hold_without_a_file() {
     let loaded = load("", &[]).unwrap();

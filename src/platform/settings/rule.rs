@@ -110,13 +110,25 @@ impl Rule {
     /// A token that travels in a header: visible ASCII, or empty.
     #[must_use]
     pub const fn token() -> Self {
-        Self::Secret { allowed: "visible ASCII characters", check: token, mask: masked }
+        Self::secret("visible ASCII characters", token)
     }
 
     /// A password: any text, or empty.
     #[must_use]
     pub const fn password() -> Self {
-        Self::Secret { allowed: "any text", check: |_| Ok(()), mask: masked }
+        Self::secret("any text", any)
+    }
+
+    /// A text that `check` accepts and that is never shown, or empty.
+    #[must_use]
+    pub const fn secret(allowed: &'static str, check: fn(&str) -> Result<(), Malformed>) -> Self {
+        Self::Secret { allowed, check, mask: masked }
+    }
+
+    /// Any text, or empty.
+    #[must_use]
+    pub const fn any_text() -> Self {
+        Self::Text { allowed: "any text", check: any, optional: true }
     }
 
     /// Whether its value is never shown.
@@ -290,6 +302,10 @@ fn token(text: &str) -> Result<(), Malformed> {
     if !text.chars().all(|c| c.is_ascii_graphic()) {
         return Err(Malformed("it contains white space or characters beyond ASCII".to_owned()));
     }
+    Ok(())
+}
+
+fn any(_: &str) -> Result<(), Malformed> {
     Ok(())
 }
 
