@@ -3,13 +3,12 @@
 use std::io::{IsTerminal, Read, Write};
 
 use clap::{Args, Subcommand};
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::exit::{Exit, Stop};
 use super::{output, roles};
 use crate::app::config::Config;
-use crate::platform::settings::ListenAddr;
+use crate::platform::signals::stop_on_signal;
 use crate::platform::telemetry;
 use crate::web::console::{self, Site};
 
@@ -70,37 +69,18 @@ pub(super) async fn run(config: &Config) -> Result<(), Stop> {
     })?;
     // Who came in, and who tried to, is told as the worker tells it.
     let telemetry = telemetry::init(&config.worker.telemetry).map_err(|error| Stop::because(&error, ""))?;
-    tracing::info!("Console opened: http://{}", at(&listener, addr));
+    tracing::info!("Console opened: http://{}", addr.opened_at(&listener));
     let stop = CancellationToken::new();
-    let stopped = stop.clone();
-    tokio::spawn(async move {
-        let terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate());
-        if let Ok(mut terminated) = terminated {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminated.recv() => {}
-            }
-        }
-        stopped.cancel();
-    });
+    tokio::spawn(stop_on_signal(stop.clone()));
     let inbox = &config.worker.inbox;
     let site = Site::new(pool, config.worker.console.clone(), inbox.payments.mismatch(), inbox.keep.keep_bodies);
     let board = &config.worker.board;
-    if board.enabled {
-        match board.addr.bind().await {
-            Ok(listener) => {
-                tracing::info!("Board opened: http://{}", at(&listener, &board.addr));
-                tokio::spawn(site.clone().serve_board(listener, stop.clone()));
-            }
-            Err(error) => tracing::warn!(addr = %board.addr, "Board not opened: error={error}"),
-        }
+    if board.enabled
+        && let Some(listener) = board.addr.open_pages("Board").await
+    {
+        tokio::spawn(site.clone().serve_board(listener, stop.clone()));
     }
     site.serve(listener, stop).await;
     telemetry.shutdown().await;
     Ok(())
-}
-
-/// Where it listens: port 0 has become another.
-fn at(listener: &TcpListener, addr: &ListenAddr) -> String {
-    listener.local_addr().map_or_else(|_| addr.to_string(), |at| at.to_string())
 }

@@ -50,13 +50,13 @@ pub(super) fn refuse(error: impl Into<operations::Error>) -> Stop {
         operations::Error::Database(error) => error,
     };
     let error = &error;
-    let tls = database::tls_way_out(error);
-    let hint = if let Some(way_out) = &tls {
-        way_out.as_str()
+    let tls = database::tls_hint(error);
+    let hint = if let Some(hint) = &tls {
+        hint.as_str()
     } else if database::lacks_rights(error) {
         "run `order-worker migrate` with the owner in MIGRATE_DATABASE_URL and this role in DATABASE_URL"
-    } else if let Some(way_out) = database::way_out(error) {
-        way_out
+    } else if let Some(hint) = database::hint(error) {
+        hint
     } else if database::class(error) != database::Class::Message {
         "see that Postgres is there, and what DATABASE_URL or data.database.source names; then try again"
     } else {

@@ -22,7 +22,7 @@ const TAKEN: Duration = Duration::from_secs(20);
 /// An address that no connection can be made of.
 #[derive(Debug, thiserror::Error)]
 #[error("{uri}: {source}")]
-pub struct BadAddress {
+pub struct InvalidAddress {
     uri: String,
     source: tonic::transport::Error,
 }
@@ -31,8 +31,8 @@ pub struct BadAddress {
 ///
 /// # Errors
 ///
-/// [`BadAddress`]; whether anybody is there shows when it is used.
-pub fn connection(at: &GrpcEndpoint) -> Result<Channel, BadAddress> {
+/// [`InvalidAddress`]; whether anybody is there shows when it is used.
+pub fn connection(at: &GrpcEndpoint) -> Result<Channel, InvalidAddress> {
     connect(at.uri())
 }
 
@@ -40,9 +40,9 @@ pub fn connection(at: &GrpcEndpoint) -> Result<Channel, BadAddress> {
 ///
 /// # Errors
 ///
-/// [`BadAddress`].
-pub fn connect(uri: String) -> Result<Channel, BadAddress> {
-    let endpoint = Endpoint::from_shared(uri.clone()).map_err(|source| BadAddress { uri, source })?;
+/// [`InvalidAddress`].
+pub fn connect(uri: String) -> Result<Channel, InvalidAddress> {
+    let endpoint = Endpoint::from_shared(uri.clone()).map_err(|source| InvalidAddress { uri, source })?;
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);

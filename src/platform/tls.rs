@@ -36,7 +36,7 @@ fn roots(file: &str) -> Result<RootCertStore, String> {
 /// The way out, for the words of an error: libraries wrap the cause of a failed handshake too differently to match on types.
 /// `ca` names the setting that holds the CAs.
 #[must_use]
-pub fn way_out(error: &str, ca: &str) -> Option<String> {
+pub fn hint(error: &str, ca: &str) -> Option<String> {
     // The names are rustls' own (`CertificateError`).
     let has = |words: &[&str]| words.iter().any(|word| error.contains(word));
     if has(&["UnknownIssuer", "BadSignature"]) {
@@ -58,7 +58,7 @@ pub fn way_out(error: &str, ca: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{client, way_out};
+    use super::{client, hint};
 
     #[test]
     fn a_file_that_holds_no_ca_is_refused() {
@@ -71,9 +71,9 @@ mod tests {
 
     #[test]
     fn an_error_that_is_not_of_tls_has_no_way_out_here() {
-        assert_eq!(way_out("connection refused", "x"), None);
+        assert_eq!(hint("connection refused", "x"), None);
         assert!(
-            way_out("invalid peer certificate: UnknownIssuer", "data.redis.ca_file")
+            hint("invalid peer certificate: UnknownIssuer", "data.redis.ca_file")
                 .unwrap()
                 .contains("data.redis.ca_file")
         );

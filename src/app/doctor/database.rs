@@ -65,8 +65,8 @@ pub(super) async fn examine(config: &Config, pool: &PgPool, findings: &mut Findi
         return findings.broken("database", format!("no session in {SESSION:?}"), next);
     };
     if let Err(error) = session {
-        let next = database::tls_way_out(&error).unwrap_or_else(|| {
-            database::way_out(&error)
+        let next = database::tls_hint(&error).unwrap_or_else(|| {
+            database::hint(&error)
                 .unwrap_or("see that Postgres is there, what DATABASE_URL names, and that a network policy lets this pod through")
                 .to_owned()
         });

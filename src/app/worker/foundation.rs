@@ -134,32 +134,18 @@ impl Foundation {
         })
     }
 
-    /// A port that is taken is no reason not to work: two workers of one machine have one console and one board.
+    /// Opens console and board, where they are enabled and their ports can be had.
     pub(super) async fn start_pages(&self, stop: &CancellationToken) {
         let (console, board) = (&self.config.worker.console, &self.config.worker.board);
-        let site = self.site.clone();
-        if let Some(listener) = opened("Console", console.enabled, &console.addr).await {
-            tokio::spawn(site.clone().serve(listener, stop.clone()));
+        if console.enabled
+            && let Some(listener) = console.addr.open_pages("Console").await
+        {
+            tokio::spawn(self.site.clone().serve(listener, stop.clone()));
         }
-        if let Some(listener) = opened("Board", board.enabled, &board.addr).await {
-            tokio::spawn(site.serve_board(listener, stop.clone()));
-        }
-    }
-}
-
-/// A port for pages, where it can be had.
-async fn opened(what: &str, enabled: bool, addr: &ListenAddr) -> Option<TcpListener> {
-    if !enabled {
-        return None;
-    }
-    match addr.bind().await {
-        Ok(listener) => {
-            tracing::info!(addr = %addr, "{what} opened");
-            Some(listener)
-        }
-        Err(error) => {
-            tracing::warn!(addr = %addr, "{what} not opened: error={error}");
-            None
+        if board.enabled
+            && let Some(listener) = board.addr.open_pages("Board").await
+        {
+            tokio::spawn(self.site.clone().serve_board(listener, stop.clone()));
         }
     }
 }

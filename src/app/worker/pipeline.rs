@@ -22,7 +22,7 @@ use crate::engine::retention;
 use crate::engine::runs::{Runner, Wakes};
 use crate::operations::{Judging, QUEUES, incidents};
 use crate::platform::connection::connection;
-use crate::platform::consul::{self, Registration, Spread};
+use crate::platform::consul::{self, Balancer, Registration};
 use crate::platform::health::Condition;
 use crate::shop::announcements;
 use crate::shop::jobs::Evidence;
@@ -221,12 +221,12 @@ fn runner(foundation: &Foundation) -> Runner {
 }
 
 /// To the configured endpoint, or to the instances of its service that Consul names.
-fn warehouse_connection(foundation: &Foundation, keep: &CancellationToken) -> Result<Spread, WorkerError> {
+fn warehouse_connection(foundation: &Foundation, keep: &CancellationToken) -> Result<Balancer, WorkerError> {
     let Foundation { config, consul, metrics, .. } = foundation;
     let configured = &config.external_services.warehouse_service.grpc_endpoint;
     let fallback = connection(configured)?;
     let (Some(consul), Some(service)) = (consul, consul::service_of(configured)) else {
-        return Ok(Spread::to(fallback));
+        return Ok(Balancer::to(fallback));
     };
     let shop = metrics.shop.clone();
     let found = move |instances| shop.warehouse_instances(instances);

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use backon::Retryable;
 use futures::future;
 use sqlx::postgres::PgListener;
 use tokio::sync::Notify;
 
 use super::Queue;
+use crate::platform::backoff;
 use crate::platform::database::PgPool;
 
 /// The channel of NOTIFY; its payload is a queue's name, a blank, and the name of the process that has told it.
@@ -105,14 +107,11 @@ async fn poll(pool: &PgPool, wake: &Wake, every: Duration) {
 }
 
 async fn listen(pool: &PgPool, wake: &Wake) {
-    loop {
-        if let Err(error) = listen_once(pool, wake).await {
-            tracing::debug!("Listening failed, polling goes on: error={error}");
-        }
-        tokio::time::sleep(Duration::from_secs(2)).await;
-    }
+    let failed = |error: &sqlx::Error, _| tracing::debug!("Listening failed, polling goes on: error={error}");
+    let _ = (|| listen_once(pool, wake)).retry(backoff::constant(Duration::from_secs(2))).notify(failed).await;
 }
 
+/// Ends with an error only.
 async fn listen_once(pool: &PgPool, wake: &Wake) -> Result<(), sqlx::Error> {
     let mut listener = PgListener::connect_with(pool).await?;
     listener.listen(CHANNEL).await?;

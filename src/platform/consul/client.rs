@@ -32,7 +32,7 @@ const TOLD: usize = 200;
 pub enum ClientError {
     /// It cannot be reached, or does not answer in time.
     #[error("{0}")]
-    Away(String),
+    Unreachable(String),
     /// It answers, and says no.
     #[error("it answers {status}: {said}")]
     Refused {
@@ -50,7 +50,7 @@ impl ClientError {
     /// Tells one trouble from another: another kind, or another status.
     pub(super) fn kind(&self) -> (u8, u16) {
         match self {
-            Self::Away(_) => (0, 0),
+            Self::Unreachable(_) => (0, 0),
             Self::Refused { status, .. } => (1, *status),
             Self::Unreadable(_) => (2, 0),
         }
@@ -184,8 +184,8 @@ impl Client {
         let request =
             request.body(Full::from(body)).map_err(|error| ClientError::Unreadable(format!("{url}: {error}")))?;
         let answer = tokio::time::timeout(limit, self.exchange(request)).await;
-        let answer = answer.unwrap_or_else(|_| Err(ClientError::Away(format!("no answer in {limit:?}"))));
-        self.metrics.consul_up(!matches!(answer, Err(ClientError::Away(_))));
+        let answer = answer.unwrap_or_else(|_| Err(ClientError::Unreachable(format!("no answer in {limit:?}"))));
+        self.metrics.consul_up(!matches!(answer, Err(ClientError::Unreachable(_))));
         answer
     }
 
@@ -194,7 +194,7 @@ impl Client {
             .http
             .request(request)
             .await
-            .map_err(|error| ClientError::Away(crate::platform::telemetry::chain(&error).to_string()))?;
+            .map_err(|error| ClientError::Unreachable(crate::platform::telemetry::chain(&error).to_string()))?;
         let (head, body) = answer.into_parts();
         let index = head.headers.get("x-consul-index").and_then(|index| index.to_str().ok()?.parse().ok());
         let body = Limited::new(body, LARGEST).collect().await;

@@ -6,43 +6,24 @@ use std::time::Duration;
 use serde::Deserialize;
 use url::{Host, Url};
 
-use crate::platform::settings::Key;
-use crate::platform::settings::rule::{Malformed, Rule, optional};
-use crate::platform::settings::{HttpEndpoint, RemoteAddr, Secret};
+use crate::platform::settings::rule::{Malformed, optional};
+use crate::platform::settings::{HttpEndpoint, RemoteAddr, Rule, Secret, section};
 
-/// Finding services by name, and being found.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Consul {
-    /// Where the agent is; `None`: there is none.
-    #[serde(deserialize_with = "optional")]
-    pub addr: Option<Agent>,
-    /// The token shown to it; `None`: none.
-    #[serde(deserialize_with = "optional")]
-    pub token: Option<Secret>,
-    /// The name under which the worker registers.
-    pub service_name: String,
-    /// The host under which others reach the worker; `None`: found out.
-    #[serde(deserialize_with = "optional")]
-    pub advertise: Option<AdvertisedHost>,
-    /// After so long without a heartbeat Consul calls the worker critical.
-    #[serde(with = "humantime_serde")]
-    pub ttl: Duration,
-    /// How long the last list of instances is used while Consul is away.
-    #[serde(with = "humantime_serde")]
-    pub stale_after: Duration,
-}
-
-impl Consul {
-    /// The keys of this section.
-    pub const KEYS: &[Key] = &[
-        Key::value("addr", Rule::optional_text::<Agent>(Agent::ALLOWED)),
-        Key::value("token", Rule::token()),
-        Key::value("service_name", Rule::name()),
-        Key::value("advertise", Rule::optional_text::<AdvertisedHost>(AdvertisedHost::ALLOWED)),
-        Key::value("ttl", Rule::time(Duration::from_secs(2), Duration::from_secs(600))),
-        Key::value("stale_after", Rule::time(Duration::from_secs(1), Duration::from_secs(86_400))),
-    ];
+section! {
+    /// Finding services by name, and being found.
+    pub struct Consul {
+        #[serde(deserialize_with = "optional")]
+        addr: Option<Agent> = Rule::optional_text::<Agent>(Agent::ALLOWED),
+        #[serde(deserialize_with = "optional")]
+        token: Option<Secret> = Rule::token(),
+        service_name: String = Rule::name(),
+        #[serde(deserialize_with = "optional")]
+        advertise: Option<AdvertisedHost> = Rule::optional_text::<AdvertisedHost>(AdvertisedHost::ALLOWED),
+        #[serde(with = "humantime_serde")]
+        ttl: Duration = Rule::time(Duration::from_secs(2), Duration::from_secs(600)),
+        #[serde(with = "humantime_serde")]
+        stale_after: Duration = Rule::time(Duration::from_secs(1), Duration::from_secs(86_400)),
+    }
 }
 
 /// An agent's HTTP API.

@@ -3,9 +3,9 @@
 mod class;
 mod pool;
 pub mod pooler;
+pub mod session_settings;
 pub mod settings;
 mod storable;
-pub mod terms;
 mod traced;
 
 use std::str::FromStr;
@@ -14,20 +14,20 @@ use std::time::Duration;
 use sqlx::ConnectOptions;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
-pub use class::{Class, Unfit, class, lacks_rights, unfit};
+pub use class::{Class, UnusableSession, class, lacks_rights, unusable_session};
 pub use pool::{PgPool, Session};
 pub use storable::{storable, storable_json};
 pub use traced::traced;
 
 use crate::platform::telemetry::chain;
 use crate::platform::tls;
+use session_settings::SessionSettings;
 use settings::Database;
-use terms::Terms;
 
 /// What to do about an error of the TLS connection; none for other errors.
 #[must_use]
-pub fn tls_way_out(error: &sqlx::Error) -> Option<String> {
-    tls::way_out(&chain(error).to_string(), "sslrootcert of the database URL")
+pub fn tls_hint(error: &sqlx::Error) -> Option<String> {
+    tls::hint(&chain(error).to_string(), "sslrootcert of the database URL")
 }
 
 /// What to do about a pooler whose sessions are none.
@@ -36,10 +36,12 @@ pub const POOLED: &str = "the worker needs sessions of its own (limits, prepared
 
 /// What to do about a session that was refused, or cannot be used; none for other errors.
 #[must_use]
-pub fn way_out(error: &sqlx::Error) -> Option<&'static str> {
-    match unfit(error) {
-        Some(Unfit::Pooled(_)) => return Some(POOLED),
-        Some(Unfit::ReadOnly(_)) => return Some("name the primary in DATABASE_URL, or let it be written again"),
+pub fn hint(error: &sqlx::Error) -> Option<&'static str> {
+    match unusable_session(error) {
+        Some(UnusableSession::Pooled(_)) => return Some(POOLED),
+        Some(UnusableSession::ReadOnly(_)) => {
+            return Some("name the primary in DATABASE_URL, or let it be written again");
+        }
         None => {}
     }
     let refusal = error.as_database_error()?.message();
@@ -85,7 +87,7 @@ const LIFETIME: Duration = Duration::from_secs(30 * 60);
 /// one that goes through a long history may take its time.
 pub fn connect_for_a_command(url: &str, settings: &Database) -> Result<PgPool, sqlx::Error> {
     let pool = PgPoolOptions::new().max_connections(2).acquire_timeout(settings.acquire_timeout);
-    Ok(PgPool::lazy(pool, worker_options(url, settings)?, Terms::of_a_command()))
+    Ok(PgPool::lazy(pool, worker_options(url, settings)?, SessionSettings::of_a_command()))
 }
 
 /// Connections of the console and the board together.
@@ -96,7 +98,7 @@ const PAGES: u32 = 4;
 pub fn connect_for_pages(url: &str, settings: &Database) -> Result<PgPool, sqlx::Error> {
     let pool =
         PgPoolOptions::new().max_connections(PAGES).acquire_timeout(settings.acquire_timeout).max_lifetime(LIFETIME);
-    Ok(PgPool::lazy(pool, pages_options(url, settings)?, Terms::of_pages(settings)))
+    Ok(PgPool::lazy(pool, pages_options(url, settings)?, SessionSettings::of_pages(settings)))
 }
 
 /// How [`connect_for_pages`] connects.
@@ -113,7 +115,7 @@ pub fn connect(url: &str, settings: &Database) -> Result<PgPool, sqlx::Error> {
         // before each would be a round trip for nothing.
         .test_before_acquire(false)
         .max_lifetime(LIFETIME);
-    Ok(PgPool::lazy(pool, worker_options(url, settings)?, Terms::of_the_worker(settings)))
+    Ok(PgPool::lazy(pool, worker_options(url, settings)?, SessionSettings::of_the_worker(settings)))
 }
 
 /// How [`connect`] connects.

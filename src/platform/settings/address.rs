@@ -48,6 +48,27 @@ impl ListenAddr {
         })
     }
 
+    /// Opens the port for pages, and logs it. A port that is taken is no reason to stop: two workers of one machine have one console and
+    /// one board.
+    pub async fn open_pages(&self, name: &str) -> Option<TcpListener> {
+        match self.bind().await {
+            Ok(listener) => {
+                tracing::info!("{name} opened: http://{}", self.opened_at(&listener));
+                Some(listener)
+            }
+            Err(error) => {
+                tracing::warn!(addr = %self, "{name} not opened: error={error}");
+                None
+            }
+        }
+    }
+
+    /// The address that came out: port 0 has become another.
+    #[must_use]
+    pub fn opened_at(&self, listener: &TcpListener) -> String {
+        listener.local_addr().map_or_else(|_| self.to_string(), |at| at.to_string())
+    }
+
     /// Opens the port. All interfaces means IPv6 and IPv4 on one socket, or IPv4 alone where the
     /// machine has no IPv6.
     ///

@@ -20,6 +20,7 @@ pub mod instruments;
 mod json;
 mod losses;
 mod metrics;
+mod once;
 mod otlp;
 pub mod settings;
 pub mod spans;
@@ -30,7 +31,8 @@ pub mod trace;
 pub use chain::chain;
 pub use error::TelemetryError;
 pub use metrics::{Metrics, unix_seconds};
-pub use otlp::{Knocked, knock};
+pub use once::LogOnce;
+pub use otlp::{CollectorCheck, check_collectors};
 pub use subscriber::init;
 
 /// What OpenTelemetry's variables say and this process ignores, with the reasons.

@@ -14,7 +14,7 @@ use super::orders::Action;
 use super::{Answer, Metrics};
 use crate::engine::egress::{Channel, Done};
 use crate::engine::queue::{Outcome, Queue, Reaction, Row, Verdict};
-use crate::platform::consul::Spread;
+use crate::platform::consul::Balancer;
 use crate::platform::database::column;
 use crate::platform::settings::RemoteAddr;
 use crate::platform::telemetry::{spans, trace};
@@ -30,7 +30,7 @@ pub mod v1 {
 /// The channel to the warehouse service. Its circuit breaker is the pause of the queue.
 #[derive(Clone, Debug)]
 pub struct Warehouse {
-    client: WarehouseServiceClient<Spread>,
+    client: WarehouseServiceClient<Balancer>,
     /// As it is configured; behind the connection may be others, of that name.
     server: RemoteAddr,
     timeout: Duration,
@@ -49,7 +49,7 @@ impl Warehouse {
     /// A channel over a connection to `server` that is made when it is needed; `timeout` is the deadline of one call; by `pool` it is
     /// known what items still want.
     #[must_use]
-    pub fn new(connection: Spread, server: RemoteAddr, timeout: Duration, pool: PgPool, metrics: Metrics) -> Self {
+    pub fn new(connection: Balancer, server: RemoteAddr, timeout: Duration, pool: PgPool, metrics: Metrics) -> Self {
         Self { client: WarehouseServiceClient::new(connection), server, timeout, pool, metrics }
     }
 

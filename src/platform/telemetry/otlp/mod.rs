@@ -174,8 +174,8 @@ impl Collector {
         Ok(PeriodicReader::builder(self.watched(self.metric_exporter()?)).build())
     }
 
-    /// Sends none of its signal.
-    async fn knock(&self) -> Result<(), String> {
+    /// Sends an empty export.
+    async fn send_nothing(&self) -> Result<(), String> {
         let built = |error: ExporterBuildError| error.to_string();
         let taken = match self.signal {
             Signal::Traces => self.span_exporter().map_err(built)?.export(Vec::new()).await,
@@ -189,44 +189,44 @@ impl Collector {
     }
 }
 
-/// What came of knocking at a collector.
+/// The answer of a collector to an empty export.
 #[derive(Debug)]
-pub struct Knocked {
-    /// Where it is; empty where that cannot be used.
+pub struct CollectorCheck {
+    /// Its address; empty where the address cannot be used.
     pub endpoint: String,
-    /// Which signal it does not take, and why.
+    /// The error, with the signal.
     pub taken: Result<(), String>,
 }
 
-/// Sends to the collectors what they would be sent, but none of it: whether they are there, trusted, and take it. One for each signal
-/// that goes to one; a collector of both is told of once where all is well with it.
-pub async fn knock(settings: &Telemetry) -> Vec<Knocked> {
+/// Sends an empty export to each collector: whether it is there, trusted, and takes the signal. One check for each signal; a collector of
+/// both signals has one check where all is well with it.
+pub async fn check_collectors(settings: &Telemetry) -> Vec<CollectorCheck> {
     let environment = Environment::of_process();
-    let mut knocked: Vec<Knocked> = Vec::new();
+    let mut checks: Vec<CollectorCheck> = Vec::new();
     for signal in Signal::VARIANTS.iter().copied() {
         match Collector::new(settings, &environment, signal, Losses::default()) {
             Ok(None) => {}
             Ok(Some(collector)) => {
-                let taken = collector.knock().await.map_err(|error| format!("{signal}: {error}"));
-                if !knocked
+                let taken = collector.send_nothing().await.map_err(|error| format!("{signal}: {error}"));
+                if !checks
                     .iter()
                     .any(|other| other.endpoint == collector.shown && (taken.is_ok() || other.taken.is_err()))
                 {
-                    knocked.push(Knocked { endpoint: collector.shown, taken });
+                    checks.push(CollectorCheck { endpoint: collector.shown, taken });
                 }
             }
             Err(error) => {
                 let taken = Err(chain(&error).to_string());
-                if !knocked.iter().any(|other| other.taken == taken) {
-                    knocked.push(Knocked { endpoint: String::new(), taken });
+                if !checks.iter().any(|other| other.taken == taken) {
+                    checks.push(CollectorCheck { endpoint: String::new(), taken });
                 }
             }
         }
     }
-    // What is wrong with a collector is all there is to say of it.
-    let wrong: Vec<String> = knocked.iter().filter(|one| one.taken.is_err()).map(|one| one.endpoint.clone()).collect();
-    knocked.retain(|one| one.taken.is_err() || !wrong.contains(&one.endpoint));
-    knocked
+    // Where one signal is refused, only that is reported.
+    let wrong: Vec<String> = checks.iter().filter(|one| one.taken.is_err()).map(|one| one.endpoint.clone()).collect();
+    checks.retain(|one| one.taken.is_err() || !wrong.contains(&one.endpoint));
+    checks
 }
 
 /// Who sends: the environment's attributes come before the program's own, but the name of the settings before theirs, unless it is the

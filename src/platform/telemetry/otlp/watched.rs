@@ -56,8 +56,8 @@ impl<E> Watched<E> {
         match (&result, self.away.swap(result.is_err(), Ordering::Relaxed)) {
             (Err(error), false) => {
                 let mut error = self.reason.of(error);
-                if let Some(way_out) = tls::way_out(&error, "worker.telemetry.otlp_ca_file") {
-                    error = format!("{error}; {way_out}");
+                if let Some(hint) = tls::hint(&error, "worker.telemetry.otlp_ca_file") {
+                    error = format!("{error}; {hint}");
                 }
                 tracing::warn!(endpoint, error, "OTLP collector takes no {signal}, they are dropped until it does");
             }
