@@ -1,5 +1,6 @@
 //! `order-worker migrate`, and a worker that meets a schema which is not there yet, or is newer than itself.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use rig::postgres::Postgres;
@@ -47,6 +48,43 @@ pub fn newest() -> usize {
     let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations")).unwrap();
     let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
     names.filter_map(|name| name.split_once('_')?.0.parse().ok()).max().unwrap()
+}
+
+/// The migrations: their names without the ending, and their texts.
+fn files() -> BTreeMap<String, String> {
+    let files = std::fs::read_dir("migrations").unwrap().map(|file| file.unwrap().path());
+    let sql = files.filter(|path| path.extension().is_some_and(|extension| extension == "sql"));
+    sql.map(|path| (path.file_stem().unwrap().to_str().unwrap().to_owned(), std::fs::read_to_string(&path).unwrap()))
+        .collect()
+}
+
+#[test]
+fn the_readme_beside_the_migrations_names_each_of_them() {
+    let readme = std::fs::read_to_string("migrations/README.md").unwrap();
+    let rows = readme.lines().filter_map(|line| line.strip_prefix("| ")?.split_once(" | "));
+    let named: Vec<&str> = rows.map(|(name, _)| name).filter(|name| *name != "file").collect();
+    assert_eq!(named, files().into_keys().collect::<Vec<_>>(), "the table of migrations/README.md, and the files");
+}
+
+#[test]
+fn migrations_name_no_source_files_and_the_engines_says_nothing_of_the_shop() {
+    for (name, text) in files() {
+        let shop: &[&str] = match name.as_str() {
+            "0002_engine" => &["order_id", "orders", "payment", "reservation", "warehouse", "dapr"],
+            _ => &[],
+        };
+        for (n, line) in text.to_lowercase().lines().enumerate() {
+            let place = format!("migrations/{name}.sql, line {}", n + 1);
+            assert!(!line.contains("src/"), "{place} names a source file: those move, and a migration is never edited");
+            for word in shop {
+                assert!(
+                    !line.contains(word),
+                    "{place}, says `{word}`: the engine knows no shop, and what it must be told of it comes as a subject, a \
+                     reference, a channel or a kind of incident (migrations/README.md)"
+                );
+            }
+        }
+    }
 }
 
 /// An empty database and its URL.
