@@ -7,6 +7,7 @@ use rig::postgres::Postgres;
 use rig::stack::Direct;
 use rig::wait;
 use rig::worker::{Worker, WorkerSpec, run};
+use sha2::{Digest, Sha256};
 use sqlx::{AssertSqlSafe, Executor, SqlSafeStr};
 use tokio::net::TcpStream;
 
@@ -56,6 +57,32 @@ fn files() -> BTreeMap<String, String> {
     let sql = files.filter(|path| path.extension().is_some_and(|extension| extension == "sql"));
     sql.map(|path| (path.file_stem().unwrap().to_str().unwrap().to_owned(), std::fs::read_to_string(&path).unwrap()))
         .collect()
+}
+
+/// What each migration was when it was written, as a sha256.
+const WRITTEN: &[(&str, &str)] = &[
+    ("0001_shared", "cc7074e9174e358049cea09131390324d712d4511b6cc4da9de5546303fe349a"),
+    ("0002_engine", "c3b422255bbe1ed1702019e623036afc3ce559579ca558f11bf1c574ed29b569"),
+    ("0003_shop", "da2899f10a0e00ed4b21e27b75e328320320fc4d34dc6ebdd4e583e9cc7b050a"),
+    ("0004_views", "2bfbc1ef65328e11bd155dff80fb00afaa021aa9a0621f023fa353790a87463e"),
+];
+
+#[test]
+fn migrations_are_never_edited() {
+    for (name, text) in files() {
+        let hash = hex::encode(Sha256::digest(&text));
+        match WRITTEN.iter().find(|(written, _)| *written == name) {
+            Some((_, written)) => assert_eq!(
+                hash, *written,
+                "migrations/{name}.sql was edited: a database that has run it keeps what it made, and `order-worker migrate` refuses \
+                 that database. Take the edit back, and write a new migration"
+            ),
+            None => panic!("migrations/{name}.sql is new: add (\"{name}\", \"{hash}\") to WRITTEN in this test"),
+        }
+    }
+    for (name, _) in WRITTEN {
+        assert!(files().contains_key(*name), "migrations/{name}.sql is gone: databases that have run it want it there");
+    }
 }
 
 #[test]
