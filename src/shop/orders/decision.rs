@@ -201,3 +201,25 @@ impl IncidentKind {
         self.into()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use strum::VariantNames;
+
+    use super::*;
+
+    #[test]
+    fn each_kind_of_incident_is_one_that_the_database_knows() {
+        let files = std::fs::read_dir("migrations").unwrap().map(|file| file.unwrap().path());
+        let sql: String = files
+            .filter(|path| path.extension().is_some_and(|extension| extension == "sql"))
+            .map(|path| std::fs::read_to_string(path).unwrap())
+            .collect();
+        let rows = sql.split("insert into order_worker.incident_kinds values").skip(1);
+        let known = rows.flat_map(|rows| rows.split(';').next().unwrap().split('\'').skip(1).step_by(2));
+        let kinds: BTreeSet<&str> = IncidentKind::VARIANTS.iter().copied().collect();
+        assert_eq!(known.collect::<BTreeSet<_>>(), kinds);
+    }
+}

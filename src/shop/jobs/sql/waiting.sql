@@ -9,7 +9,7 @@ select distinct key from (
     select meant.id
     from order_worker.pending p
     cross join lateral (
-        select order_worker.order_text(regexp_replace(p.key, '^\s*(?:\+?0*(?=\d+\s*$))?(.*?)\s*$', '\1')) as id offset 0) meant
+        select order_worker.subject_text(regexp_replace(p.key, '^\s*(?:\+?0*(?=\d+\s*$))?(.*?)\s*$', '\1')) as id offset 0) meant
     where p.queue = 'inbox' and p.key ~ '^\s|\s$|^\+?0\d|^\+\d' and meant.id = any($1)
     union all
     select f.order_id from order_worker.payment_facts f
