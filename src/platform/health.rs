@@ -1,6 +1,8 @@
-//! What was seen of a part.
+//! The condition of a part.
 
-/// What the last look at a part saw.
+use crate::platform::telemetry::chain;
+
+/// The condition of a part, as it was seen last.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Condition {
     /// Whether it can be worked with.
@@ -23,12 +25,12 @@ impl Condition {
     }
 }
 
-/// A look that says what it saw, or what went wrong.
-impl From<Result<String, String>> for Condition {
-    fn from(seen: Result<String, String>) -> Self {
+/// What was seen, or the error with its causes.
+impl<E: std::error::Error> From<Result<String, E>> for Condition {
+    fn from(seen: Result<String, E>) -> Self {
         match seen {
             Ok(detail) => Self::good(detail),
-            Err(detail) => Self::bad(detail),
+            Err(error) => Self::bad(chain(&error).to_string()),
         }
     }
 }

@@ -58,8 +58,8 @@ impl Foundation {
         let token = config.worker.dapr.api_token.as_ref().map(|token| token.expose().parse()).transpose();
         let sidecar_token = token
             .map_err(|_| WorkerError::Configuration("DAPR_API_TOKEN has characters that no header may have".into()))?;
-        let consul =
-            consul::Client::new(&config.worker.consul, metrics.process.clone()).map_err(WorkerError::Configuration)?;
+        let consul = consul::Client::new(&config.worker.consul, metrics.process.clone())
+            .map_err(|error| WorkerError::Configuration(error.to_string()))?;
         let app_token = watch::Sender::new(config.worker.eventbus.app_token.clone());
         let inbox = &config.worker.inbox;
         let site =

@@ -230,11 +230,28 @@ pub struct HttpEndpoint(Url);
 impl HttpEndpoint {
     /// What [`HttpEndpoint`] accepts, for refusals.
     pub const ALLOWED: &str = "http://host:port or https://host:port";
+    /// What [`HttpEndpoint::of`] accepts, for refusals.
+    pub const ALLOWED_WITHOUT_SCHEME: &str = "host:port, http://host:port or https://host:port";
+
+    /// An address whose scheme may be left out, and is http then.
+    ///
+    /// # Errors
+    /// When the text is no such address.
+    pub fn of(text: String) -> Result<Self, Malformed> {
+        let text = if text.contains("://") { text } else { format!("http://{}", RemoteAddr::try_from(text)?) };
+        text.try_into()
+    }
 
     /// The address as a URL.
     #[must_use]
-    pub fn as_str(&self) -> &str {
-        self.0.as_str()
+    pub const fn url(&self) -> &Url {
+        &self.0
+    }
+}
+
+impl fmt::Display for HttpEndpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.as_str().trim_end_matches('/'))
     }
 }
 

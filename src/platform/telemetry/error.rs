@@ -1,6 +1,7 @@
 //! What can be wrong before telemetry runs; nothing fails afterwards.
 
 use crate::platform::settings::rule::Malformed;
+use crate::platform::tls::TlsError;
 
 /// Why telemetry could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -39,11 +40,11 @@ pub enum TelemetryError {
         /// The endpoint.
         endpoint: String,
     },
-    /// There is nobody who may have signed the collector's certificate.
+    /// There are no CAs that may have signed the collector's certificate.
     #[error("worker.telemetry.otlp_ca_file: {reason}; name a readable file of the CA's certificates (PEM)")]
     Cas {
         /// What is wrong.
-        reason: String,
+        reason: TlsError,
     },
     /// An exporter could not be built.
     #[error("worker.telemetry.otlp_endpoint: the exporter could not be built")]
