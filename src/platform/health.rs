@@ -7,7 +7,7 @@ use crate::platform::telemetry::chain;
 pub struct Condition {
     /// Whether it can be worked with.
     pub ok: bool,
-    /// What was seen, in words; without secrets.
+    /// The detail for people; without secrets.
     pub detail: String,
 }
 
@@ -25,7 +25,7 @@ impl Condition {
     }
 }
 
-/// What was seen, or the error with its causes.
+/// The detail, or the error with its causes.
 impl<E: std::error::Error> From<Result<String, E>> for Condition {
     fn from(seen: Result<String, E>) -> Self {
         match seen {

@@ -63,7 +63,7 @@ fn roots(file: &str) -> Result<RootCertStore, FileError> {
     if roots.is_empty() { Err(FileError::Empty) } else { Ok(roots) }
 }
 
-/// What to do about an error of a TLS connection, by its words: libraries wrap the cause of a failed handshake too differently to match on types.
+/// A hint for an error of a TLS connection, by its words: libraries wrap the cause of a failed handshake too differently to match on types.
 /// `ca` names the setting that holds the CAs.
 #[must_use]
 pub fn hint(error: &str, ca: &str) -> Option<String> {

@@ -16,7 +16,7 @@ use crate::dapr::sidecar;
 use crate::platform::database::{PgPool, Session};
 use crate::platform::health::Condition;
 
-/// How long a part may take to answer.
+/// The limit of a probe.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// `look`, with a limit. What it had in hand is dropped when it takes longer.
@@ -64,7 +64,7 @@ impl Database {
 pub(super) struct Sidecar {
     pub(super) channel: Channel,
     pub(super) api_token: Option<AsciiMetadataValue>,
-    /// How many resiliency resources it has loaded, where it tells.
+    /// The number of resiliency resources it has loaded, where it tells.
     pub(super) resiliencies: Option<usize>,
 }
 

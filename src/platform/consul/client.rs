@@ -49,7 +49,7 @@ pub enum ClientError {
     Refused {
         /// The HTTP status.
         status: u16,
-        /// What it says, shortened.
+        /// The body, shortened.
         said: String,
     },
     /// It answers what cannot be read, or too much.
@@ -68,7 +68,7 @@ impl ClientError {
     }
 }
 
-/// What a query by name brought.
+/// The answer to a query by name.
 #[derive(Debug)]
 pub(super) struct Listed {
     /// X-Consul-Index.
@@ -147,7 +147,7 @@ impl Client {
         Ok(Listed { index, instances })
     }
 
-    /// How many instances of a service pass, asked once.
+    /// The number of instances of a service whose checks pass, asked once.
     ///
     /// # Errors
     /// [`ClientError`].

@@ -32,7 +32,7 @@ section! {
 pub struct Agent(HttpEndpoint);
 
 impl Agent {
-    /// What [`Agent`] accepts, for refusals.
+    /// The form of an [`Agent`], for refusals.
     pub const ALLOWED: &str = HttpEndpoint::ALLOWED_WITHOUT_SCHEME;
 
     /// The address with its scheme.
@@ -77,7 +77,7 @@ impl fmt::Display for Agent {
 pub struct AdvertisedHost(String);
 
 impl AdvertisedHost {
-    /// What [`AdvertisedHost`] accepts, for refusals.
+    /// The form of an [`AdvertisedHost`], for refusals.
     pub const ALLOWED: &str = "an IP address or a host name, without a port";
 
     /// As it was written.

@@ -13,7 +13,7 @@ use crate::platform::settings::rule::Malformed;
 pub struct OtlpEndpoint(HttpEndpoint);
 
 impl OtlpEndpoint {
-    /// What [`OtlpEndpoint`] accepts, for refusals.
+    /// The form of an [`OtlpEndpoint`], for refusals.
     pub const ALLOWED: &str = HttpEndpoint::ALLOWED_WITHOUT_SCHEME;
 
     /// Whether the connection is TLS.

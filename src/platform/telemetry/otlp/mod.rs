@@ -47,7 +47,7 @@ const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 /// `worker.telemetry.service_name` where nobody has set it.
 const DEFAULT_NAME: &str = "order-worker";
 
-/// What metrics leave by.
+/// The reader that exports the metrics.
 pub(super) type MetricsReader = PeriodicReader<Watched<MetricExporter>>;
 
 /// A collector and the way to it. It is connected to when there is something to send.
@@ -166,7 +166,7 @@ impl Collector {
         Ok(SdkTracerProvider::builder().with_resource(self.resource.clone()).with_batch_exporter(exporter).build())
     }
 
-    /// What reads the metrics and sends them to the collector.
+    /// The reader that exports the metrics to the collector.
     ///
     /// # Errors
     /// When the exporter cannot be built.
