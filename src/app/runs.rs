@@ -26,7 +26,7 @@ pub fn topics(config: &Config) -> Topics {
     Topics::new(&payments::topics(eventbus.refunds), ORDER_ID, &eventbus.dead_letter_topic)
 }
 
-/// What is reconciled.
+/// The streams that are reconciled.
 #[must_use]
 pub fn reconciled(config: &Config) -> reconcile::Setup {
     reconcile::Setup {

@@ -16,7 +16,7 @@ const CONNECT: Duration = Duration::from_secs(3);
 /// A connection on which nothing was heard for so long is asked whether it is there, and again after each [`ASK_AGAIN`].
 const QUIET: Duration = Duration::from_secs(10);
 const ASK_AGAIN: Duration = Duration::from_secs(5);
-/// What was sent is taken within this time, or the connection is dead.
+/// Data that is not acknowledged within this time shows that the connection is dead.
 const TAKEN: Duration = Duration::from_secs(20);
 
 /// An address that no connection can be made of.

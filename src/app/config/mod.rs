@@ -82,10 +82,10 @@ section! {
 /// `worker.inbox`: what becomes of the events received.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Inbox {
-    /// How payments are judged.
+    /// The rules for payments.
     #[serde(flatten)]
     pub payments: payments::settings::Payments,
-    /// How long the inbox keeps what it has.
+    /// The retention of the inbox.
     #[serde(flatten)]
     pub keep: inbox::settings::Keep,
 }
@@ -112,7 +112,7 @@ pub struct Loaded {
     pub origins: Origins,
 }
 
-/// What a configuration is read from, to read it again.
+/// The sources of a configuration, to read it again.
 #[derive(Clone)]
 pub struct Layers {
     file: Option<PathBuf>,

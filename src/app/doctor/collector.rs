@@ -7,8 +7,8 @@ use crate::platform::tls;
 
 pub(super) async fn examine(config: &Config, findings: &mut Findings) {
     const ABOUT: &str = "OTLP collector";
-    for CollectorCheck { endpoint, taken } in telemetry::check_collectors(&config.worker.telemetry).await {
-        let Err(error) = taken else {
+    for CollectorCheck { endpoint, error } in telemetry::check_collectors(&config.worker.telemetry).await {
+        let Some(error) = error else {
             findings.ok(ABOUT, format!("{endpoint} takes what is sent"));
             continue;
         };

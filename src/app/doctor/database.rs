@@ -35,7 +35,7 @@ struct Server {
     oldest_transaction: f64,
 }
 
-/// How long the worker's sessions go on.
+/// The limits of the worker's sessions.
 #[derive(sqlx::FromRow)]
 struct Limits {
     statement: String,

@@ -18,7 +18,7 @@ use crate::web::admin::Reporter;
 
 const EVERY: Duration = Duration::from_secs(2);
 
-/// What is looked at.
+/// The probe's subjects.
 pub struct Probe<S> {
     /// The worker's pool: its use is measured, its address is probed on a connection of its own.
     pub pool: PgPool,
@@ -164,7 +164,7 @@ where
     }
 
     /// Unlike the other parts a schema can be wrong in several ways, so a change of the detail is
-    /// said too; and nothing is known, nor said, of it while the database is away.
+    /// logged too; nothing is known of it while the database is unreachable.
     fn saw_schema(&mut self, condition: Condition, database_up: bool) {
         if !database_up {
             // Nothing is known of it.

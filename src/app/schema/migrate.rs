@@ -8,7 +8,7 @@ use super::{MigrateError, adopt, fit, sequences};
 use crate::platform::database::session_settings::SessionSettings;
 use crate::platform::database::{self, pooler};
 
-/// What a migration did, or would do.
+/// The report of a migration, or of its dry run.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
     /// Versions and names that were (or would be) applied.

@@ -1,4 +1,4 @@
-//! What everything in a worker stands on: the configuration, the pools, the connections, and what is there before anything is awaited.
+//! The foundation of a worker: the configuration, the pools, the connections, and what is there before anything is awaited.
 
 use futures::future::BoxFuture;
 use tokio::net::TcpListener;
@@ -25,7 +25,7 @@ use crate::platform::settings::{ListenAddr, Secret};
 use crate::web::admin::{self, Health, Reporter, Subscriptions};
 use crate::web::console::Site;
 
-/// What everything in a worker stands on.
+/// The foundation of a worker.
 #[derive(Debug)]
 pub(super) struct Foundation {
     pub(super) config: Config,
@@ -40,7 +40,7 @@ pub(super) struct Foundation {
     pub(super) consul: Option<consul::Client>,
     pub(super) app_token: watch::Sender<Option<Secret>>,
     pub(super) health: Health,
-    /// What the worker says of itself, for `/readyz`.
+    /// The worker's own condition, for `/readyz`.
     pub(super) condition: watch::Sender<Condition>,
     site: Site,
 }
@@ -58,8 +58,8 @@ impl Foundation {
         let token = config.worker.dapr.api_token.as_ref().map(|token| token.expose().parse()).transpose();
         let sidecar_token = token
             .map_err(|_| WorkerError::Configuration("DAPR_API_TOKEN has characters that no header may have".into()))?;
-        let consul =
-            consul::Client::new(&config.worker.consul, metrics.process.clone()).map_err(WorkerError::Configuration)?;
+        let consul = consul::Client::new(&config.worker.consul, metrics.process.clone())
+            .map_err(|error| WorkerError::Configuration(error.to_string()))?;
         let app_token = watch::Sender::new(config.worker.eventbus.app_token.clone());
         let inbox = &config.worker.inbox;
         let site =

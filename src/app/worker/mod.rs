@@ -82,7 +82,7 @@ pub enum WorkerError {
 ///
 /// # Errors
 ///
-/// [`WorkerError`]: never for a part that is away, which is waited for.
+/// [`WorkerError`]: never for an unreachable part, which is waited for.
 pub async fn run(config: Config, layers: Layers, mode: Mode) -> Result<(), WorkerError> {
     let mut telemetry = telemetry::init(&config.worker.telemetry)?;
     let metrics = Metrics::over(telemetry.metrics()?);
@@ -101,7 +101,7 @@ pub async fn run(config: Config, layers: Layers, mode: Mode) -> Result<(), Worke
     done.map(|_| ())
 }
 
-/// How a worker came to its end.
+/// The end of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ended {
     /// Nothing is in hand.

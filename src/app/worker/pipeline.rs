@@ -106,7 +106,7 @@ impl Pipeline {
         tokio::spawn(stop.clone().run_until_cancelled_owned(async move { kept.keep_registered().await }));
     }
 
-    /// What goes on beside the queues, until `keep` is cancelled: leases, wake-ups, partitions, samples.
+    /// The tasks beside the queues, until `keep` is cancelled: leases, wake-ups, partitions, samples.
     pub(super) async fn background(&self, keep: CancellationToken) {
         let Foundation { config, pool, wake, .. } = &*self.foundation;
         tokio::select! {
@@ -132,7 +132,7 @@ impl Pipeline {
                 metrics.shop.evidence(&Evidence::read(&mut *pool.acquire().await?, &terms).await?);
                 metrics.operations.look(pool).await
             };
-            // The health probe tells of a database that is away; old numbers show by their time.
+            // The health probe logs an unreachable database; old numbers show by their time.
             if let Err(error) = looked.await {
                 tracing::debug!("Queues not counted: error={error}");
             }
@@ -210,7 +210,7 @@ impl Pipeline {
     }
 }
 
-/// What makes the runs. Events are judged in a replay as this process does that takes them in, or else as those do.
+/// The runner of jobs and replays. Events are judged in a replay as this process does that takes them in, or else as those do.
 fn runner(foundation: &Foundation) -> Runner {
     let Foundation { config, mode, metrics, pool, wake, .. } = foundation;
     let on_mismatch = config.worker.inbox.payments.mismatch();

@@ -27,7 +27,7 @@ enum RenewalError {
     Database(#[from] sqlx::Error),
 }
 
-/// What a new secret is passed on to.
+/// The parts that take a new secret.
 pub(super) struct Renewal {
     pub layers: Layers,
     pub config: Config,

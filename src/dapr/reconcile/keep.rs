@@ -15,18 +15,18 @@ use crate::engine::inbox::Accept;
 use crate::platform::database::PgPool;
 use crate::platform::telemetry::LogOnce;
 
-/// How long a sidecar may take to subscribe once the worker is there.
+/// The time that a sidecar has to subscribe once the worker is there.
 const SETTLING: Duration = Duration::from_secs(30);
-/// How long the sidecar may take to answer.
+/// The limit of a call of the sidecar.
 const SIDECAR: Duration = Duration::from_secs(2);
 
 /// The sidecar, and the token that it is shown.
 pub type Sidecar = (Channel, Option<AsciiMetadataValue>);
 
-/// What looks by itself.
+/// The periodic reconciliation.
 #[derive(Debug)]
 pub struct Keeper {
-    /// What is looked at.
+    /// The streams that are reconciled, and the settings.
     pub setup: Setup,
     /// The database.
     pub pool: PgPool,
@@ -34,13 +34,13 @@ pub struct Keeper {
     pub accept: Accept,
     /// Where what was saved is counted.
     pub metrics: Metrics,
-    /// Whom to ask what the component is.
+    /// The sidecar, which knows the type of the component.
     pub sidecar: Sidecar,
-    /// What Dapr has delivered to this process.
+    /// The counts of what Dapr has delivered to this process.
     pub delivered: Delivered,
 }
 
-/// What is remembered from one look to the next.
+/// The memory from one look to the next.
 #[derive(Debug, Default)]
 struct Memory {
     /// The alert of each stream.

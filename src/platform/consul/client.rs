@@ -16,7 +16,7 @@ use url::Url;
 use super::instance::{Entry, Instance};
 use super::settings::Consul;
 use crate::platform::telemetry::Metrics;
-use crate::platform::tls;
+use crate::platform::tls::{self, TlsError};
 
 /// A connection to the agent.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -26,6 +26,17 @@ const ANSWER: Duration = Duration::from_secs(5);
 const LARGEST: usize = 4 * 1024 * 1024;
 /// The most of a refusal that is told on.
 const TOLD: usize = 200;
+
+/// Settings of which no client can be made.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The token cannot travel in a header.
+    #[error("worker.consul.token has characters that no header may have")]
+    Token,
+    /// The agent's certificate cannot be checked.
+    #[error("worker.consul.addr is https: {0}")]
+    Tls(TlsError),
+}
 
 /// Why there is no answer to work with.
 #[derive(Debug, thiserror::Error)]
@@ -38,7 +49,7 @@ pub enum ClientError {
     Refused {
         /// The HTTP status.
         status: u16,
-        /// What it says, shortened.
+        /// The body, shortened.
         said: String,
     },
     /// It answers what cannot be read, or too much.
@@ -57,7 +68,7 @@ impl ClientError {
     }
 }
 
-/// What a query by name brought.
+/// The answer to a query by name.
 #[derive(Debug)]
 pub(super) struct Listed {
     /// X-Consul-Index.
@@ -79,17 +90,16 @@ impl Client {
     /// A client of `worker.consul`; `None` where no agent is named. Opens nothing.
     ///
     /// # Errors
-    /// When the agent is to be reached by TLS and the machine has no certificates to trust.
-    pub fn new(settings: &Consul, metrics: Metrics) -> Result<Option<Self>, String> {
+    /// [`SetupError`].
+    pub fn new(settings: &Consul, metrics: Metrics) -> Result<Option<Self>, SetupError> {
         let Some(agent) = &settings.addr else { return Ok(None) };
         let token = settings.token.as_ref().map(|token| HeaderValue::from_str(token.expose())).transpose();
-        let mut token = token.map_err(|_| "worker.consul.token has characters that no header may have".to_owned())?;
+        let mut token = token.map_err(|_| SetupError::Token)?;
         if let Some(token) = &mut token {
             token.set_sensitive(true);
         }
         let encrypted = agent.url().scheme() == "https";
-        let tls =
-            tls::client(encrypted.then_some("")).map_err(|error| format!("worker.consul.addr is https: {error}"))?;
+        let tls = tls::client(encrypted.then_some("")).map_err(SetupError::Tls)?;
         let mut connector = HttpConnector::new();
         connector.enforce_http(false);
         connector.set_nodelay(true);
@@ -137,7 +147,7 @@ impl Client {
         Ok(Listed { index, instances })
     }
 
-    /// How many instances of a service pass, asked once.
+    /// The number of instances of a service whose checks pass, asked once.
     ///
     /// # Errors
     /// [`ClientError`].

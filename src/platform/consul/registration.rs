@@ -12,10 +12,10 @@ use crate::platform::backoff;
 use crate::platform::settings::ListenAddr;
 use crate::platform::telemetry::LogOnce;
 
-/// How long the end of the worker waits for Consul.
+/// The limit of the deregistration, when the worker ends.
 pub const FAREWELL: Duration = Duration::from_secs(2);
 
-/// What Consul is told, for as long as the worker runs.
+/// The registration of this worker, for as long as it runs.
 #[derive(Debug)]
 pub struct Registration {
     client: Client,

@@ -11,11 +11,11 @@ use super::instance::Instance;
 use crate::platform::backoff;
 use crate::platform::telemetry::LogOnce;
 
-/// How long Consul may hold a query of which nothing has changed.
+/// The longest that Consul holds a query while nothing changes.
 const WAIT: Duration = Duration::from_secs(55);
 /// Between two queries, however fast the answers come.
 const SPACING: Duration = Duration::from_millis(200);
-/// Between two tries while Consul is away.
+/// The longest pause between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// Instances that are used of a list.
 const MOST: usize = 256;
@@ -30,7 +30,7 @@ pub(super) struct Resolver {
     trouble: LogOnce<(u8, u16)>,
 }
 
-/// What is known of a service. Pure but for the clock.
+/// The state of a followed service. Pure but for the clock.
 #[derive(Debug)]
 struct Known {
     index: u64,

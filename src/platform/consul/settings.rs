@@ -7,7 +7,7 @@ use serde::Deserialize;
 use url::{Host, Url};
 
 use crate::platform::settings::rule::{Malformed, optional};
-use crate::platform::settings::{HttpEndpoint, RemoteAddr, Rule, Secret, section};
+use crate::platform::settings::{HttpEndpoint, Rule, Secret, section};
 
 section! {
     /// Finding services by name, and being found.
@@ -29,26 +29,26 @@ section! {
 /// An agent's HTTP API.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
-pub struct Agent(Url);
+pub struct Agent(HttpEndpoint);
 
 impl Agent {
-    /// What [`Agent`] accepts, for refusals.
-    pub const ALLOWED: &str = "host:port, http://host:port or https://host:port";
+    /// The form of an [`Agent`], for refusals.
+    pub const ALLOWED: &str = HttpEndpoint::ALLOWED_WITHOUT_SCHEME;
 
     /// The address with its scheme.
     #[must_use]
     pub const fn url(&self) -> &Url {
-        &self.0
+        self.0.url()
     }
 
     /// Host and port, to connect to.
     #[must_use]
     pub fn host_and_port(&self) -> (String, u16) {
-        let host = match self.0.host() {
+        let host = match self.url().host() {
             Some(Host::Ipv6(ip)) => ip.to_string(),
             host => host.map(|host| host.to_string()).unwrap_or_default(),
         };
-        (host, self.0.port_or_known_default().unwrap_or(8500))
+        (host, self.url().port_or_known_default().unwrap_or(8500))
     }
 }
 
@@ -56,19 +56,18 @@ impl TryFrom<String> for Agent {
     type Error = Malformed;
 
     fn try_from(text: String) -> Result<Self, Malformed> {
-        let text = if text.contains("://") { text } else { format!("http://{}", RemoteAddr::try_from(text)?) };
-        let endpoint = HttpEndpoint::try_from(text)?;
-        let url = Url::parse(endpoint.as_str()).map_err(|error| Malformed(error.to_string()))?;
+        let endpoint = HttpEndpoint::of(text)?;
+        let url = endpoint.url();
         if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
             return Err(Malformed("nothing may follow the port".to_owned()));
         }
-        Ok(Self(url))
+        Ok(Self(endpoint))
     }
 }
 
 impl fmt::Display for Agent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.as_str().trim_end_matches('/'))
+        self.0.fmt(f)
     }
 }
 
@@ -78,7 +77,7 @@ impl fmt::Display for Agent {
 pub struct AdvertisedHost(String);
 
 impl AdvertisedHost {
-    /// What [`AdvertisedHost`] accepts, for refusals.
+    /// The form of an [`AdvertisedHost`], for refusals.
     pub const ALLOWED: &str = "an IP address or a host name, without a port";
 
     /// As it was written.

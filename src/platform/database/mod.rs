@@ -24,17 +24,17 @@ use crate::platform::tls;
 use session_settings::SessionSettings;
 use settings::Database;
 
-/// What to do about an error of the TLS connection; none for other errors.
+/// A hint for an error of the TLS connection; none for other errors.
 #[must_use]
 pub fn tls_hint(error: &sqlx::Error) -> Option<String> {
     tls::hint(&chain(error).to_string(), "sslrootcert of the database URL")
 }
 
-/// What to do about a pooler whose sessions are none.
+/// The hint for a pooler that shares sessions.
 pub const POOLED: &str = "the worker needs sessions of its own (limits, prepared statements, LISTEN): \
      name Postgres itself in DATABASE_URL, or a pooler with pool_mode = session";
 
-/// What to do about a session that was refused, or cannot be used; none for other errors.
+/// A hint for a session that was refused, or cannot be used; none for other errors.
 #[must_use]
 pub fn hint(error: &sqlx::Error) -> Option<&'static str> {
     match unusable_session(error) {
@@ -55,7 +55,7 @@ pub fn column<'r, R, V>(rows: &'r [R], value: impl Fn(&'r R) -> V) -> Vec<V> {
     rows.iter().map(value).collect()
 }
 
-/// How to connect.
+/// The options of a connection.
 ///
 /// # Errors
 ///
@@ -80,7 +80,7 @@ fn certificates_are_there(url: &str) -> Result<(), sqlx::Error> {
     Ok(())
 }
 
-/// How long a connection of a pool is kept.
+/// The lifetime of a connection of a pool.
 const LIFETIME: Duration = Duration::from_secs(30 * 60);
 
 /// A pool for a command of an operator: what it asks differs from one time to the next, so each statement is planned as it is, and
@@ -101,7 +101,7 @@ pub fn connect_for_pages(url: &str, settings: &Database) -> Result<PgPool, sqlx:
     Ok(PgPool::lazy(pool, pages_options(url, settings)?, SessionSettings::of_pages(settings)))
 }
 
-/// How [`connect_for_pages`] connects.
+/// The options by which [`connect_for_pages`] connects.
 pub fn pages_options(url: &str, settings: &Database) -> Result<PgConnectOptions, sqlx::Error> {
     Ok(worker_options(url, settings)?.application_name("order-worker console"))
 }
@@ -118,7 +118,7 @@ pub fn connect(url: &str, settings: &Database) -> Result<PgPool, sqlx::Error> {
     Ok(PgPool::lazy(pool, worker_options(url, settings)?, SessionSettings::of_the_worker(settings)))
 }
 
-/// How [`connect`] connects.
+/// The options by which [`connect`] connects.
 pub fn worker_options(url: &str, settings: &Database) -> Result<PgConnectOptions, sqlx::Error> {
     // With none, each statement would be prepared under a name that nothing takes back before the session ends.
     Ok(options(url)?.statement_cache_capacity(settings.statement_cache.max(1)))

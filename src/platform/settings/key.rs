@@ -11,7 +11,7 @@ pub struct Key {
     pub kind: Kind,
 }
 
-/// What stands under a key.
+/// The kind of a key.
 #[derive(Clone, Copy, Debug)]
 pub enum Kind {
     /// More keys.

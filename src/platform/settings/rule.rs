@@ -1,4 +1,4 @@
-//! What a value may be: one rule for each key, checked before anything is built from the value, so
+//! The rules of values: one for each key, checked before anything is built from the value, so
 //! that every refusal can say what is allowed. The rules stand beside the structs they guard.
 
 use std::time::Duration;
@@ -14,7 +14,7 @@ use super::secret::MASK;
 #[error("{0}")]
 pub struct Malformed(pub String);
 
-/// What the value of one key may be.
+/// The rule of one key's value.
 #[derive(Clone, Copy, Debug)]
 pub enum Rule {
     /// A whole number, both ends allowed.
@@ -42,7 +42,7 @@ pub enum Rule {
     Choice(&'static [&'static str]),
     /// A text that `check` accepts.
     Text {
-        /// What is allowed, for the refusal.
+        /// The allowed form, for the refusal.
         allowed: &'static str,
         /// Refuses what is not that.
         check: fn(&str) -> Result<(), Malformed>,
@@ -51,7 +51,7 @@ pub enum Rule {
     },
     /// A text that is never shown; the empty one means that there is none.
     Secret {
-        /// What is allowed, for the refusal.
+        /// The allowed form, for the refusal.
         allowed: &'static str,
         /// Refuses what is not that; its answer must not contain the text.
         check: fn(&str) -> Result<(), Malformed>,
@@ -68,7 +68,7 @@ pub(crate) struct Refusal {
 }
 
 impl Rule {
-    /// How long one call of another service may take.
+    /// The limit of one call of another service.
     pub const CALL_TIMEOUT: Self = Self::time(Duration::from_millis(100), Duration::from_secs(60));
 
     /// A whole number from `min` to `max`.
@@ -137,7 +137,7 @@ impl Rule {
         matches!(self, Self::Secret { .. })
     }
 
-    /// What is allowed, in words that follow "allowed: ".
+    /// The allowed values, in words that follow "allowed: ".
     #[must_use]
     pub fn allowed(&self) -> String {
         match self {

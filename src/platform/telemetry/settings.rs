@@ -9,7 +9,7 @@ use crate::platform::settings::rule::{Malformed, optional};
 use crate::platform::settings::{Rule, section};
 
 section! {
-    /// What is logged and how, and where traces and metrics go.
+    /// Logs, traces and metrics.
     pub struct Telemetry {
         log_format: LogFormat = Rule::Choice(&["text", "json"]),
         log_level: String = Rule::Text {
@@ -27,7 +27,7 @@ section! {
     }
 }
 
-/// How log lines are written.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
@@ -37,7 +37,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// How spans and metrics reach the collector, by OpenTelemetry's own names.
+/// The protocol to the collector, by OpenTelemetry's own names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub enum OtlpProtocol {
     /// gRPC, port 4317 by custom.
@@ -48,7 +48,7 @@ pub enum OtlpProtocol {
     Http,
 }
 
-/// What is sent to the collector.
+/// The signals that are sent to the collector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OtlpSignals {

@@ -47,7 +47,7 @@ const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 /// `worker.telemetry.service_name` where nobody has set it.
 const DEFAULT_NAME: &str = "order-worker";
 
-/// What metrics leave by.
+/// The reader that exports the metrics.
 pub(super) type MetricsReader = PeriodicReader<Watched<MetricExporter>>;
 
 /// A collector and the way to it. It is connected to when there is something to send.
@@ -166,7 +166,7 @@ impl Collector {
         Ok(SdkTracerProvider::builder().with_resource(self.resource.clone()).with_batch_exporter(exporter).build())
     }
 
-    /// What reads the metrics and sends them to the collector.
+    /// The reader that exports the metrics to the collector.
     ///
     /// # Errors
     /// When the exporter cannot be built.
@@ -175,13 +175,12 @@ impl Collector {
     }
 
     /// Sends an empty export.
-    async fn send_nothing(&self) -> Result<(), String> {
-        let built = |error: ExporterBuildError| error.to_string();
+    async fn send_nothing(&self) -> Result<(), ExportError> {
         let taken = match self.signal {
-            Signal::Traces => self.span_exporter().map_err(built)?.export(Vec::new()).await,
-            Signal::Metrics => self.metric_exporter().map_err(built)?.export(&ResourceMetrics::default()).await,
+            Signal::Traces => self.span_exporter()?.export(Vec::new()).await,
+            Signal::Metrics => self.metric_exporter()?.export(&ResourceMetrics::default()).await,
         };
-        taken.map_err(|error| self.reason.of(&error))
+        taken.map_err(|error| ExportError::Refused(self.reason.of(&error)))
     }
 
     fn watched<E>(&self, exporter: E) -> Watched<E> {
@@ -189,13 +188,22 @@ impl Collector {
     }
 }
 
+/// An empty export that failed.
+#[derive(Debug, thiserror::Error)]
+enum ExportError {
+    #[error("{0}")]
+    Build(#[from] ExporterBuildError),
+    #[error("{0}")]
+    Refused(String),
+}
+
 /// The answer of a collector to an empty export.
 #[derive(Debug)]
 pub struct CollectorCheck {
     /// Its address; empty where the address cannot be used.
     pub endpoint: String,
-    /// The error, with the signal.
-    pub taken: Result<(), String>,
+    /// The error, with its signal; `None`: it takes them.
+    pub error: Option<String>,
 }
 
 /// Sends an empty export to each collector: whether it is there, trusted, and takes the signal. One check for each signal; a collector of
@@ -207,25 +215,25 @@ pub async fn check_collectors(settings: &Telemetry) -> Vec<CollectorCheck> {
         match Collector::new(settings, &environment, signal, Losses::default()) {
             Ok(None) => {}
             Ok(Some(collector)) => {
-                let taken = collector.send_nothing().await.map_err(|error| format!("{signal}: {error}"));
-                if !checks
-                    .iter()
-                    .any(|other| other.endpoint == collector.shown && (taken.is_ok() || other.taken.is_err()))
-                {
-                    checks.push(CollectorCheck { endpoint: collector.shown, taken });
+                let error = collector.send_nothing().await.err().map(|error| format!("{signal}: {error}"));
+                let known = |other: &CollectorCheck| {
+                    other.endpoint == collector.shown && (error.is_none() || other.error.is_some())
+                };
+                if !checks.iter().any(known) {
+                    checks.push(CollectorCheck { endpoint: collector.shown, error });
                 }
             }
             Err(error) => {
-                let taken = Err(chain(&error).to_string());
-                if !checks.iter().any(|other| other.taken == taken) {
-                    checks.push(CollectorCheck { endpoint: String::new(), taken });
+                let error = Some(chain(&error).to_string());
+                if !checks.iter().any(|other| other.error == error) {
+                    checks.push(CollectorCheck { endpoint: String::new(), error });
                 }
             }
         }
     }
     // Where one signal is refused, only that is reported.
-    let wrong: Vec<String> = checks.iter().filter(|one| one.taken.is_err()).map(|one| one.endpoint.clone()).collect();
-    checks.retain(|one| one.taken.is_err() || !wrong.contains(&one.endpoint));
+    let failed: Vec<String> = checks.iter().filter(|one| one.error.is_some()).map(|one| one.endpoint.clone()).collect();
+    checks.retain(|one| one.error.is_some() || !failed.contains(&one.endpoint));
     checks
 }
 
