@@ -12,7 +12,7 @@ use super::waiting::{self, Decide};
 use super::{output, reconcile, replay, roles};
 use crate::app::config::Config;
 use crate::engine::audit;
-use crate::operations::events::{self, Waits, Whole};
+use crate::operations::events::{self, EventDetail, Waits};
 use crate::operations::{masked, masked_json};
 use crate::platform::database::PgPool;
 use crate::platform::telemetry::trace;
@@ -225,7 +225,7 @@ async fn show(pool: &PgPool, show: &Show) -> Result<(), Stop> {
         audit::record(&mut tx, &actor, "inbox show --reveal", &show.event, &detail).await.map_err(roles::refuse)?;
         tx.commit().await.map_err(roles::refuse)?;
     }
-    let body = |event: &Whole| {
+    let body = |event: &EventDetail| {
         if show.reveal {
             serde_json::from_slice(&event.body).unwrap_or_else(|_| json!(String::from_utf8_lossy(&event.body)))
         } else {

@@ -209,18 +209,18 @@ pub(super) async fn until_ended(
             Performer::Here(runner) => runner.turn(&[name]).await.map_err(stopped)?,
             Performer::Workers => Turned::Nothing,
         };
-        let Some(standing) = history::standing(pool, run).await.map_err(roles::refuse)? else {
+        let Some(status) = history::status(pool, run).await.map_err(roles::refuse)? else {
             return Err(Stop::failed(Exit::Failed, format!("run {run} of {name} is gone"), "order-worker audit log"));
         };
-        bar.set_position(standing.seen.unsigned_abs());
+        bar.set_position(status.seen.unsigned_abs());
         // What was passed over is said at the end as well: a worker may be through before the first look.
-        if let Some(problem) = standing.problem.filter(|problem| told.as_ref() != Some(problem)) {
+        if let Some(problem) = status.problem.filter(|problem| told.as_ref() != Some(problem)) {
             bar.suspend(|| output::note(&format!("{name}: {problem}")));
             told = Some(problem);
         }
-        if standing.finished {
+        if status.finished {
             bar.finish_and_clear();
-            return Ok(standing.error);
+            return Ok(status.error);
         }
         if let Performer::Workers = performer {
             if is_drained(pool, Queue::RUNS).await.map_err(roles::refuse)? {

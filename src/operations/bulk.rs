@@ -9,7 +9,7 @@ use serde_json::json;
 use sqlx::PgConnection;
 use sqlx::types::Json;
 
-use super::{Error, letters};
+use super::{Error, dead};
 use crate::engine::audit;
 use crate::engine::queue::Fault;
 use crate::engine::queue::Queue;
@@ -17,7 +17,7 @@ use crate::engine::runs::{self, Cursor, PassedOver, Run, Work, ledger};
 use crate::platform::database::PgPool;
 
 /// The name of such a run in the ledger.
-pub const DEAD_LETTERS: &str = "dead_letters";
+pub const DEAD_ROWS: &str = "dead_letters";
 
 /// The most dead rows of one batch.
 const BATCH: u32 = 500;
@@ -77,7 +77,7 @@ pub struct Progress {
 
 /// A run, for people.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow)]
-pub struct Past {
+pub struct BulkRun {
     /// Its number: `cron_runs.id`.
     pub id: i64,
     /// When it was asked for.
@@ -112,7 +112,7 @@ pub async fn ask(tx: &mut PgConnection, ids: &[i64], bulk: &Bulk, target: &str) 
         return Err(nothing(bulk.unsent));
     }
     let request = Some(json!(bulk));
-    let (run, _) = ledger::ask(tx, DEAD_LETTERS, request).await?.ok_or(sqlx::Error::RowNotFound)?;
+    let (run, _) = ledger::ask(tx, DEAD_ROWS, request).await?.ok_or(sqlx::Error::RowNotFound)?;
     sqlx::query("insert into order_worker.selected (run, id) select $1, unnest($2::bigint[]) on conflict do nothing")
         .bind(run)
         .bind(ids)
@@ -160,8 +160,8 @@ pub async fn batch(
             .fetch_all(&mut *tx)
             .await?;
     let changed = match bulk.verb {
-        Verb::Redrive => letters::redrive(tx, &ids, bulk.unsent).await?,
-        Verb::Skip => letters::skip(tx, &ids, &bulk.reason, &bulk.actor, bulk.unsent).await?,
+        Verb::Redrive => dead::redrive(tx, &ids, bulk.unsent).await?,
+        Verb::Skip => dead::skip(tx, &ids, &bulk.reason, &bulk.actor, bulk.unsent).await?,
     };
     Ok(Step { seen: ids.len(), changed, last: ids.last().copied() })
 }
@@ -176,13 +176,13 @@ pub async fn next(tx: &mut PgConnection, run: i64, after: Option<i64>) -> Result
 }
 
 /// The last `limit` runs, the newest first; or the one with this number.
-pub async fn runs(pool: &PgPool, id: Option<i64>, limit: u32) -> Result<Vec<Past>, sqlx::Error> {
+pub async fn runs(pool: &PgPool, id: Option<i64>, limit: u32) -> Result<Vec<BulkRun>, sqlx::Error> {
     sqlx::query_as(include_str!("sql/bulk_runs.sql")).bind(id).bind(i64::from(limit)).fetch_all(pool).await
 }
 
 /// What is done to dead rows, as runs of the engine.
 #[derive(Clone, Copy, Debug)]
-pub struct DeadLetters;
+pub struct DeadRows;
 
 /// What a run was asked for, and how far it has come.
 fn asked(run: &Run) -> Result<(Bulk, Progress), Fault> {
@@ -195,9 +195,9 @@ fn after(run: &Run) -> Option<i64> {
 }
 
 #[async_trait]
-impl Work for DeadLetters {
+impl Work for DeadRows {
     fn name(&self) -> &'static str {
-        DEAD_LETTERS
+        DEAD_ROWS
     }
 
     fn limit(&self, run: &Run) -> Result<u32, Fault> {
@@ -228,7 +228,7 @@ impl Work for DeadLetters {
         }))
     }
 
-    fn tell_ended(&self, run: &Run, progress: &runs::Progress) {
+    fn log_end(&self, run: &Run, progress: &runs::Progress) {
         let Ok((asked, _)) = asked(run) else { return };
         tracing::info!(
             run = run.id,
@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn a_request_that_cannot_be_read_is_the_runs_own_fault() {
-        let run = |request, result| Run { request, result, ..Run::first(DEAD_LETTERS.into(), DateTime::UNIX_EPOCH) };
+        let run = |request, result| Run { request, result, ..Run::first(DEAD_ROWS.into(), DateTime::UNIX_EPOCH) };
         let request = json!({ "verb": "skip", "rows": 3, "actor": "ada", "reason": "a test", "of": "a later version" });
         let (bulk, progress) = asked(&run(Some(request), Some(json!({ "seen": 2 })))).unwrap();
         assert_eq!((bulk.rows, progress.seen), (3, 2));

@@ -72,8 +72,8 @@ fn object(body: &[u8]) -> Result<Map<String, Value>, Error> {
 /// As the inbox will read it: its reasons name the field, what came and what is expected. Returns the order and the payment.
 fn payment(topic: &str, body: &[u8]) -> Result<(String, String), Error> {
     object(body)?;
-    let told = read(topic, body).map_err(|undecodable| wrong(undecodable.to_string()))?;
-    Ok((told.order_id().to_owned(), told.payment_id().to_owned()))
+    let payment = read(topic, body).map_err(|undecodable| wrong(undecodable.to_string()))?;
+    Ok((payment.order_id().to_owned(), payment.payment_id().to_owned()))
 }
 
 /// Of the topics that this program knows, their shape; of any other, that it is about its order.

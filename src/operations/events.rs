@@ -78,7 +78,7 @@ pub struct Group {
 
 /// An event with all that is known of it.
 #[derive(Clone, Debug, sqlx::FromRow)]
-pub struct Whole {
+pub struct EventDetail {
     /// What a list shows.
     #[sqlx(flatten)]
     pub event: Event,
@@ -120,7 +120,7 @@ pub async fn groups(pool: &PgPool, selection: &Selection) -> Result<Vec<Group>, 
 }
 
 /// The events with this CloudEvent id (several sources may use the same), or the one with this number.
-pub async fn show(pool: &PgPool, name: &str) -> Result<Vec<Whole>, sqlx::Error> {
+pub async fn show(pool: &PgPool, name: &str) -> Result<Vec<EventDetail>, sqlx::Error> {
     let query = sqlx::query_as(include_str!("sql/event.sql"));
     query.bind(name).bind(name.parse::<i64>().ok()).fetch_all(pool).await
 }

@@ -5,11 +5,12 @@
 //! the record to the audit log. So the three are one, and a rehearsal is a rollback.
 
 pub mod bulk;
+pub mod dead;
 mod edit;
 pub mod events;
 pub mod incidents;
 pub mod jobs;
-pub mod letters;
+
 pub mod log;
 mod mask;
 pub mod messages;
@@ -19,7 +20,7 @@ pub mod replay;
 pub mod since;
 pub mod story;
 
-pub use bulk::DeadLetters;
+pub use bulk::DeadRows;
 pub use edit::edit;
 pub use mask::{masked, masked_json};
 pub use metrics::Metrics;

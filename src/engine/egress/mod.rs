@@ -69,7 +69,7 @@ pub trait Channel: Send + Sync + 'static {
     }
 
     /// Says in a log line that a row did not arrive.
-    fn tell(&self, row: &Row, reaction: &Reaction);
+    fn log(&self, row: &Row, reaction: &Reaction);
 }
 
 /// One outgoing queue with its channel.
@@ -161,7 +161,7 @@ impl<C: Channel> Egress<C> {
                         }
                         let reaction = react(verdict, Others::Succeed, 0, self.max_attempts);
                         if matches!(&reaction, Reaction::Settle { reason: Some(_), .. }) {
-                            self.channel.tell(&row, &reaction);
+                            self.channel.log(&row, &reaction);
                         }
                         arrived.push(Settled { row, reaction });
                     }
@@ -186,7 +186,7 @@ impl<C: Channel> Egress<C> {
                 self.metrics.queue_retried(self.outgoing.queue());
             }
             if !matches!(reaction, Reaction::Keep) {
-                self.channel.tell(&row, &reaction);
+                self.channel.log(&row, &reaction);
             }
             results.push(Settled { row, reaction });
         }

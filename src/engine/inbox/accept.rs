@@ -283,7 +283,7 @@ impl Acceptor {
             self.metrics.events_consumed(&firsts[key].event.topic, 1);
         }
         for event in firsts.values().filter(|event| fresh.contains(&event.key)) {
-            self.tell_refusal(event);
+            self.log_refusal(event);
         }
         again.extend(firsts.into_iter().filter(|(key, _)| !fresh.contains(key)).map(|(_, event)| event));
         if !again.is_empty() {
@@ -292,7 +292,7 @@ impl Acceptor {
         Ok(())
     }
 
-    fn tell_refusal(&self, event: &Prepared) {
+    fn log_refusal(&self, event: &Prepared) {
         let Some((label, reason)) = &event.refusal else { return };
         let id: String = event.event.id.chars().take(80).collect();
         tracing::warn!(
@@ -304,7 +304,7 @@ impl Acceptor {
         self.metrics.inbox_settled(if quarantined { Outcome::Quarantined } else { Outcome::Dead }, 1);
     }
 
-    fn tell_duplicates(&self, event: &Prepared, count: u64) {
+    fn count_duplicates(&self, event: &Prepared, count: u64) {
         self.metrics.events_duplicated(&event.event.topic, count);
         self.metrics.inbox_settled(Outcome::Duplicate, count);
     }
@@ -331,7 +331,7 @@ impl Acceptor {
             for (count, event) in chunk {
                 let same = same.contains(event.key.0.as_slice()) || event.says_nothing();
                 if same || self.completes(event).await? {
-                    self.tell_duplicates(event, count.unsigned_abs());
+                    self.count_duplicates(event, count.unsigned_abs());
                 } else if event.state != State::Quarantined {
                     others.push(event.clone().quarantine());
                 }
@@ -344,9 +344,9 @@ impl Acceptor {
         let fresh = insert(&self.pool, others.iter()).await?;
         for event in &others {
             if fresh.contains(&event.key) {
-                self.tell_refusal(event);
+                self.log_refusal(event);
             } else {
-                self.tell_duplicates(event, 1);
+                self.count_duplicates(event, 1);
             }
         }
         Ok(())

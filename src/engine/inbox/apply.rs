@@ -191,13 +191,13 @@ impl Applier {
         for queue in handled.wakes {
             self.wake.committed(queue);
         }
-        self.tell(&settled, &postponed, taken_at.elapsed());
+        self.report(&settled, &postponed, taken_at.elapsed());
         handled.notices.iter().for_each(|notice| tracing::error!("{notice}"));
         Ok(())
     }
 
     /// What others learn once it is committed. `since_taken` and the ages of events make latencies of one clock, the database's.
-    fn tell(&self, settled: &[Settled<'_>], postponed: &[Postponed<'_>], since_taken: Duration) {
+    fn report(&self, settled: &[Settled<'_>], postponed: &[Postponed<'_>], since_taken: Duration) {
         let applied = |event: &Taken| {
             self.metrics.event_applied(Duration::try_from_secs_f64(event.age).unwrap_or_default() + since_taken);
         };

@@ -111,8 +111,8 @@ async fn listen_once(pool: &PgPool, wake: &Wake) -> Result<(), sqlx::Error> {
     let mut listener = PgListener::connect_with(pool).await?;
     listener.listen(CHANNEL).await?;
     loop {
-        let told = listener.recv().await?;
-        wake.look(told.payload());
+        let received = listener.recv().await?;
+        wake.look(received.payload());
     }
 }
 
@@ -120,8 +120,8 @@ async fn listen_once(pool: &PgPool, wake: &Wake) -> Result<(), sqlx::Error> {
 async fn notify(pool: &PgPool, queue: &str, signals: &Signals) {
     loop {
         signals.remote.notified().await;
-        let told = sqlx::query("select pg_notify($1, $2)").bind(CHANNEL).bind(queue).execute(pool).await;
-        if let Err(error) = told {
+        let notified = sqlx::query("select pg_notify($1, $2)").bind(CHANNEL).bind(queue).execute(pool).await;
+        if let Err(error) = notified {
             tracing::debug!(queue, "Notify failed, others will poll: error={error}");
         }
         tokio::time::sleep(COALESCE).await;

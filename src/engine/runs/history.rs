@@ -8,7 +8,7 @@ use crate::platform::database::PgPool;
 
 /// A job with its last run, for people.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow)]
-pub struct Listed {
+pub struct JobSummary {
     /// The job.
     pub job: String,
     /// Its expression; none: no worker has registered it yet.
@@ -48,13 +48,13 @@ pub struct Listed {
 /// # Errors
 ///
 /// The database's.
-pub async fn list(pool: &PgPool, names: &[&str]) -> Result<Vec<Listed>, sqlx::Error> {
+pub async fn list(pool: &PgPool, names: &[&str]) -> Result<Vec<JobSummary>, sqlx::Error> {
     sqlx::query_as(include_str!("sql/list.sql")).bind(names).fetch_all(pool).await
 }
 
 /// A run, for people.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow)]
-pub struct Past {
+pub struct RunSummary {
     /// `cron_runs.id`.
     pub id: i64,
     /// Its tick.
@@ -90,7 +90,7 @@ pub struct Past {
 /// # Errors
 ///
 /// The database's.
-pub async fn history(pool: &PgPool, job: &str, limit: u32) -> Result<Vec<Past>, sqlx::Error> {
+pub async fn list_runs(pool: &PgPool, job: &str, limit: u32) -> Result<Vec<RunSummary>, sqlx::Error> {
     let query = sqlx::query_as(include_str!("sql/history.sql")).bind(job);
     query.bind(i64::from(limit)).bind(None::<i64>).fetch_all(pool).await
 }
@@ -100,13 +100,13 @@ pub async fn history(pool: &PgPool, job: &str, limit: u32) -> Result<Vec<Past>, 
 /// # Errors
 ///
 /// The database's, also when there is no such run.
-pub async fn past(pool: &PgPool, job: &str, run: i64) -> Result<Past, sqlx::Error> {
+pub async fn run(pool: &PgPool, job: &str, run: i64) -> Result<RunSummary, sqlx::Error> {
     sqlx::query_as(include_str!("sql/history.sql")).bind(job).bind(1_i64).bind(run).fetch_one(pool).await
 }
 
 /// How far a run has come.
 #[derive(Clone, Debug, sqlx::FromRow)]
-pub struct Standing {
+pub struct RunStatus {
     /// What it has looked at or changed.
     pub seen: i64,
     /// Whether it has ended.
@@ -122,6 +122,6 @@ pub struct Standing {
 /// # Errors
 ///
 /// The database's.
-pub async fn standing(pool: &PgPool, run: i64) -> Result<Option<Standing>, sqlx::Error> {
-    sqlx::query_as(include_str!("sql/standing.sql")).bind(run).fetch_optional(pool).await
+pub async fn status(pool: &PgPool, run: i64) -> Result<Option<RunStatus>, sqlx::Error> {
+    sqlx::query_as(include_str!("sql/status.sql")).bind(run).fetch_optional(pool).await
 }

@@ -262,7 +262,7 @@ impl Runner {
             }
             self.metrics.run_items(&run.job, step.items as u64);
             if finished {
-                work.tell_ended(run, &progress);
+                work.log_end(run, &progress);
                 let failed = progress.outcome.as_deref() == Some("failed");
                 let outcome = if failed { RunOutcome::Failed } else { RunOutcome::Succeeded };
                 let took = Duration::try_from_secs_f64(progress.seconds).unwrap_or_default();

@@ -82,7 +82,7 @@ pub trait Work: std::fmt::Debug + Send + Sync + 'static {
     async fn next(&self, tx: &mut PgConnection, run: &Run) -> Result<Option<PassedOver>, Fault>;
 
     /// Says in a log line that a run has ended; `progress` is what it has come to.
-    fn tell_ended(&self, run: &Run, progress: &Progress) {
+    fn log_end(&self, run: &Run, progress: &Progress) {
         let Progress { kind, missed, items, batches, passed_over, outcome, error, seconds } = progress;
         let name = self.name();
         if outcome.as_deref() == Some("failed") {

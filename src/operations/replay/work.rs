@@ -120,7 +120,7 @@ impl Work for Replays {
         }))
     }
 
-    fn tell_ended(&self, run: &Run, progress: &Progress) {
+    fn log_end(&self, run: &Run, progress: &Progress) {
         let how = progress.error.as_deref().filter(|_| progress.outcome.as_deref() == Some("failed"));
         tracing::info!(
             run = run.id,

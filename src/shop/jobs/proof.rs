@@ -248,7 +248,7 @@ pub struct Spared {
 impl Spared {
     /// In a sentence, as it stands in the ledger; none: nothing was spared.
     #[must_use]
-    pub fn told(written: &Value) -> Option<String> {
+    pub fn describe(written: &Value) -> Option<String> {
         serde_json::from_value::<Self>(written.clone()).ok().map(|spared| spared.to_string())
     }
 

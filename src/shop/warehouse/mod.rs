@@ -161,7 +161,7 @@ impl Channel for Warehouse {
         verdict
     }
 
-    fn tell(&self, row: &Row, reaction: &Reaction) {
+    fn log(&self, row: &Row, reaction: &Reaction) {
         let (method, order_id) = (&row.topic, &row.subject);
         let reservation_id = &row.key;
         match reaction {

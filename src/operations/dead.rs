@@ -25,7 +25,7 @@ pub struct Selection {
 
 /// A row.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow)]
-pub struct Letter {
+pub struct DeadRow {
     /// Its queue.
     pub queue: String,
     /// Its number.
@@ -66,8 +66,8 @@ pub struct Group {
 }
 
 /// The oldest `limit` of the selected rows.
-pub async fn list(pool: &PgPool, selection: &Selection, limit: u32) -> Result<Vec<Letter>, sqlx::Error> {
-    sqlx::query_as(include_str!("sql/letters.sql"))
+pub async fn list(pool: &PgPool, selection: &Selection, limit: u32) -> Result<Vec<DeadRow>, sqlx::Error> {
+    sqlx::query_as(include_str!("sql/dead.sql"))
         .bind(selection.queue.map(Queue::as_str))
         .bind(&selection.key)
         .bind(&selection.reason)
@@ -80,7 +80,7 @@ pub async fn list(pool: &PgPool, selection: &Selection, limit: u32) -> Result<Ve
 
 /// All dead rows, by queue and reason.
 pub async fn groups(pool: &PgPool) -> Result<Vec<Group>, sqlx::Error> {
-    sqlx::query_as(include_str!("sql/letter_groups.sql")).fetch_all(pool).await
+    sqlx::query_as(include_str!("sql/dead_groups.sql")).fetch_all(pool).await
 }
 
 /// Tries these rows again, from their first attempt on: dead ones, and messages that wait where `unsent` says so. Returns the queues of

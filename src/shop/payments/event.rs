@@ -6,7 +6,7 @@ use crate::shop::orders::{AmountMismatch, Fact, Payment, PaymentKind, Refund, St
 
 /// What an event tells.
 #[derive(Clone, Debug)]
-pub enum Told {
+pub enum PaymentEvent {
     /// A payment was confirmed or failed.
     Payment(Payment),
     /// Money was given back.
@@ -18,10 +18,10 @@ pub enum Told {
 /// # Errors
 ///
 /// [`Undecodable`] with a reason for people.
-pub fn read(topic: &str, body: &[u8]) -> Result<Told, Undecodable> {
+pub fn read(topic: &str, body: &[u8]) -> Result<PaymentEvent, Undecodable> {
     match topic {
-        CONFIRMED_TOPIC | FAILED_TOPIC => payment::decode(topic, body).map(Told::Payment),
-        REFUNDED_TOPIC => refund::decode(body).map(Told::Refund),
+        CONFIRMED_TOPIC | FAILED_TOPIC => payment::decode(topic, body).map(PaymentEvent::Payment),
+        REFUNDED_TOPIC => refund::decode(body).map(PaymentEvent::Refund),
         other => Err(Undecodable::topic(other)),
     }
 }
@@ -36,7 +36,7 @@ pub fn announces(topic: &str) -> Option<Status> {
     }
 }
 
-impl Told {
+impl PaymentEvent {
     /// The order.
     #[must_use]
     pub fn order_id(&self) -> &str {
