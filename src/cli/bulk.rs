@@ -142,7 +142,7 @@ pub(super) async fn run(
     let unsent = of.selection.unsent;
     // One more than may be changed at once is too many.
     let selected = dead::list(pool, &of.selection, MOST + 1).await.map_err(roles::refuse)?;
-    let (selected, others): (Vec<_>, Vec<_>) = selected.into_iter().partition(|row| verb.is_for(&row.state));
+    let (selected, others): (Vec<_>, Vec<_>) = selected.into_iter().partition(|row| verb.is_for(row.state));
     if !others.is_empty() {
         output::note(&format!(
             "note: {} of them wait for no attempt, and go on by themselves: passed over",
@@ -249,7 +249,7 @@ fn show(shown: &Shown, runs: &[BulkRun]) -> Result<(), Stop> {
                     rows.to_string(),
                     run.seen.to_string(),
                     run.items.to_string(),
-                    run.outcome.clone(),
+                    run.outcome.to_string(),
                     output::dash((!reason.is_empty()).then_some(reason)),
                     output::dash(run.error.as_deref()),
                 ]

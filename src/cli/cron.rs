@@ -15,10 +15,10 @@ use super::performing::{self, Here, Judges, Performer, unpaused, until_ended};
 use super::shown::{Format, Shown};
 use super::{output, roles};
 use crate::app::config::Config;
-use crate::engine::queue::pauses::Pausable;
 use crate::engine::runs::history::{self, RunSummary};
 use crate::engine::runs::ledger;
 use crate::operations::jobs;
+use crate::operations::pauses::Pausable;
 use crate::platform::database::PgPool;
 use crate::shop;
 use crate::shop::jobs::{Job, Spared};
@@ -252,7 +252,7 @@ fn show(shown: &Shown, runs: &[RunSummary], json: &impl serde::Serialize) -> Res
                 [
                     run.id.to_string(),
                     output::moment(run.tick),
-                    run.kind.clone(),
+                    run.kind.to_string(),
                     run.missed.to_string(),
                     output::dash(run.started_at.map(output::moment)),
                     output::dash(took.map(|took| format!("{:.3}s", took.as_seconds_f64()))),
@@ -260,7 +260,7 @@ fn show(shown: &Shown, runs: &[RunSummary], json: &impl serde::Serialize) -> Res
                     run.batches.to_string(),
                     run.passed_over.to_string(),
                     output::dash(run.spared.as_ref().and_then(Spared::describe)),
-                    run.outcome.clone(),
+                    run.outcome.to_string(),
                     output::dash(run.error.as_deref()),
                 ]
             }),

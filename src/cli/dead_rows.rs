@@ -53,7 +53,7 @@ pub(super) fn show(shown: &Shown, rows: &[DeadRow]) -> Result<(), Stop> {
                 [
                     row.queue.clone(),
                     row.id.to_string(),
-                    row.state.clone(),
+                    row.state.to_string(),
                     output::moment(row.created_at),
                     output::dash(row.topic.as_deref()),
                     output::dash(row.event_id.as_deref()),

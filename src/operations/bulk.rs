@@ -9,11 +9,10 @@ use serde_json::json;
 use sqlx::PgConnection;
 use sqlx::types::Json;
 
-use super::{Error, dead};
+use super::{Error, dead, jobs};
 use crate::engine::audit;
-use crate::engine::queue::Fault;
-use crate::engine::queue::Queue;
-use crate::engine::runs::{self, Cursor, PassedOver, Run, Work, ledger};
+use crate::engine::queue::{Fault, Queue, State};
+use crate::engine::runs::{self, Cursor, PassedOver, Run, RunState, Work};
 use crate::platform::database::PgPool;
 
 /// The name of such a run in the ledger.
@@ -47,8 +46,8 @@ impl Verb {
 
     /// Whether it is done to a row in this state. One that is only behind another, or about to be sent, need not be redriven.
     #[must_use]
-    pub fn is_for(self, state: &str) -> bool {
-        self == Self::Skip || ["dead", "waiting"].contains(&state)
+    pub const fn is_for(self, state: State) -> bool {
+        matches!((self, state), (Self::Skip, _) | (Self::Redrive, State::Dead | State::Waiting))
     }
 }
 
@@ -91,8 +90,8 @@ pub struct BulkRun {
     pub seen: i64,
     /// Those of them that were dead still, and are redriven or skipped.
     pub items: i64,
-    /// `waiting`, `running`, `succeeded` or `failed`.
-    pub outcome: String,
+    /// How far it is.
+    pub outcome: RunState,
     /// Why it failed.
     pub error: Option<String>,
 }
@@ -112,7 +111,7 @@ pub async fn ask(tx: &mut PgConnection, ids: &[i64], bulk: &Bulk, target: &str) 
         return Err(nothing(bulk.unsent));
     }
     let request = Some(json!(bulk));
-    let (run, _) = ledger::ask(tx, DEAD_ROWS, request).await?.ok_or(sqlx::Error::RowNotFound)?;
+    let (run, _) = jobs::ask(tx, DEAD_ROWS, request).await?;
     sqlx::query("insert into order_worker.selected (run, id) select $1, unnest($2::bigint[]) on conflict do nothing")
         .bind(run)
         .bind(ids)

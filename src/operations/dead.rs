@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::PgConnection;
 
-use crate::engine::queue::Queue;
+use crate::engine::queue::{Queue, State};
 use crate::platform::database::PgPool;
 
 /// Which dead rows. What is not said does not matter.
@@ -30,8 +30,8 @@ pub struct DeadRow {
     pub queue: String,
     /// Its number.
     pub id: i64,
-    /// `dead`; or `ready`, `waiting` or `blocked`.
-    pub state: String,
+    /// Dead; or ready, waiting or blocked.
+    pub state: State,
     /// Where it came from, or goes to.
     pub topic: Option<String>,
     /// Its CloudEvent id.

@@ -5,6 +5,7 @@ use sqlx::PgConnection;
 
 use super::Error;
 use crate::engine::audit;
+use crate::engine::queue::{Queue, State};
 use crate::shop::announcements::shape::{Field, ITEM, Kind, shape};
 use crate::shop::payments::read;
 
@@ -17,7 +18,7 @@ const KEPT: &[&str] = &["event_type", "old_status", "new_status", "timestamp", "
 #[derive(sqlx::FromRow)]
 struct Row {
     queue: String,
-    state: String,
+    state: State,
     key: String,
     topic: Option<String>,
     order_id: Option<String>,
@@ -32,7 +33,7 @@ struct Row {
 /// [`Error::Refused`] when there is no such row, or the body would fail again: with the field, what it expects, and what came.
 pub async fn edit(tx: &mut PgConnection, id: i64, body: &[u8], reason: &str, actor: &str) -> Result<String, Error> {
     let row: Option<Row> = sqlx::query_as(include_str!("sql/editable.sql")).bind(id).fetch_optional(&mut *tx).await?;
-    let editable = |row: &Row| row.queue != "cron" && (row.state == "dead" || row.state == "waiting");
+    let editable = |row: &Row| row.queue != Queue::RUNS.as_str() && matches!(row.state, State::Dead | State::Waiting);
     let Some(row) = row.filter(editable) else {
         let next = "order-worker dead list; order-worker outbox list --state waiting";
         return Err(Error::refused(format!("row {id} is neither dead nor waiting"), next));
@@ -208,7 +209,7 @@ mod tests {
                           "new_status": "cancelled", "timestamp": "2026-01-01T00:00:00Z"});
         let row = Row {
             queue: "dapr".into(),
-            state: "dead".into(),
+            state: State::Dead,
             key: "o1".into(),
             topic: None,
             order_id: Some("o1".into()),

@@ -5,9 +5,12 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 
+use super::decision::Verb;
 use super::{Error, Window, numbers};
 use crate::engine::audit;
-use crate::platform::database::PgPool;
+use crate::engine::queue::State;
+use crate::platform::database::{PgPool, column};
+use crate::shop::orders::IncidentKind;
 
 /// Which events. What is not said does not matter.
 #[derive(Clone, Debug, Default)]
@@ -125,6 +128,16 @@ pub async fn show(pool: &PgPool, name: &str) -> Result<Vec<EventDetail>, sqlx::E
     query.bind(name).bind(name.parse::<i64>().ok()).fetch_all(pool).await
 }
 
+/// Writes down that somebody looks at the bodies of the events with this name as they are, personal data included.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn reveal(tx: &mut PgConnection, name: &str, reason: Option<&str>, actor: &str) -> Result<(), Error> {
+    audit::record(tx, actor, "inbox show --reveal", name, &json!({ "reason": reason })).await?;
+    Ok(())
+}
+
 /// What an event waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waits {
@@ -135,42 +148,42 @@ pub enum Waits {
 }
 
 impl Waits {
-    const fn state(self) -> &'static str {
+    const fn state(self) -> State {
         match self {
-            Self::Held => "held",
-            Self::Quarantined => "quarantined",
+            Self::Held => State::Held,
+            Self::Quarantined => State::Quarantined,
         }
     }
 
     /// The kind of the incident that it opened.
-    const fn incident(self) -> &'static str {
+    const fn incident(self) -> IncidentKind {
         match self {
-            Self::Held => "amount_mismatch",
-            Self::Quarantined => "same_id_other_body",
+            Self::Held => IncidentKind::AmountMismatch,
+            Self::Quarantined => IncidentKind::SameIdOtherBody,
         }
     }
 
     /// The states that end when it is decided that such an event changes nothing. One that waits for an order, or for its turn, may
     /// be given up as well.
-    const fn rejected_states(self) -> &'static [&'static str] {
+    const fn rejected_states(self) -> &'static [State] {
         match self {
-            Self::Held => &["held", "waiting", "ready"],
-            Self::Quarantined => &["quarantined"],
+            Self::Held => &[State::Held, State::Waiting, State::Ready],
+            Self::Quarantined => &[State::Quarantined],
         }
     }
 
-    /// The commands, as the audit log has them, and the words of `order_worker.decisions`.
-    const fn approving(self) -> (&'static str, &'static str) {
+    /// The commands, as the audit log has them, and what is decided by them.
+    const fn approving(self) -> (&'static str, Verb) {
         match self {
-            Self::Held => ("inbox approve", "approve"),
-            Self::Quarantined => ("quarantine resolve --accept", "accept"),
+            Self::Held => ("inbox approve", Verb::Approve),
+            Self::Quarantined => ("quarantine resolve --accept", Verb::Accept),
         }
     }
 
-    const fn rejecting(self) -> (&'static str, &'static str) {
+    const fn rejecting(self) -> (&'static str, Verb) {
         match self {
-            Self::Held => ("inbox reject", "reject"),
-            Self::Quarantined => ("quarantine resolve --drop", "drop"),
+            Self::Held => ("inbox reject", Verb::Reject),
+            Self::Quarantined => ("quarantine resolve --drop", Verb::Drop),
         }
     }
 }
@@ -180,8 +193,8 @@ impl Waits {
 pub struct Waiting {
     /// Its number.
     pub id: i64,
-    /// `held` or `quarantined`.
-    pub state: String,
+    /// Held or quarantined.
+    pub state: State,
     /// Its topic.
     pub topic: String,
     /// The CloudEvent's source.
@@ -201,7 +214,7 @@ pub struct Waiting {
 /// The oldest `limit` events that wait for this.
 pub async fn waiting(pool: &PgPool, waits: Waits, limit: u32) -> Result<Vec<Waiting>, sqlx::Error> {
     let query = sqlx::query_as(include_str!("sql/waiting.sql"));
-    query.bind(waits.state()).bind(i64::from(limit)).fetch_all(pool).await
+    query.bind(waits.state().as_str()).bind(i64::from(limit)).fetch_all(pool).await
 }
 
 /// Lets events that wait be handled, and closes their incidents. Approving a held one says that its amount will do; accepting a
@@ -219,10 +232,10 @@ pub async fn approve(
 ) -> Result<Vec<i64>, Error> {
     let (action, verb) = waits.approving();
     let approved: Vec<i64> = sqlx::query_scalar(include_str!("sql/approve.sql"))
-        .bind(waits.state())
+        .bind(waits.state().as_str())
         .bind(ids)
         .bind(actor)
-        .bind(verb)
+        .bind(verb.as_str())
         .bind(reason)
         .fetch_all(&mut *tx)
         .await?;
@@ -245,10 +258,10 @@ pub async fn reject(
 ) -> Result<Vec<i64>, Error> {
     let (action, verb) = waits.rejecting();
     let rejected: Vec<i64> = sqlx::query_scalar(include_str!("sql/reject.sql"))
-        .bind(waits.rejected_states())
+        .bind(column(waits.rejected_states(), |state| state.as_str()))
         .bind(ids)
         .bind(actor)
-        .bind(verb)
+        .bind(verb.as_str())
         .bind(reason)
         .fetch_all(&mut *tx)
         .await?;
@@ -270,7 +283,8 @@ async fn decided(
         let what = format!("none of {} waits for this", numbers(asked));
         return Err(Error::refused(what, "look at its outcome: order-worker inbox show ID"));
     }
-    let closed = sqlx::query(include_str!("sql/close_incidents.sql")).bind(ids).bind(waits.incident()).bind(actor);
+    let closed =
+        sqlx::query(include_str!("sql/close_incidents.sql")).bind(ids).bind(waits.incident().as_str()).bind(actor);
     closed.execute(&mut *tx).await?;
     for id in ids {
         audit::record(tx, actor, action, &id.to_string(), &json!({ "reason": reason })).await?;

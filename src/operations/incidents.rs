@@ -8,6 +8,7 @@ use sqlx::PgConnection;
 
 use super::{Error, numbers};
 use crate::engine::audit;
+use crate::shop::orders::IncidentKind;
 
 /// Which incidents. What is not said does not matter.
 #[derive(Clone, Debug, Default)]
@@ -47,22 +48,22 @@ pub struct Incident {
 #[must_use]
 pub fn next_step(incident: &Incident) -> String {
     let order = incident.order_id.as_deref().unwrap_or("ID");
-    match incident.kind.as_str() {
-        "paid_cancelled" | "paid_twice" => {
+    match incident.kind.parse() {
+        Ok(IncidentKind::PaidCancelled | IncidentKind::PaidTwice) => {
             format!("give the money back, or open the order anew; its story: order-worker order show {order}")
         }
-        "amount_mismatch" => format!(
+        Ok(IncidentKind::AmountMismatch) => format!(
             "compare the amounts; a held event: order-worker inbox approve or reject; its story: order-worker order show {order}"
         ),
-        "paid_unreserved" => {
+        Ok(IncidentKind::PaidUnreserved) => {
             format!("see whether the goods are there, or cancel the order; its story: order-worker order show {order}")
         }
-        "not_released" => {
+        Ok(IncidentKind::NotReleased) => {
             format!(
                 "give the goods back to the stock by hand, where they are still bound; its story: order-worker order show {order}"
             )
         }
-        "unknown_status" => format!(
+        Ok(IncidentKind::UnknownStatus) => format!(
             "the money came, and the order was left alone: give it a status that the worker knows (pending, to be paid), then order-worker inbox replay --order {order}{}",
             // What a person has decided a replay leaves alone unless it is told otherwise.
             if incident.resolved_at.is_some() {
@@ -71,16 +72,17 @@ pub fn next_step(incident: &Incident) -> String {
                 ", before this is resolved; afterwards it takes --include-decided"
             }
         ),
-        "refunded_alive" => format!(
+        Ok(IncidentKind::RefundedAlive) => format!(
             "the customer has the money back: cancel the order, or have it paid anew; its story: order-worker order show {order}"
         ),
-        "refund_unknown" => format!(
+        Ok(IncidentKind::RefundUnknown) => format!(
             "find the payment at the payment service: its event may be dead or still to come; order-worker order show {order}"
         ),
-        "same_id_other_body" => {
+        Ok(IncidentKind::SameIdOtherBody) => {
             "compare both events: order-worker quarantine list; then order-worker quarantine resolve".to_owned()
         }
-        _ => format!("order-worker order show {order}"),
+        // A kind that a later version has opened.
+        Err(_) => format!("order-worker order show {order}"),
     }
 }
 

@@ -6,6 +6,7 @@
 
 pub mod bulk;
 pub mod dead;
+pub mod decision;
 mod edit;
 pub mod events;
 pub mod incidents;
@@ -15,6 +16,7 @@ pub mod log;
 mod mask;
 pub mod messages;
 mod metrics;
+pub mod pauses;
 pub mod proof;
 pub mod replay;
 pub mod since;

@@ -13,7 +13,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::{About, Event, Failure, Handlers, Key, Outcome, Refusal};
+use super::{About, Disposition, Event, Failure, Handlers, Key, Refusal};
 use crate::engine::Metrics;
 use crate::engine::queue::{Queue, Split, State, Wake};
 use crate::platform::database::{self, Class, PgPool, storable, storable_json};
@@ -301,12 +301,12 @@ impl Acceptor {
         );
         self.metrics.event_failed(&event.event.topic, *label);
         let quarantined = *label == Failure::Quarantined;
-        self.metrics.inbox_settled(if quarantined { Outcome::Quarantined } else { Outcome::Dead }, 1);
+        self.metrics.inbox_settled(if quarantined { Disposition::Quarantined } else { Disposition::Dead }, 1);
     }
 
     fn count_duplicates(&self, event: &Prepared, count: u64) {
         self.metrics.events_duplicated(&event.event.topic, count);
-        self.metrics.inbox_settled(Outcome::Duplicate, count);
+        self.metrics.inbox_settled(Disposition::Duplicate, count);
     }
 
     /// Events whose key was there: duplicates are counted, other bodies quarantined.

@@ -12,7 +12,7 @@ use tracing::{Instrument, Span};
 
 use super::settled::{Postponed, Settled, postpone, settle};
 use super::taken::{Handling, Taken};
-use super::{Failure, Handlers, Outcome, Settlement};
+use super::{Disposition, Failure, Handlers, Settlement};
 use crate::engine::Metrics;
 use crate::engine::queue::{CircuitBreaker, Fault, Queue, Source, Split, State, Wake, attempt};
 use crate::platform::backoff::{delay, look_again};
@@ -128,7 +128,7 @@ impl Applier {
         );
         if dead {
             self.metrics.event_failed(&event.topic, Failure::ApplyFailed);
-            self.metrics.inbox_settled(Outcome::Dead, 1);
+            self.metrics.inbox_settled(Disposition::Dead, 1);
         }
         let age = Duration::try_from_secs_f64(event.age).unwrap_or_default();
         let wait = if counted { delay(attempts) } else { look_again(age, LONGEST_UNPROVEN) };
@@ -208,7 +208,7 @@ impl Applier {
         for Postponed { event, state, reason, .. } in postponed {
             match state {
                 State::Held => {
-                    self.metrics.inbox_settled(Outcome::Held, 1);
+                    self.metrics.inbox_settled(Disposition::Held, 1);
                     applied(event);
                 }
                 State::Dead => {
@@ -218,7 +218,7 @@ impl Applier {
                         "Event kept as {}: reason={reason}", state.as_str()
                     );
                     self.metrics.event_failed(&event.topic, Failure::Undecodable);
-                    self.metrics.inbox_settled(Outcome::Dead, 1);
+                    self.metrics.inbox_settled(Disposition::Dead, 1);
                 }
                 _ => {}
             }

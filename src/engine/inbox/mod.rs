@@ -25,5 +25,5 @@ pub use accept::{Accept, AcceptError, Acceptor};
 pub use apply::Applier;
 pub use event::{Event, Key, sha256};
 pub use handler::{About, Handled, Handler, Handlers, Refusal, Settlement};
-pub use outcome::{Failure, Outcome};
+pub use outcome::{Disposition, Failure, Outcome};
 pub use taken::Taken;

@@ -35,7 +35,6 @@ mod contents;
 mod fault;
 mod lanes;
 mod outgoing;
-pub mod pauses;
 mod react;
 mod sample;
 pub mod settings;

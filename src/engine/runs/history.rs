@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::{RunKind, RunState};
 use crate::platform::database::PgPool;
 
 /// A job with its last run, for people.
@@ -22,13 +23,13 @@ pub struct JobSummary {
     /// Of the last run: its tick,
     pub last_tick: Option<DateTime<Utc>>,
     /// its kind,
-    pub last_kind: Option<String>,
+    pub last_kind: Option<RunKind>,
     /// its beginning,
     pub last_started_at: Option<DateTime<Utc>>,
     /// its end,
     pub last_finished_at: Option<DateTime<Utc>>,
-    /// `succeeded`, `failed`, `running` or `waiting`,
-    pub last_outcome: Option<String>,
+    /// how far it is,
+    pub last_outcome: Option<RunState>,
     /// what it changed,
     pub last_items: Option<i64>,
     /// what went wrong,
@@ -59,8 +60,8 @@ pub struct RunSummary {
     pub id: i64,
     /// Its tick.
     pub tick: DateTime<Utc>,
-    /// `scheduled`, `caught_up` or `manual`.
-    pub kind: String,
+    /// Why it was made.
+    pub kind: RunKind,
     /// Ticks before it that got no run of their own.
     pub missed: i32,
     /// The first of these.
@@ -77,8 +78,8 @@ pub struct RunSummary {
     pub batches: i32,
     /// Rows that could not be done and were passed over.
     pub passed_over: i64,
-    /// `succeeded`, `failed`, `running` or `waiting`.
-    pub outcome: String,
+    /// How far it is.
+    pub outcome: RunState,
     /// Why it failed; why its last batch did, of one that goes on; or why a row was passed over.
     pub error: Option<String>,
     /// What it did not give up, though its time was up.

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 use serde_json::Value;
 use sqlx::PgConnection;
 
 use super::schedule::first_without_run;
-use super::{Schedule, due};
-use crate::platform::database::{PgPool, column};
+use super::{RunKind, Schedule, due};
+use crate::platform::database::{PgPool, column, read_by_name};
 
 /// How far a run has come: behind this candidate, by time and then by id. No time: before all times.
 #[derive(Clone, Debug, Default, PartialEq, Eq, sqlx::FromRow)]
@@ -32,8 +33,8 @@ pub struct Scheduled {
     pub enabled: bool,
 }
 
-/// How a run ended, by its name in the ledger.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::IntoStaticStr, strum::VariantNames)]
+/// How a run ended: `order_worker.cron_runs.outcome`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::EnumString, strum::IntoStaticStr, strum::VariantNames)]
 #[strum(serialize_all = "snake_case")]
 pub enum RunOutcome {
     /// It is done.
@@ -41,6 +42,25 @@ pub enum RunOutcome {
     /// It was given up; the next tick begins anew.
     Failed,
 }
+
+/// How far a run is, for people.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, strum::Display, strum::EnumString, strum::IntoStaticStr,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum RunState {
+    /// No batch of it was made yet.
+    Waiting,
+    /// Some batches are made.
+    Running,
+    /// It ended: [`RunOutcome::Succeeded`].
+    Succeeded,
+    /// It ended: [`RunOutcome::Failed`].
+    Failed,
+}
+
+read_by_name!(RunOutcome, RunState);
 
 /// A run whose next batch is to be made.
 #[derive(Clone, Debug, sqlx::FromRow)]
@@ -78,8 +98,8 @@ impl Run {
 /// What a run has come to.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct Progress {
-    /// `scheduled`, `caught_up` or `asked`.
-    pub kind: String,
+    /// Why it was made.
+    pub kind: RunKind,
     /// Ticks before it that nobody ran.
     pub missed: i32,
     /// What it has changed.
@@ -89,7 +109,7 @@ pub struct Progress {
     /// Rows that it went on behind.
     pub passed_over: i64,
     /// How it ended; none while it goes on.
-    pub outcome: Option<String>,
+    pub outcome: Option<RunOutcome>,
     /// Why it failed, or what it could not do.
     pub error: Option<String>,
     /// From its first batch on.

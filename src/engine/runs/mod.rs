@@ -39,8 +39,8 @@ mod wakes;
 mod work;
 
 pub use expression::Expression;
-pub use ledger::{Cursor, Progress, Run, RunOutcome, Scheduled};
+pub use ledger::{Cursor, Progress, Run, RunOutcome, RunState, Scheduled};
 pub use runner::{Runner, Turned};
-pub use schedule::{Due, Kind, Schedule, TimeZone, due};
+pub use schedule::{Due, RunKind, Schedule, TimeZone, due};
 pub use wakes::Wakes;
 pub use work::{PassedOver, Step, Work, read};

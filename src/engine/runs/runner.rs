@@ -263,8 +263,7 @@ impl Runner {
             self.metrics.run_items(&run.job, step.items as u64);
             if finished {
                 work.log_end(run, &progress);
-                let failed = progress.outcome.as_deref() == Some("failed");
-                let outcome = if failed { RunOutcome::Failed } else { RunOutcome::Succeeded };
+                let outcome = progress.outcome.unwrap_or(RunOutcome::Succeeded);
                 let took = Duration::try_from_secs_f64(progress.seconds).unwrap_or_default();
                 self.metrics.run_finished(&run.job, outcome, Some(took));
             }

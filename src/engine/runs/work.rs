@@ -8,7 +8,7 @@ use serde_json::Value;
 use sqlx::PgConnection;
 
 use super::ledger::Progress;
-use super::{Cursor, Run};
+use super::{Cursor, Run, RunOutcome};
 use crate::engine::queue::{Fault, Queue};
 
 /// What a batch of a run has done.
@@ -85,12 +85,12 @@ pub trait Work: std::fmt::Debug + Send + Sync + 'static {
     fn log_end(&self, run: &Run, progress: &Progress) {
         let Progress { kind, missed, items, batches, passed_over, outcome, error, seconds } = progress;
         let name = self.name();
-        if outcome.as_deref() == Some("failed") {
+        if *outcome == Some(RunOutcome::Failed) {
             let error = error.as_deref().unwrap_or_default();
             tracing::error!(job = name, tick = %run.tick, passed_over, "Job failed: {name}, error={error}");
         } else {
             tracing::info!(
-                job = name, tick = %run.tick, kind, missed, batches, passed_over,
+                job = name, tick = %run.tick, kind = kind.as_str(), missed, batches, passed_over,
                 "Job finished: {name}, items={items}, seconds={seconds:.3}"
             );
         }

@@ -7,6 +7,7 @@ use sqlx::PgConnection;
 
 use super::{Request, Tally, event_id};
 use crate::engine::inbox::Outcome;
+use crate::engine::queue::State;
 use crate::engine::runs::Cursor;
 use crate::platform::database::column;
 use crate::shop::announcements::STATUS_CHANGED_TOPIC;
@@ -74,8 +75,8 @@ struct Candidate {
     topic: String,
     event_id: String,
     order_id: Option<String>,
-    outcome: Option<String>,
-    state: Option<String>,
+    outcome: Option<Outcome>,
+    state: Option<State>,
     /// What a person has decided: `rejected`, `dropped`, `skipped`, or the incident that was resolved.
     #[sqlx(skip)]
     closed: Option<String>,
@@ -150,7 +151,7 @@ pub async fn batch(
     let (changed, calls) = judge(tx, run, &judged, &mut locked, on_mismatch).await?;
 
     let unfinished =
-        |event: &&Candidate| matches!(event.state.as_deref(), Some("waiting" | "held" | "dead")) && !left(event);
+        |event: &&Candidate| matches!(event.state, Some(State::Waiting | State::Held | State::Dead)) && !left(event);
     let again: Vec<&Candidate> = found.iter().filter(unfinished).collect();
     if !again.is_empty() {
         let ids = column(&again, |event| event.id);
@@ -158,7 +159,7 @@ pub async fn batch(
     }
     let again = again.into_iter().map(|event| {
         event.differs(vec![
-            format!("- {}", event.state.as_deref().unwrap_or_default()),
+            format!("- {}", event.state.map_or("", State::as_str)),
             "+ handled again by the inbox".into(),
         ])
     });
@@ -296,8 +297,8 @@ async fn judge(
             order.forget(&fact);
         }
         let Some(decision) = locked.decide(payment.order_id(), &fact) else { continue };
-        let said = outcome(&decision).map(Outcome::as_str);
-        if said.is_some() && said != event.outcome.as_deref() {
+        let said = outcome(&decision);
+        if said.is_some() && said != event.outcome {
             differing.push(Judged { event, body, payment, on_mismatch, decision });
         }
     }
@@ -337,8 +338,8 @@ impl Judged<'_> {
     fn difference(&self) -> Difference {
         let words = self.payment.words();
         let mut lines = vec![
-            format!("- {words}: {}", self.event.outcome.as_deref().unwrap_or_default()),
-            format!("+ {words}: {}", outcome(&self.decision).map(Outcome::as_str).unwrap_or_default()),
+            format!("- {words}: {}", self.event.outcome.map_or("", Outcome::as_str)),
+            format!("+ {words}: {}", outcome(&self.decision).map_or("", Outcome::as_str)),
         ];
         if let Some(change) = self.decision.change() {
             if let Some(status) = change.status {

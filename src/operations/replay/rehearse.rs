@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::request::write;
 use super::{Difference, Request, Tally, batch};
 use crate::engine::runs::Cursor;
+use crate::operations::Error;
 use crate::platform::database::PgPool;
 use crate::shop::orders::AmountMismatch;
 
@@ -39,7 +40,7 @@ pub async fn rehearse(
     request: &Request,
     on_mismatch: AmountMismatch,
     goes_on: impl Fn(&Tally) -> bool,
-) -> Result<Rehearsal, sqlx::Error> {
+) -> Result<Rehearsal, Error> {
     let request = Request { canary: None, ..request.clone() };
     let mut rehearsal = Rehearsal { tally: request.begin(), ..Rehearsal::default() };
     let mut cursor = Cursor::default();

@@ -10,8 +10,8 @@ use sqlx::PgConnection;
 use sqlx::types::Json;
 
 use crate::engine::audit;
-use crate::engine::runs::{Cursor, ledger};
-use crate::operations::Error;
+use crate::engine::runs::{Cursor, RunState};
+use crate::operations::{Error, jobs};
 use crate::platform::database::PgPool;
 
 /// A replay's name in the ledger.
@@ -49,6 +49,11 @@ pub struct Request {
     pub most_failures: Option<u64>,
 }
 
+/// A text that is no share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a share is a percentage from 0.01% to 99%, as 1%")]
+pub struct NoShare;
+
 /// A share, of 10,000.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Share(u16);
@@ -62,13 +67,12 @@ impl Share {
 }
 
 impl FromStr for Share {
-    type Err = String;
+    type Err = NoShare;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || "a share is a percentage from 0.01% to 99%, as 1%".to_owned();
-        let percent: Decimal = text.strip_suffix('%').ok_or_else(wrong)?.trim().parse().map_err(|_| wrong())?;
-        let of_10_000 = u16::try_from((percent * Decimal::ONE_HUNDRED).round()).map_err(|_| wrong())?;
-        if (1..=9_900).contains(&of_10_000) { Ok(Self(of_10_000)) } else { Err(wrong()) }
+    fn from_str(text: &str) -> Result<Self, NoShare> {
+        let percent: Decimal = text.strip_suffix('%').ok_or(NoShare)?.trim().parse().map_err(|_| NoShare)?;
+        let of_10_000 = u16::try_from((percent * Decimal::ONE_HUNDRED).round()).map_err(|_| NoShare)?;
+        if (1..=9_900).contains(&of_10_000) { Ok(Self(of_10_000)) } else { Err(NoShare) }
     }
 }
 
@@ -138,8 +142,8 @@ pub struct Replay {
     pub request: Value,
     /// What it has come to.
     pub result: Option<Json<Tally>>,
-    /// `waiting`, `running`, `succeeded` or `failed`.
-    pub outcome: String,
+    /// How far it is.
+    pub outcome: RunState,
     /// Why it failed.
     pub error: Option<String>,
 }
@@ -161,9 +165,8 @@ pub async fn ask(tx: &mut PgConnection, request: &Request, reason: Option<&str>,
 }
 
 /// Writes a replay down. Returns its number.
-pub(super) async fn write(tx: &mut PgConnection, request: &Request) -> Result<i64, sqlx::Error> {
-    let (run, _) = ledger::ask(tx, REPLAY, Some(json!(request))).await?.ok_or(sqlx::Error::RowNotFound)?;
-    Ok(run)
+pub(super) async fn write(tx: &mut PgConnection, request: &Request) -> Result<i64, Error> {
+    Ok(jobs::ask(tx, REPLAY, Some(json!(request))).await?.0)
 }
 
 /// The last `limit` replays, the newest first; or the one with this number.

@@ -10,7 +10,7 @@ use super::batch::{batch, next};
 use super::request::canary;
 use super::{Phase, REPLAY, Request, Tally};
 use crate::engine::queue::{Fault, Queue};
-use crate::engine::runs::{self, Cursor, PassedOver, Progress, Run, Step, Work};
+use crate::engine::runs::{self, Cursor, PassedOver, Progress, Run, RunOutcome, Step, Work};
 use crate::engine::terms;
 use crate::platform::database::PgPool;
 use crate::shop::orders::AmountMismatch;
@@ -121,7 +121,7 @@ impl Work for Replays {
     }
 
     fn log_end(&self, run: &Run, progress: &Progress) {
-        let how = progress.error.as_deref().filter(|_| progress.outcome.as_deref() == Some("failed"));
+        let how = progress.error.as_deref().filter(|_| progress.outcome == Some(RunOutcome::Failed));
         tracing::info!(
             run = run.id,
             items = progress.items,

@@ -92,13 +92,13 @@ impl fmt::Display for Unreadable {
 #[derive(Debug, sqlx::FromRow)]
 struct EvidenceRow {
     now: DateTime<Utc>,
-    stream: Option<String>,
-    watermark: Option<DateTime<Utc>>,
-    alert: Option<String>,
-    alert_kind: Option<String>,
     takes_events: bool,
     unreadable: i64,
     unreadable_until: Option<DateTime<Utc>>,
+    /// Of each stream the time up to which everything is known, and what is wrong with it.
+    watermarks: Vec<Option<DateTime<Utc>>>,
+    alerts: Vec<Option<String>>,
+    alert_kinds: Vec<Option<String>>,
 }
 
 /// What a stream's last look said.
@@ -131,21 +131,20 @@ impl Evidence {
     pub async fn read(connection: &mut PgConnection, terms: &Terms) -> Result<Self, sqlx::Error> {
         let streams = terms.streams();
         let names = streams.unwrap_or_default();
-        let rows: Vec<EvidenceRow> =
-            sqlx::query_as(include_str!("sql/evidence.sql")).bind(names).fetch_all(connection).await?;
-        let first = rows.first().ok_or(sqlx::Error::RowNotFound)?;
+        let row: EvidenceRow =
+            sqlx::query_as(include_str!("sql/evidence.sql")).bind(names).fetch_one(connection).await?;
+        let looks = row.watermarks.into_iter().zip(row.alert_kinds.into_iter().zip(row.alerts));
         Ok(Self {
-            now: first.now,
+            now: row.now,
             enabled: streams.is_some(),
             patience: terms.patience(),
-            takes_events: first.takes_events,
-            unreadable: first.unreadable_until.map(|until| Unreadable { events: first.unreadable, until }),
-            streams: rows
-                .into_iter()
-                .filter_map(|row| {
-                    let alert = row.alert_kind.zip(row.alert);
-                    Some(Looked { stream: row.stream?, watermark: row.watermark, alert })
-                })
+            takes_events: row.takes_events,
+            unreadable: row.unreadable_until.map(|until| Unreadable { events: row.unreadable, until }),
+            streams: names
+                .iter()
+                .cloned()
+                .zip(looks)
+                .map(|(stream, (watermark, (kind, alert)))| Looked { stream, watermark, alert: kind.zip(alert) })
                 .collect(),
         })
     }

@@ -164,8 +164,8 @@ pub struct Incident {
     pub detail: String,
 }
 
-/// The kinds of incidents, by their names in `order_worker.incidents`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::IntoStaticStr, strum::VariantNames)]
+/// The kinds of incidents: `order_worker.incident_kinds`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::EnumString, strum::IntoStaticStr, strum::VariantNames)]
 #[strum(serialize_all = "snake_case")]
 pub enum IncidentKind {
     /// Money came for a cancelled order.

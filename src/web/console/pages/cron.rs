@@ -10,10 +10,10 @@ use serde::Deserialize;
 use strum::VariantNames;
 
 use super::{Answer, Desk, Refusal, Visitor, changed, live, performed, why};
-use crate::engine::queue::pauses::Pausable;
 use crate::engine::runs::history::{self, JobSummary};
 use crate::operations::bulk::DEAD_ROWS;
 use crate::operations::jobs;
+use crate::operations::pauses::Pausable;
 use crate::operations::replay::REPLAY;
 use crate::shop::jobs::{Job, Spared};
 use crate::web::console::page::{Action, Cell, Row, Section};
@@ -48,7 +48,7 @@ pub fn section(jobs: Vec<JobSummary>, actions: bool) -> Section {
             Cell::maybe(job.schedule.as_deref()),
             state,
             Cell::when(job.last_tick),
-            job.last_outcome.clone().map_or(Cell::Empty, Cell::State),
+            job.last_outcome.map_or(Cell::Empty, |state| Cell::State(state.to_string())),
             Cell::maybe(job.last_items),
             Cell::maybe(job.last_spared.as_ref().and_then(Spared::describe)),
         ];
@@ -113,7 +113,7 @@ pub async fn history(
                     Cell::text(run.batches),
                     Cell::text(run.passed_over),
                     Cell::maybe(run.spared.as_ref().and_then(Spared::describe)),
-                    Cell::State(run.outcome),
+                    Cell::State(run.outcome.to_string()),
                     Cell::maybe(run.error),
                 ];
                 Row { cells, actions }

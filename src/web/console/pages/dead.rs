@@ -79,7 +79,7 @@ fn run(run: bulk::BulkRun) -> Row {
         Cell::text(actor),
         Cell::text(format!("{} of {rows} looked at", run.seen)),
         Cell::text(run.items),
-        Cell::State(run.outcome),
+        Cell::State(run.outcome.to_string()),
         Cell::text(reason),
         Cell::maybe(run.error),
     ];
