@@ -1,6 +1,6 @@
 //! Many rows at once: tried again or given up by a run of the queue `cron`, over a selection that is frozen when it is asked for.
 //!
-//! A row that is no longer to be mended when its batch comes is left as it is: whoever has mended it meanwhile was first.
+//! A row that somebody has mended before its batch comes is left as it is.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -24,7 +24,7 @@ const BATCH: u32 = 500;
 /// As many rows as a record of the audit log names.
 const NAMED: usize = 1_000;
 
-/// What is done to each row.
+/// The change of each row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verb {
@@ -51,12 +51,12 @@ impl Verb {
     }
 }
 
-/// What is asked for.
+/// A request.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Bulk {
-    /// What is done.
+    /// The change.
     pub verb: Verb,
-    /// How many rows were selected.
+    /// The number of rows that were selected.
     pub rows: u64,
     /// Who has asked.
     pub actor: String,
@@ -67,7 +67,7 @@ pub struct Bulk {
     pub unsent: bool,
 }
 
-/// How far it has come.
+/// The progress of a run.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Progress {
     /// Rows looked at, of those that were selected.
@@ -83,14 +83,14 @@ pub struct BulkRun {
     pub asked_at: DateTime<Utc>,
     /// When it ended.
     pub finished_at: Option<DateTime<Utc>>,
-    /// What was asked for.
+    /// The request.
     #[serde(flatten)]
     pub request: Json<Bulk>,
     /// Rows looked at.
     pub seen: i64,
     /// Those of them that were dead still, and are redriven or skipped.
     pub items: i64,
-    /// How far it is.
+    /// Its state.
     pub outcome: RunState,
     /// Why it failed.
     pub error: Option<String>,
@@ -132,7 +132,7 @@ pub(crate) fn nothing(unsent: bool) -> Error {
     Error::refused("no dead row is selected", next)
 }
 
-/// What a batch has done.
+/// The result of a batch.
 #[derive(Debug)]
 pub struct Step {
     /// Rows looked at.
@@ -179,11 +179,11 @@ pub async fn runs(pool: &PgPool, id: Option<i64>, limit: u32) -> Result<Vec<Bulk
     sqlx::query_as(include_str!("sql/bulk_runs.sql")).bind(id).bind(i64::from(limit)).fetch_all(pool).await
 }
 
-/// What is done to dead rows, as runs of the engine.
+/// Bulk changes, as runs of the engine.
 #[derive(Clone, Copy, Debug)]
 pub struct DeadRows;
 
-/// What a run was asked for, and how far it has come.
+/// The request of a run, and its progress.
 fn asked(run: &Run) -> Result<(Bulk, Progress), Fault> {
     let progress = run.result.clone().map(runs::read).transpose()?.unwrap_or_default();
     Ok((runs::read(run.request.clone().unwrap_or_default())?, progress))

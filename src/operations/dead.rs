@@ -1,5 +1,5 @@
-//! Dead letters: rows that were given up, until somebody tries them again, mends them or skips them; and messages that wait for
-//! something that does not come, which are got out the same way.
+//! Dead rows: given up, until an operator tries them again, edits them or skips them. Messages that wait for something that does not
+//! come are tried again or skipped the same way.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -8,7 +8,7 @@ use sqlx::PgConnection;
 use crate::engine::queue::{Queue, State};
 use crate::platform::database::PgPool;
 
-/// Which dead rows. What is not said does not matter.
+/// A filter for dead rows. An empty field matches all.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
     /// Their queue.
@@ -38,7 +38,7 @@ pub struct DeadRow {
     pub event_id: Option<String>,
     /// The order.
     pub order_id: Option<String>,
-    /// How often it was tried.
+    /// Attempts so far.
     pub attempts: i32,
     /// Why it was given up.
     pub reason: Option<String>,
@@ -55,7 +55,7 @@ pub struct Group {
     pub queue: String,
     /// Why they were given up, with `#` for what differs.
     pub reason: Option<String>,
-    /// How many.
+    /// The number of rows.
     pub rows: i64,
     /// When the first came.
     pub first: DateTime<Utc>,

@@ -1,6 +1,6 @@
-//! What operators decide about single rows.
+//! The decisions that operators make about single rows.
 
-/// What a person has decided about an event or a message: `order_worker.decisions.verb`.
+/// A person's decision about an event or a message: `order_worker.decisions.verb`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantNames)]
 #[strum(serialize_all = "snake_case")]
 pub enum Verb {

@@ -12,7 +12,7 @@ use crate::shop::payments::read;
 const CALL: &[Field] = &[("reservation_id", Kind::Text), ("order_item_id", Kind::Id), ("reason", Kind::MaybeEmpty)];
 /// May be left out, or be null.
 const OPTIONAL: &[Field] = &[("user_id", Kind::MaybeEmpty), ("reason", Kind::MaybeEmpty)];
-/// By these an announcement's id and the history know it: they are told as they were decided.
+/// Fields that identify the change that is announced: an edit must not alter them.
 const KEPT: &[&str] = &["event_type", "old_status", "new_status", "timestamp", "return_id", "exchange_id", "status"];
 
 #[derive(sqlx::FromRow)]
@@ -152,7 +152,7 @@ fn unfit(field: &str, expected: &str, came: &str) -> Error {
     wrong(format!("field `{field}`: {expected} is expected, {came} came"))
 }
 
-/// What a value is, without telling it: it may be personal.
+/// The type of a value, without the value: it may be personal.
 fn came(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",

@@ -12,14 +12,14 @@ use crate::engine::queue::State;
 use crate::platform::database::{PgPool, column};
 use crate::shop::orders::IncidentKind;
 
-/// Which events. What is not said does not matter.
+/// A filter for events. An empty field matches all.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
     /// When they were received.
     pub window: Window,
     /// The order that they are about.
     pub order: Option<String>,
-    /// The payment that they tell of.
+    /// Their payment.
     pub payment: Option<String>,
     /// Their CloudEvent id.
     pub event: Option<String>,
@@ -48,7 +48,7 @@ pub struct Event {
     pub order_id: Option<String>,
     /// The payment, where the body could be read.
     pub payment_id: Option<String>,
-    /// What became of it.
+    /// Its outcome, or its state.
     pub outcome: String,
     /// Why.
     pub reason: Option<String>,
@@ -63,13 +63,13 @@ pub struct Event {
 /// Events that ended alike.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow)]
 pub struct Group {
-    /// What became of them.
+    /// Their outcome, or their state.
     pub outcome: String,
     /// Their topic.
     pub topic: String,
     /// Why, with `#` for what differs.
     pub reason: Option<String>,
-    /// How many.
+    /// The number of rows.
     pub events: i64,
     /// When the first was received.
     pub first: DateTime<Utc>,
@@ -82,7 +82,7 @@ pub struct Group {
 /// An event with all that is known of it.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct EventDetail {
-    /// What a list shows.
+    /// The fields of a list.
     #[sqlx(flatten)]
     pub event: Event,
     /// The CloudEvent's type.
@@ -93,7 +93,7 @@ pub struct EventDetail {
     pub traceparent: Option<String>,
     /// `data` as received.
     pub body: Vec<u8>,
-    /// What its announcements are made by.
+    /// The cause of its announcements: its key in hexadecimal.
     pub cause: String,
 }
 
@@ -128,7 +128,7 @@ pub async fn show(pool: &PgPool, name: &str) -> Result<Vec<EventDetail>, sqlx::E
     query.bind(name).bind(name.parse::<i64>().ok()).fetch_all(pool).await
 }
 
-/// Writes down that somebody looks at the bodies of the events with this name as they are, personal data included.
+/// Records that an operator looks at the unmasked bodies of the events with this name.
 ///
 /// # Errors
 ///
@@ -138,7 +138,7 @@ pub async fn reveal(tx: &mut PgConnection, name: &str, reason: Option<&str>, act
     Ok(())
 }
 
-/// What an event waits for.
+/// The reason why an event waits for an operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waits {
     /// Its amount is not the order's (`worker.inbox.amount_mismatch` or `underpaid: hold`).
@@ -269,7 +269,7 @@ pub async fn reject(
     Ok(rejected)
 }
 
-/// What goes with every such decision: the incidents are closed, and each event has its record.
+/// The common end of these decisions: the incidents are closed, and each event gets its audit record.
 async fn decided(
     tx: &mut PgConnection,
     waits: Waits,

@@ -10,10 +10,10 @@ use super::{Error, numbers};
 use crate::engine::audit;
 use crate::shop::orders::IncidentKind;
 
-/// Which incidents. What is not said does not matter.
+/// A filter for incidents. An empty field matches all.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
-    /// Those that somebody has resolved, too.
+    /// Resolved ones as well.
     pub resolved_too: bool,
     /// Of this kind.
     pub kind: Option<String>,
@@ -32,19 +32,19 @@ pub struct Incident {
     pub kind: String,
     /// The order.
     pub order_id: Option<String>,
-    /// What happened.
+    /// A description of what happened.
     pub detail: String,
-    /// What told it: an inbox key, or a job and its tick.
+    /// Its cause: an inbox key, or a job and its tick.
     pub cause: String,
     /// When it was opened.
     pub opened_at: DateTime<Utc>,
-    /// When somebody resolved it.
+    /// When it was resolved.
     pub resolved_at: Option<DateTime<Utc>>,
     /// Who.
     pub resolved_by: Option<String>,
 }
 
-/// What an operator does about it.
+/// The next step for an operator.
 #[must_use]
 pub fn next_step(incident: &Incident) -> String {
     let order = incident.order_id.as_deref().unwrap_or("ID");
@@ -65,7 +65,7 @@ pub fn next_step(incident: &Incident) -> String {
         }
         Ok(IncidentKind::UnknownStatus) => format!(
             "the money came, and the order was left alone: give it a status that the worker knows (pending, to be paid), then order-worker inbox replay --order {order}{}",
-            // What a person has decided a replay leaves alone unless it is told otherwise.
+            // A replay leaves alone what a person has decided, unless --include-decided says otherwise.
             if incident.resolved_at.is_some() {
                 " --include-decided"
             } else {
@@ -98,7 +98,7 @@ pub async fn list(pool: &PgPool, selection: &Selection, limit: u32) -> Result<Ve
         .await
 }
 
-/// How many of each kind are open, of kinds that have any.
+/// The number of open incidents of each kind that has any.
 pub async fn open(pool: &PgPool) -> Result<Vec<(String, i64)>, sqlx::Error> {
     sqlx::query_as(include_str!("sql/incidents_open.sql")).fetch_all(pool).await
 }

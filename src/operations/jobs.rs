@@ -9,7 +9,7 @@ use crate::engine::audit;
 use crate::engine::runs::ledger;
 use crate::shop::jobs::Job;
 
-/// Writes down that somebody has asked for a run of this job. Returns its number and its tick.
+/// Asks for a run of this job. Returns its number and its tick.
 ///
 /// # Errors
 ///

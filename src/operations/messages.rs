@@ -9,7 +9,7 @@ use super::{Error, Window};
 use crate::engine::audit;
 use crate::platform::database::PgPool;
 
-/// Which messages. What is not said does not matter.
+/// A filter for messages. An empty field matches all.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
     /// When they were written.
@@ -39,13 +39,13 @@ pub struct Message {
     pub topic: String,
     /// The order.
     pub order_id: String,
-    /// What became of it.
+    /// Its outcome, or its state.
     pub state: String,
-    /// How often it was tried.
+    /// Attempts so far.
     pub attempts: Option<i32>,
-    /// What was answered, or why it waits.
+    /// The answer, or why it waits.
     pub reason: Option<String>,
-    /// What made it.
+    /// Its cause.
     pub cause: String,
     /// When it was written.
     pub created_at: DateTime<Utc>,
@@ -56,14 +56,14 @@ pub struct Message {
     pub waits: Option<String>,
     /// When its next attempt is due.
     pub due: Option<DateTime<Utc>>,
-    /// How many wait behind it; in a list alone.
+    /// The number of rows that wait behind it; in a list alone.
     pub behind: i64,
 }
 
 /// A message with all that is known of it.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct MessageDetail {
-    /// What a list shows.
+    /// The fields of a list.
     #[sqlx(flatten)]
     pub message: Message,
     /// The trace that it belongs to.

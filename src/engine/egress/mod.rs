@@ -35,7 +35,7 @@ pub trait Channel: Send + Sync + 'static {
     /// The name of a round of sends in a trace.
     const STEP: &'static str;
 
-    /// Of rows that are about to be sent, those that nobody wants any more, by id, and why. None where every row is wanted for ever.
+    /// Of rows that are about to be sent, those that are obsolete, by id, and why. By default none is.
     /// `in_doubt`: rows that were tried here before; they may have arrived.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! What came of rows, written down.
+//! Writes the results of sends.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -16,12 +16,12 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// The longest error text that is stored, in characters.
 const MAX_ERROR: usize = 500;
 
-/// What came of a row.
+/// A row with the reaction to its verdict.
 #[derive(Clone, Debug)]
 pub struct Settled {
     /// The row.
     pub row: Row,
-    /// What is done about it.
+    /// The reaction.
     pub reaction: Reaction,
 }
 
@@ -30,7 +30,7 @@ pub struct Settled {
 pub struct Done<'a> {
     /// The row.
     pub row: &'a Row,
-    /// How it ended.
+    /// Its outcome.
     pub outcome: Outcome,
     /// Why, when it was not sent.
     pub reason: Option<&'a str>,

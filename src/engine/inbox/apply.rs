@@ -1,4 +1,4 @@
-//! Applying: one transaction takes pending events, has them handled, and writes what became of them.
+//! Applying: one transaction takes pending events, calls their handlers, and writes the outcomes.
 //!
 //! A crash at any line before COMMIT leaves the events pending and nothing changed; after it, nothing is left to do. A COMMIT of
 //! unknown outcome is one of the two.
@@ -24,7 +24,7 @@ use crate::platform::telemetry::{spans, trace};
 const MAX_BYTES: usize = 16 << 20;
 /// Events that fail alone, one after the other and with nothing between them that gets through, before the queue pauses.
 const UNPROVEN: usize = 8;
-/// How long an event that failed without a witness against it waits before the next look, at the most.
+/// The longest wait of an event that failed without a witness against it.
 const LONGEST_UNPROVEN: Duration = Duration::from_secs(5);
 
 /// Applies what the inbox holds.
@@ -82,7 +82,7 @@ impl Applier {
     }
 
     /// Applies the next events. Where they cannot be applied together they are applied in parts, until the one that is to blame stands
-    /// alone: the others wait for nobody.
+    /// alone: the others do not wait for it.
     async fn turn(&self, turn: Turn) {
         let (mut split, mut unproven, mut renewed) = (Split::new(turn.limit), 0, false);
         while let Some(part) = split.next() {
@@ -196,7 +196,7 @@ impl Applier {
         Ok(())
     }
 
-    /// What others learn once it is committed. `since_taken` and the ages of events make latencies of one clock, the database's.
+    /// Counts and logs what is committed. `since_taken` and the ages of events make latencies of one clock, the database's.
     fn report(&self, settled: &[Settled<'_>], postponed: &[Postponed<'_>], since_taken: Duration) {
         let applied = |event: &Taken| {
             self.metrics.event_applied(Duration::try_from_secs_f64(event.age).unwrap_or_default() + since_taken);

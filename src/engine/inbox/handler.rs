@@ -10,12 +10,12 @@ use sqlx::PgConnection;
 use super::{Failure, Outcome, Taken};
 use crate::engine::queue::Queue;
 
-/// What an event is about, as far as it can be read.
+/// The subject of an event, as far as it can be read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct About {
     /// The thing that it is about: events of one subject can be found by it.
     pub subject: Option<String>,
-    /// Its own name for what it tells.
+    /// The publisher's own id for it.
     pub reference: Option<String>,
 }
 
@@ -26,11 +26,11 @@ pub struct Refusal {
     pub reason: String,
     /// Whether there was no body at all: it may still come.
     pub no_data: bool,
-    /// What it is about all the same.
+    /// Its subject, as far as it can be read.
     pub about: About,
 }
 
-/// What becomes of an event.
+/// The settlement of one event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Settlement {
     /// It is settled.
@@ -48,7 +48,7 @@ pub enum Settlement {
     Dead(String),
 }
 
-/// What a handler has done with events.
+/// The result of handling events.
 #[derive(Debug, Default)]
 pub struct Handled {
     /// One for each of the events, in their order.
@@ -89,7 +89,7 @@ pub struct Handlers {
 }
 
 impl Handlers {
-    /// `legible` tells of an event that nobody handles what it is about, as far as that can be read.
+    /// `legible` reads the subject of a body whose topic has no handler.
     #[must_use]
     pub fn new(handlers: impl IntoIterator<Item = Arc<dyn Handler>>, legible: fn(&[u8]) -> About) -> Self {
         let by_topic = handlers
@@ -113,7 +113,7 @@ impl Handlers {
         }
     }
 
-    /// What bytes are about that no handler has read, as far as that is legible.
+    /// The subject of a body that no handler has read, as far as it is legible.
     #[must_use]
     pub fn legible(&self, body: &[u8]) -> About {
         (self.legible)(body)

@@ -5,7 +5,7 @@
 //!                                     |
 //!                               queue "inbox"
 //!                                     v
-//!             apply (one transaction: take rows, have them handled, write what became of them, delete the rows)
+//!             apply (one transaction: take rows, call their handlers, write the outcomes, delete the rows)
 //! ```
 //!
 //! Accept and apply are apart so that a slow handler or an event that cannot be handled never makes the sender drop a message. Both

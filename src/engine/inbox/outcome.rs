@@ -1,4 +1,4 @@
-//! How events end, and how they are counted.
+//! Outcomes of events, and their counting.
 
 use crate::platform::database::read_by_name;
 

@@ -1,10 +1,10 @@
-//! How a queue is drained.
+//! Settings of a queue.
 
 use serde::Deserialize;
 
 use crate::platform::settings::{Key, Rule};
 
-/// How one use of the queue is drained.
+/// Settings of one queue.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Drain {

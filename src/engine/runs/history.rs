@@ -28,7 +28,7 @@ pub struct JobSummary {
     pub last_started_at: Option<DateTime<Utc>>,
     /// its end,
     pub last_finished_at: Option<DateTime<Utc>>,
-    /// how far it is,
+    /// its state,
     pub last_outcome: Option<RunState>,
     /// what it changed,
     pub last_items: Option<i64>,
@@ -72,17 +72,17 @@ pub struct RunSummary {
     pub finished_at: Option<DateTime<Utc>>,
     /// Who made its last batch.
     pub worker: Option<String>,
-    /// What it changed.
+    /// Items that it changed.
     pub items: i64,
     /// In how many transactions.
     pub batches: i32,
     /// Rows that could not be done and were passed over.
     pub passed_over: i64,
-    /// How far it is.
+    /// Its state.
     pub outcome: RunState,
     /// Why it failed; why its last batch did, of one that goes on; or why a row was passed over.
     pub error: Option<String>,
-    /// What it did not give up, though its time was up.
+    /// Orders that it did not give up, though their time was up.
     pub spared: Option<Value>,
 }
 
@@ -105,10 +105,10 @@ pub async fn run(pool: &PgPool, job: &str, run: i64) -> Result<RunSummary, sqlx:
     sqlx::query_as(include_str!("sql/history.sql")).bind(job).bind(1_i64).bind(run).fetch_one(pool).await
 }
 
-/// How far a run has come.
+/// The progress of a run, for whoever waits for it.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct RunStatus {
-    /// What it has looked at or changed.
+    /// Items that it has looked at or changed.
     pub seen: i64,
     /// Whether it has ended.
     pub finished: bool,
@@ -118,7 +118,7 @@ pub struct RunStatus {
     pub problem: Option<String>,
 }
 
-/// How far a run has come; none: it is forgotten.
+/// The progress of a run; none: the run is forgotten.
 ///
 /// # Errors
 ///

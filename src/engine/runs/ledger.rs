@@ -11,7 +11,7 @@ use super::schedule::first_without_run;
 use super::{RunKind, Schedule, due};
 use crate::platform::database::{PgPool, column, read_by_name};
 
-/// How far a run has come: behind this candidate, by time and then by id. No time: before all times.
+/// The place of a run: behind this candidate, by time and then by id. No time: before all times.
 #[derive(Clone, Debug, Default, PartialEq, Eq, sqlx::FromRow)]
 pub struct Cursor {
     /// The candidate's time.
@@ -33,7 +33,7 @@ pub struct Scheduled {
     pub enabled: bool,
 }
 
-/// How a run ended: `order_worker.cron_runs.outcome`.
+/// The end of a run: `order_worker.cron_runs.outcome`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::EnumString, strum::IntoStaticStr, strum::VariantNames)]
 #[strum(serialize_all = "snake_case")]
 pub enum RunOutcome {
@@ -43,7 +43,7 @@ pub enum RunOutcome {
     Failed,
 }
 
-/// How far a run is, for people.
+/// The state of a run, for people.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, strum::Display, strum::EnumString, strum::IntoStaticStr,
 )]
@@ -69,9 +69,9 @@ pub struct Run {
     pub id: i64,
     /// Its job's name.
     pub job: String,
-    /// What an operator has asked for, where there is a choice.
+    /// The operator's request, where there is a choice.
     pub request: Option<Value>,
-    /// What that has come to.
+    /// The result so far.
     pub result: Option<Value>,
     /// Its tick; ages are counted back from it, so that a run means the same whenever its batches are made.
     pub tick: DateTime<Utc>,
@@ -95,20 +95,20 @@ impl Run {
     }
 }
 
-/// What a run has come to.
+/// The progress of a run.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct Progress {
     /// Why it was made.
     pub kind: RunKind,
-    /// Ticks before it that nobody ran.
+    /// Ticks before it that got no run.
     pub missed: i32,
-    /// What it has changed.
+    /// Items that it has changed.
     pub items: i64,
     /// Its batches.
     pub batches: i32,
     /// Rows that it went on behind.
     pub passed_over: i64,
-    /// How it ended; none while it goes on.
+    /// Its outcome; none while it goes on.
     pub outcome: Option<RunOutcome>,
     /// Why it failed, or what it could not do.
     pub error: Option<String>,
@@ -272,13 +272,13 @@ pub(super) async fn take(tx: &mut PgConnection, names: &[&str]) -> Result<Option
 /// Where a run is after a batch.
 #[derive(Debug)]
 pub(super) struct Place<'a> {
-    /// What the batch has changed.
+    /// Items that the batch has changed.
     pub(super) items: usize,
     /// Behind its last candidate.
     pub(super) cursor: &'a Cursor,
     /// Whether it was the last.
     pub(super) finished: bool,
-    /// What it has come to, where it counts that.
+    /// The run's result so far, where it counts one.
     pub(super) result: Option<Value>,
     /// Why the run is ended before it was through.
     pub(super) stopped: Option<&'a str>,

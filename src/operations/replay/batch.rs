@@ -14,7 +14,7 @@ use crate::shop::announcements::STATUS_CHANGED_TOPIC;
 use crate::shop::orders::{self, Action, AmountMismatch, Decided, Decision, Locked};
 use crate::shop::payments::{PaymentEvent, announces, outcome, read};
 
-/// What a batch has done.
+/// The result of a batch.
 #[derive(Debug, Default)]
 pub struct Step {
     /// Events looked at.
@@ -37,7 +37,7 @@ pub struct Step {
     pub calls: bool,
 }
 
-/// What differs about one event, as lines of a diff.
+/// The difference about one event, as lines of a diff.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
     /// The CloudEvent's id.
@@ -49,7 +49,7 @@ pub struct Difference {
 }
 
 impl Step {
-    /// What the replay has come to with it.
+    /// The counts of the replay with it.
     #[must_use]
     pub fn counted(&self, before: &Tally) -> Tally {
         let count = |some: &[Difference]| some.len() as u64;
@@ -77,7 +77,7 @@ struct Candidate {
     order_id: Option<String>,
     outcome: Option<Outcome>,
     state: Option<State>,
-    /// What a person has decided: `rejected`, `dropped`, `skipped`, or the incident that was resolved.
+    /// A person's decision: `rejected`, `dropped`, `skipped`, or the incident that was resolved.
     #[sqlx(skip)]
     closed: Option<String>,
     /// Whether a person has said that its amount will do.

@@ -1,4 +1,4 @@
-//! What is asked of a replay, and what it has come to.
+//! The request of a replay, and its result.
 
 use std::str::FromStr;
 
@@ -17,7 +17,7 @@ use crate::platform::database::PgPool;
 /// A replay's name in the ledger.
 pub const REPLAY: &str = "inbox_replay";
 
-/// What is to be replayed, and how.
+/// A replay's request.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Request {
     /// The first moment at which they were received.
@@ -87,7 +87,7 @@ pub enum Phase {
     Rest,
 }
 
-/// What a replay has done so far.
+/// The counts of a replay.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
     /// Which share is under way.
@@ -110,7 +110,7 @@ pub struct Tally {
 }
 
 impl Request {
-    /// What a replay begins with.
+    /// The counts at the beginning of a replay.
     #[must_use]
     pub fn begin(&self) -> Tally {
         Tally { phase: if self.canary.is_some() { Phase::Canary } else { Phase::Rest }, ..Tally::default() }
@@ -138,11 +138,11 @@ pub struct Replay {
     pub started_at: Option<DateTime<Utc>>,
     /// When it ended.
     pub finished_at: Option<DateTime<Utc>>,
-    /// What was asked for.
+    /// The request.
     pub request: Value,
-    /// What it has come to.
+    /// The result so far.
     pub result: Option<Json<Tally>>,
-    /// How far it is.
+    /// Its state.
     pub outcome: RunState,
     /// Why it failed.
     pub error: Option<String>,

@@ -21,7 +21,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 /// The most events of one batch.
 const BATCH: u32 = 1_000;
 
-/// By what a replay judges a payment of another amount.
+/// The policy for payments of another amount in a replay.
 #[derive(Clone, Copy, Debug)]
 pub enum Judging {
     /// By the settings of a process that takes events in itself.
@@ -55,7 +55,7 @@ impl Replays {
     }
 }
 
-/// What a replay was asked for, and what it has come to.
+/// The request of a replay, and its counts.
 fn asked(run: &Run) -> Result<(Request, Tally), Fault> {
     let request: Request = runs::read(run.request.clone().unwrap_or_default())?;
     let tally = run.result.clone().map_or_else(|| Ok(request.begin()), runs::read)?;

@@ -1,4 +1,4 @@
-//! What a run of a job would change.
+//! A rehearsal of a job's run.
 
 use super::batch::batch;
 use super::{Evidence, Ground, Job, Spared, Terms};

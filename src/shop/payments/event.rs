@@ -1,10 +1,10 @@
-//! What an event tells of an order's money.
+//! A payment event of any type.
 
 use super::field::Undecodable;
 use super::{CONFIRMED_TOPIC, FAILED_TOPIC, REFUNDED_TOPIC, payment, refund};
 use crate::shop::orders::{AmountMismatch, Fact, Payment, PaymentKind, Refund, Status};
 
-/// What an event tells.
+/// A payment event of any type.
 #[derive(Clone, Debug)]
 pub enum PaymentEvent {
     /// A payment was confirmed or failed.
@@ -72,7 +72,7 @@ impl PaymentEvent {
         }
     }
 
-    /// By what the fact is known, and its kind: no two events of one order tell the same.
+    /// The fact's id and its kind, unique within an order.
     #[must_use]
     pub fn known_by(&self) -> (&str, &'static str) {
         match self {

@@ -1,4 +1,4 @@
-//! How payment events are handled: their orders are locked, each is decided, and everything that follows is written.
+//! Handling of payment events: lock their orders, decide each, write everything that follows.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -20,9 +20,9 @@ pub fn topics(refunds: bool) -> Vec<&'static str> {
     [CONFIRMED_TOPIC, FAILED_TOPIC].into_iter().chain(refunds.then_some(REFUNDED_TOPIC)).collect()
 }
 
-/// How long an event whose order is locked waits before the next look, at the most.
+/// The longest wait of an event whose order is locked.
 const LONGEST_LOCKED: Duration = Duration::from_secs(1);
-/// How long an event whose order does not exist waits before the next look, at the most.
+/// The longest wait of an event whose order does not exist.
 const LONGEST_MISSING: Duration = Duration::from_secs(15);
 
 /// Handles payments.
@@ -40,7 +40,7 @@ impl Payments {
         Self { settings, refunds, pool }
     }
 
-    /// What becomes of an event whose order could not be locked.
+    /// The settlement of an event whose order could not be locked.
     fn without_order(&self, event: &Taken, elsewhere: bool) -> Settlement {
         let age = Duration::try_from_secs_f64(event.age).unwrap_or_default();
         if elsewhere {
@@ -55,7 +55,7 @@ impl Payments {
     }
 }
 
-/// What a body is about that nobody can decode, as far as it is legible.
+/// The subject of a body that cannot be decoded, as far as it is legible.
 #[must_use]
 pub fn legible(body: &[u8]) -> About {
     About { subject: about::order_id(body), reference: None }
@@ -140,7 +140,7 @@ impl Handler for Payments {
     }
 }
 
-/// How an event ends by what was decided.
+/// The settlement by a decision.
 fn settlement(decision: &Decision) -> Settlement {
     let reason = decision.reason().map(str::to_owned);
     match outcome(decision) {
@@ -149,7 +149,7 @@ fn settlement(decision: &Decision) -> Settlement {
     }
 }
 
-/// How an event ends by a decision; none: an operator is to decide.
+/// The outcome by a decision; none: an operator is to decide.
 #[must_use]
 pub const fn outcome(decision: &Decision) -> Option<Outcome> {
     match decision {

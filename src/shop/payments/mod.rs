@@ -1,4 +1,4 @@
-//! What is told of an order's money: how events are read (one file each), and how they are handled.
+//! Payment events: reading (one file for each event type) and handling.
 
 mod about;
 mod event;
