@@ -23,7 +23,9 @@ pub use shop::{announcements, order_api};
 pub mod parts {
     pub use crate::app::Metrics;
     pub use crate::app::health::Probe;
+    pub use crate::operations::{QUEUES, decision};
     pub use crate::platform::database::{connect, settings::Database};
     pub use crate::platform::health::Condition;
+    pub use crate::shop::orders::{IncidentKind, PaymentKind};
     pub use crate::web::admin::{Health, State, Subscriptions, serve};
 }

@@ -4,17 +4,17 @@ use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 use serde_json::json;
 
+use super::dead_rows::{Filter, show as show_rows};
 use super::exit::{Exit, Stop};
-use super::letters::{Filter, show as show_letters};
 use super::operator::Operator;
 use super::performing::{self, Here, Judges, counting, unpaused, until_ended};
 use super::selecting::Change;
 use super::shown::{Format, Shown};
 use super::{output, roles, told_since};
 use crate::app::config::Config;
-use crate::operations::bulk::DEAD_LETTERS;
-use crate::operations::bulk::{self, Bulk, Past, Verb};
-use crate::operations::letters::{self, Letter, Selection};
+use crate::operations::bulk::DEAD_ROWS;
+use crate::operations::bulk::{self, Bulk, BulkRun, Verb};
+use crate::operations::dead::{self, DeadRow, Selection};
 use crate::operations::since::{self, Since};
 use crate::platform::database::PgPool;
 
@@ -141,31 +141,31 @@ pub(super) async fn run(
     let actor = way.operator.person(way.change.dry_run)?;
     let unsent = of.selection.unsent;
     // One more than may be changed at once is too many.
-    let letters = letters::list(pool, &of.selection, MOST + 1).await.map_err(roles::refuse)?;
-    let (letters, others): (Vec<_>, Vec<_>) = letters.into_iter().partition(|letter| verb.is_for(&letter.state));
+    let selected = dead::list(pool, &of.selection, MOST + 1).await.map_err(roles::refuse)?;
+    let (selected, others): (Vec<_>, Vec<_>) = selected.into_iter().partition(|row| verb.is_for(row.state));
     if !others.is_empty() {
         output::note(&format!(
             "note: {} of them wait for no attempt, and go on by themselves: passed over",
             others.len()
         ));
     }
-    if letters.is_empty() {
+    if selected.is_empty() {
         return Err(roles::refuse(bulk::nothing(unsent)));
     }
-    if letters.len() > MOST as usize {
+    if selected.len() > MOST as usize {
         let hint = "select fewer by --queue, --because or --key, and do it in parts";
         return Err(Stop::failed(Exit::Failed, format!("more than {MOST} rows are selected"), hint));
     }
     if way.change.dry_run {
-        let ids: Vec<i64> = letters.iter().map(|letter| letter.id).collect();
+        let ids: Vec<i64> = selected.iter().map(|row| row.id).collect();
         let mut connection = pool.acquire().await.map_err(roles::refuse)?;
         let since = since::of(&mut connection, &ids).await.map_err(roles::refuse)?;
-        return rehearsed(&way.shown, &letters, &since);
+        return rehearsed(&way.shown, &selected, &since);
     }
-    let rows = letters.len() as u64;
+    let rows = selected.len() as u64;
     way.change.consent(rows, verb.as_str())?;
     unpaused(pool, None).await?;
-    let ids: Vec<i64> = letters.iter().map(|letter| letter.id).collect();
+    let ids: Vec<i64> = selected.iter().map(|row| row.id).collect();
     let performer = performing::performer(pool, config, &way.here, Judges::Nothing, way.detach).await?;
     let bulk = Bulk { verb, rows, actor, reason: reason.to_owned(), unsent };
     let mut tx = pool.begin().await.map_err(roles::refuse)?;
@@ -175,25 +175,25 @@ pub(super) async fn run(
         return told(pool, id, &way.shown).await;
     }
     let bar = counting("rows", Some(rows));
-    let failed = until_ended(pool, &performer, DEAD_LETTERS, id, &bar).await?;
+    let failed = until_ended(pool, &performer, DEAD_ROWS, id, &bar).await?;
     told(pool, id, &way.shown).await?;
     failed
         .map_or(Ok(()), |error| Err(Stop::failed(Exit::Failed, format!("run {id}: {error}"), "order-worker dead list")))
 }
 
 /// What would be changed, with what has happened to the orders since.
-fn rehearsed(shown: &Shown, letters: &[Letter], since: &[Since]) -> Result<(), Stop> {
+fn rehearsed(shown: &Shown, selected: &[DeadRow], since: &[Since]) -> Result<(), Stop> {
     match shown.output {
         Format::Json => {
-            let with_since = |letter: &Letter| {
-                let mut json = json!(letter);
-                json["since"] = json!(since.iter().filter(|one| one.id == letter.id).collect::<Vec<_>>());
+            let with_since = |row: &DeadRow| {
+                let mut json = json!(row);
+                json["since"] = json!(since.iter().filter(|one| one.id == row.id).collect::<Vec<_>>());
                 json
             };
-            output::json(&letters.iter().map(with_since).collect::<Vec<_>>())
+            output::json(&selected.iter().map(with_since).collect::<Vec<_>>())
         }
         Format::Table => {
-            show_letters(shown, letters)?;
+            show_rows(shown, selected)?;
             told_since::show(since)
         }
     }
@@ -234,7 +234,7 @@ fn target(filter: &Filter) -> String {
     if parts.is_empty() { "--all".to_owned() } else { parts.join(" ") }
 }
 
-fn show(shown: &Shown, runs: &[Past]) -> Result<(), Stop> {
+fn show(shown: &Shown, runs: &[BulkRun]) -> Result<(), Stop> {
     match shown.output {
         Format::Json => output::json(&runs),
         Format::Table => output::table(
@@ -249,7 +249,7 @@ fn show(shown: &Shown, runs: &[Past]) -> Result<(), Stop> {
                     rows.to_string(),
                     run.seen.to_string(),
                     run.items.to_string(),
-                    run.outcome.clone(),
+                    run.outcome.to_string(),
                     output::dash((!reason.is_empty()).then_some(reason)),
                     output::dash(run.error.as_deref()),
                 ]

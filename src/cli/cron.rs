@@ -15,10 +15,10 @@ use super::performing::{self, Here, Judges, Performer, unpaused, until_ended};
 use super::shown::{Format, Shown};
 use super::{output, roles};
 use crate::app::config::Config;
-use crate::engine::queue::pauses::Pausable;
-use crate::engine::runs::history::{self, Past};
+use crate::engine::runs::history::{self, RunSummary};
 use crate::engine::runs::ledger;
 use crate::operations::jobs;
+use crate::operations::pauses::Pausable;
 use crate::platform::database::PgPool;
 use crate::shop;
 use crate::shop::jobs::{Job, Spared};
@@ -184,7 +184,7 @@ pub(super) async fn run(command: &CronCommand, config: &Config) -> Result<(), St
     match command {
         CronCommand::List(shown) => list(&pool, shown).await,
         CronCommand::History(history) => {
-            let runs = history::history(&pool, history.job.as_str(), history.limit).await.map_err(roles::refuse)?;
+            let runs = history::list_runs(&pool, history.job.as_str(), history.limit).await.map_err(roles::refuse)?;
             show(&history.shown, &runs, &runs)
         }
         CronCommand::Pause(which) => change(which, Change::Pause).await,
@@ -220,7 +220,7 @@ async fn list(pool: &PgPool, shown: &Shown) -> Result<(), Stop> {
                     output::dash(job.last_tick.map(output::moment)),
                     output::dash(job.last_outcome),
                     output::dash(job.last_items),
-                    output::dash(job.last_spared.as_ref().and_then(Spared::told)),
+                    output::dash(job.last_spared.as_ref().and_then(Spared::describe)),
                     pausing::told(job.paused_at, job.paused_by.as_deref(), job.pause_reason.as_deref()),
                 ]
             }),
@@ -229,7 +229,7 @@ async fn list(pool: &PgPool, shown: &Shown) -> Result<(), Stop> {
 }
 
 /// Shows runs as a table, or `json` in their place.
-fn show(shown: &Shown, runs: &[Past], json: &impl serde::Serialize) -> Result<(), Stop> {
+fn show(shown: &Shown, runs: &[RunSummary], json: &impl serde::Serialize) -> Result<(), Stop> {
     match shown.output {
         Format::Json => output::json(json),
         Format::Table => output::table(
@@ -252,15 +252,15 @@ fn show(shown: &Shown, runs: &[Past], json: &impl serde::Serialize) -> Result<()
                 [
                     run.id.to_string(),
                     output::moment(run.tick),
-                    run.kind.clone(),
+                    run.kind.to_string(),
                     run.missed.to_string(),
                     output::dash(run.started_at.map(output::moment)),
                     output::dash(took.map(|took| format!("{:.3}s", took.as_seconds_f64()))),
                     run.items.to_string(),
                     run.batches.to_string(),
                     run.passed_over.to_string(),
-                    output::dash(run.spared.as_ref().and_then(Spared::told)),
-                    run.outcome.clone(),
+                    output::dash(run.spared.as_ref().and_then(Spared::describe)),
+                    run.outcome.to_string(),
                     output::dash(run.error.as_deref()),
                 ]
             }),
@@ -325,8 +325,8 @@ async fn perform(pool: &PgPool, run: &Run, config: &Config) -> Result<(), Stop> 
     let (id, _) = jobs::run(&mut tx, job, &actor).await.map_err(roles::refuse)?;
     tx.commit().await.map_err(roles::refuse)?;
     let failed = until_ended(pool, &performer, job.as_str(), id, &counting(job)).await?;
-    let past = history::past(pool, job.as_str(), id).await.map_err(roles::refuse)?;
-    show(&run.shown, std::slice::from_ref(&past), &past)?;
+    let summary = history::run(pool, job.as_str(), id).await.map_err(roles::refuse)?;
+    show(&run.shown, std::slice::from_ref(&summary), &summary)?;
     failed.map_or(Ok(()), |error| {
         let hint = format!("order-worker cron history {job}");
         Err(Stop::failed(Exit::Failed, format!("{job} failed: {error}"), hint))

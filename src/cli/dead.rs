@@ -8,13 +8,13 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::bulk::{self, Redrive, Runs, Skip};
+use super::dead_rows::{Filter, show};
 use super::exit::{Exit, Stop};
-use super::letters::{Filter, show};
 use super::operator::Operator;
 use super::shown::{Format, Shown};
 use super::{output, roles, told_since};
 use crate::app::config::Config;
-use crate::operations::{self, letters, since};
+use crate::operations::{self, dead, since};
 use crate::platform::database::PgPool;
 
 /// The commands below `dead`.
@@ -130,8 +130,8 @@ pub(super) async fn run(command: &DeadCommand, config: &Config) -> Result<(), St
     match command {
         DeadCommand::List(list) if list.filter.is_empty() => groups(&pool, &list.shown).await,
         DeadCommand::List(list) => {
-            let letters = letters::list(&pool, &list.filter.selection(), list.limit).await.map_err(roles::refuse)?;
-            show(&list.shown, &letters)
+            let rows = dead::list(&pool, &list.filter.selection(), list.limit).await.map_err(roles::refuse)?;
+            show(&list.shown, &rows)
         }
         DeadCommand::Redrive(redrive) => bulk::redrive(&pool, redrive, config).await,
         DeadCommand::Edit(edit) => self::edit(&pool, edit).await,
@@ -141,7 +141,7 @@ pub(super) async fn run(command: &DeadCommand, config: &Config) -> Result<(), St
 }
 
 async fn groups(pool: &PgPool, shown: &Shown) -> Result<(), Stop> {
-    let groups = letters::groups(pool).await.map_err(roles::refuse)?;
+    let groups = dead::groups(pool).await.map_err(roles::refuse)?;
     match shown.output {
         Format::Json => output::json(&groups),
         Format::Table => output::table(

@@ -11,12 +11,13 @@ mod configuration;
 mod console;
 mod cron;
 mod dead;
+mod dead_rows;
 mod doctor;
 mod events;
 mod exit;
 mod inbox;
 mod incident;
-mod letters;
+
 mod migrate;
 mod operator;
 mod order;

@@ -11,7 +11,7 @@ use super::exit::Stop;
 use super::operator::Operator;
 use super::shown::{Format, Shown};
 use super::{output, roles};
-use crate::engine::queue::pauses::{Pausable, Pause};
+use crate::operations::pauses::{Pausable, Pause};
 use crate::platform::database::PgPool;
 
 /// The flags of `pause` and `resume`.

@@ -7,9 +7,9 @@ use super::pausing::{self, Change};
 use super::shown::{Format, Shown};
 use super::{output, roles};
 use crate::app::config::Config;
-use crate::engine::queue::pauses::Pausable;
 use crate::engine::queue::{Queue, contents};
 use crate::operations::QUEUES;
+use crate::operations::pauses::Pausable;
 
 /// The commands below `queue`.
 #[derive(Debug, Subcommand)]

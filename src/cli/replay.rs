@@ -218,7 +218,7 @@ fn show(shown: &Shown, runs: &[Replay]) -> Result<(), Stop> {
                 [
                     run.id.to_string(),
                     output::moment(run.asked_at),
-                    run.outcome.clone(),
+                    run.outcome.to_string(),
                     phase.to_owned(),
                     tally.seen.to_string(),
                     tally.unchanged.to_string(),

@@ -31,6 +31,7 @@ mod lifecycle;
 mod logins;
 mod main_path;
 mod migrations;
+mod names;
 mod operations;
 mod order;
 mod order_api;

@@ -299,7 +299,7 @@ impl Reconciler {
 
     /// Writes down what came of a look, after an operator has looked: what was lost is lost, another Redis is the one from now on, and
     /// the next look begins here. Where nobody can look there is nothing to take note of.
-    pub async fn taken_note_of(&self, stream: &str, look: &Look, actor: &str) -> Result<(), LookError> {
+    pub async fn acknowledge(&self, stream: &str, look: &Look, actor: &str) -> Result<(), LookError> {
         let mut tx = self.pool.begin().await?;
         sqlx::query(include_str!("sql/wanted.sql")).bind([stream].as_slice()).execute(&mut *tx).await?;
         let noted = look.alert.as_ref().filter(|alert| alert.severity() != Severity::CannotLook);

@@ -35,7 +35,7 @@ pub trait Channel: Send + Sync + 'static {
     /// The name of a round of sends in a trace.
     const STEP: &'static str;
 
-    /// Of rows that are about to be sent, those that nobody wants any more, by id, and why. None where every row is wanted for ever.
+    /// Of rows that are about to be sent, those that are obsolete, by id, and why. By default none is.
     /// `in_doubt`: rows that were tried here before; they may have arrived.
     ///
     /// # Errors
@@ -69,7 +69,7 @@ pub trait Channel: Send + Sync + 'static {
     }
 
     /// Says in a log line that a row did not arrive.
-    fn tell(&self, row: &Row, reaction: &Reaction);
+    fn log(&self, row: &Row, reaction: &Reaction);
 }
 
 /// One outgoing queue with its channel.
@@ -164,7 +164,7 @@ impl<C: Channel> Egress<C> {
                         }
                         let reaction = react(verdict, Others::Succeed, 0, self.max_attempts);
                         if matches!(&reaction, Reaction::Settle { reason: Some(_), .. }) {
-                            self.channel.tell(&row, &reaction);
+                            self.channel.log(&row, &reaction);
                         }
                         arrived.push(Settled { row, reaction });
                     }
@@ -192,7 +192,7 @@ impl<C: Channel> Egress<C> {
             }
             finished &= !matches!(reaction, Reaction::Pause(_) | Reaction::Keep);
             if !matches!(reaction, Reaction::Keep) {
-                self.channel.tell(&row, &reaction);
+                self.channel.log(&row, &reaction);
             }
             results.push(Settled { row, reaction });
         }

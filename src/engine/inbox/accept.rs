@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::prepared::Prepared;
-use super::{About, Event, Failure, Handlers, Key, Outcome};
+use super::{About, Disposition, Event, Failure, Handlers, Key};
 use crate::engine::Metrics;
 use crate::engine::queue::{Queue, Split, State, Wake};
 use crate::platform::database::{self, Class, PgPool, storable, storable_json};
@@ -223,7 +223,7 @@ impl Acceptor {
             self.metrics.events_consumed(&firsts[key].event.topic, 1);
         }
         for event in firsts.values().filter(|event| fresh.contains(&event.key)) {
-            self.tell_refusal(event);
+            self.log_refusal(event);
         }
         again.extend(firsts.into_iter().filter(|(key, _)| !fresh.contains(key)).map(|(_, event)| event));
         if !again.is_empty() {
@@ -232,7 +232,7 @@ impl Acceptor {
         Ok(())
     }
 
-    fn tell_refusal(&self, event: &Prepared) {
+    fn log_refusal(&self, event: &Prepared) {
         let Some((label, reason)) = &event.refusal else { return };
         let id: String = event.event.id.chars().take(80).collect();
         tracing::warn!(
@@ -241,12 +241,12 @@ impl Acceptor {
         );
         self.metrics.event_failed(&event.event.topic, *label);
         let quarantined = *label == Failure::Quarantined;
-        self.metrics.inbox_settled(if quarantined { Outcome::Quarantined } else { Outcome::Dead }, 1);
+        self.metrics.inbox_settled(if quarantined { Disposition::Quarantined } else { Disposition::Dead }, 1);
     }
 
-    fn tell_duplicates(&self, event: &Prepared, count: u64) {
+    fn count_duplicates(&self, event: &Prepared, count: u64) {
         self.metrics.events_duplicated(&event.event.topic, count);
-        self.metrics.inbox_settled(Outcome::Duplicate, count);
+        self.metrics.inbox_settled(Disposition::Duplicate, count);
     }
 
     /// Events whose key was there: duplicates are counted, other bodies quarantined.
@@ -271,7 +271,7 @@ impl Acceptor {
             for (count, event) in chunk {
                 let same = same.contains(event.key.0.as_slice()) || event.says_nothing();
                 if same || self.completes(event).await? {
-                    self.tell_duplicates(event, count.unsigned_abs());
+                    self.count_duplicates(event, count.unsigned_abs());
                 } else if event.state != State::Quarantined {
                     others.push(event.clone().quarantine());
                 }
@@ -284,9 +284,9 @@ impl Acceptor {
         let fresh = insert(&self.pool, others.iter()).await?;
         for event in &others {
             if fresh.contains(&event.key) {
-                self.tell_refusal(event);
+                self.log_refusal(event);
             } else {
-                self.tell_duplicates(event, 1);
+                self.count_duplicates(event, 1);
             }
         }
         Ok(())

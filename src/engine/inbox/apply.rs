@@ -1,4 +1,4 @@
-//! Applying: one transaction takes pending events, has them handled, and writes what became of them.
+//! Applying: one transaction takes pending events, calls their handlers, and writes the outcomes.
 //!
 //! A crash at any line before COMMIT leaves the events pending and nothing changed; after it, nothing is left to do. A COMMIT of
 //! unknown outcome is one of the two.
@@ -12,7 +12,7 @@ use tracing::{Instrument, Span};
 
 use super::settled::{Postponed, Settled, postpone, settle};
 use super::taken::{Handling, Taken};
-use super::{Failure, Handlers, Outcome, Settlement};
+use super::{Disposition, Failure, Handlers, Settlement};
 use crate::engine::Metrics;
 use crate::engine::queue::{CircuitBreaker, Fault, Queue, Source, Split, State, Wake, attempt};
 use crate::platform::backoff::{delay, look_again};
@@ -24,7 +24,7 @@ use crate::platform::telemetry::{spans, trace};
 const MAX_BYTES: usize = 16 << 20;
 /// Events that fail alone, one after the other and with nothing between them that gets through, before the queue pauses.
 const UNPROVEN: usize = 8;
-/// How long an event that failed without a witness against it waits before the next look, at the most.
+/// The longest wait of an event that failed without a witness against it.
 const LONGEST_UNPROVEN: Duration = Duration::from_secs(5);
 
 /// Applies what the inbox holds.
@@ -82,7 +82,7 @@ impl Applier {
     }
 
     /// Applies the next events. Where they cannot be applied together they are applied in parts, until the one that is to blame stands
-    /// alone: the others wait for nobody.
+    /// alone: the others do not wait for it.
     async fn turn(&self, turn: Turn) {
         let (mut split, mut unproven, mut renewed) = (Split::new(turn.limit), 0, false);
         while let Some(part) = split.next() {
@@ -128,7 +128,7 @@ impl Applier {
         );
         if dead {
             self.metrics.event_failed(&event.topic, Failure::ApplyFailed);
-            self.metrics.inbox_settled(Outcome::Dead, 1);
+            self.metrics.inbox_settled(Disposition::Dead, 1);
         }
         let age = Duration::try_from_secs_f64(event.age).unwrap_or_default();
         let wait = if counted { delay(attempts) } else { look_again(age, LONGEST_UNPROVEN) };
@@ -191,13 +191,13 @@ impl Applier {
         for queue in handled.wakes {
             self.wake.committed(queue);
         }
-        self.tell(&settled, &postponed, taken_at.elapsed());
+        self.report(&settled, &postponed, taken_at.elapsed());
         handled.notices.iter().for_each(|notice| tracing::error!("{notice}"));
         Ok(())
     }
 
-    /// What others learn once it is committed. `since_taken` and the ages of events make latencies of one clock, the database's.
-    fn tell(&self, settled: &[Settled<'_>], postponed: &[Postponed<'_>], since_taken: Duration) {
+    /// Counts and logs what is committed. `since_taken` and the ages of events make latencies of one clock, the database's.
+    fn report(&self, settled: &[Settled<'_>], postponed: &[Postponed<'_>], since_taken: Duration) {
         let applied = |event: &Taken| {
             self.metrics.event_applied(Duration::try_from_secs_f64(event.age).unwrap_or_default() + since_taken);
         };
@@ -208,7 +208,7 @@ impl Applier {
         for Postponed { event, state, reason, .. } in postponed {
             match state {
                 State::Held => {
-                    self.metrics.inbox_settled(Outcome::Held, 1);
+                    self.metrics.inbox_settled(Disposition::Held, 1);
                     applied(event);
                 }
                 State::Dead => {
@@ -218,7 +218,7 @@ impl Applier {
                         "Event kept as {}: reason={reason}", state.as_str()
                     );
                     self.metrics.event_failed(&event.topic, Failure::Undecodable);
-                    self.metrics.inbox_settled(Outcome::Dead, 1);
+                    self.metrics.inbox_settled(Disposition::Dead, 1);
                 }
                 _ => {}
             }

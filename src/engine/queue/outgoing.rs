@@ -29,23 +29,23 @@ pub struct Row {
     pub day: NaiveDate,
     /// The lane of its key.
     pub lane: i16,
-    /// What keeps the order.
+    /// Rows of one key are sent one after the other.
     pub key: String,
     /// Counted failures so far.
     pub attempts: i32,
     /// Deaths of workers that had it in hand.
     pub exposed: i32,
-    /// Which edition of it this is: whoever settles it settles no other.
+    /// Its edition: a settlement of another edition has no effect.
     pub edition: i64,
     /// Seconds since it was written.
     pub age: f64,
     /// Seconds since the event that caused it reached a worker, or since it was written.
     pub since_cause: f64,
-    /// Its id for ever: whoever receives it twice knows it by that.
+    /// Its id, the same for ever: a receiver recognises a repetition by it.
     pub event_id: String,
     /// Which of the channel's topics or calls it is.
     pub topic: String,
-    /// What it is about.
+    /// Its subject.
     pub subject: String,
     /// JSON.
     pub body: String,
@@ -166,7 +166,7 @@ impl Outgoing {
         &self.pool
     }
 
-    /// What wakes it.
+    /// Its wake-up signals.
     #[must_use]
     pub const fn wake(&self) -> &Wake {
         &self.wake

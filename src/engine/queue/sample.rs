@@ -66,7 +66,7 @@ impl Sampler {
     }
 }
 
-/// The oldest snapshot that somebody holds, and since when it is seen here: its true age is that or more.
+/// The oldest snapshot that is held, and since when it is seen here: its true age is that or more.
 #[derive(Debug, Default)]
 struct Oldest(Option<(String, Instant)>);
 

@@ -1,4 +1,4 @@
-//! How a queue is drained.
+//! Settings of a queue.
 
 use crate::platform::settings::{Rule, section};
 

@@ -116,12 +116,12 @@ async fn listen_once(pool: &PgPool, wake: &Wake) -> Result<(), sqlx::Error> {
     let mut listener = PgListener::connect_with(pool).await?;
     listener.listen(CHANNEL).await?;
     loop {
-        let told = listener.recv().await?;
-        // Who has told it has looked already.
-        match told.payload().split_once(' ') {
+        let received = listener.recv().await?;
+        // The sender has looked already.
+        match received.payload().split_once(' ') {
             Some((queue, name)) if *name != *wake.name => wake.look(queue),
             Some(_) => {}
-            None => wake.look(told.payload()),
+            None => wake.look(received.payload()),
         }
     }
 }
@@ -130,9 +130,9 @@ async fn listen_once(pool: &PgPool, wake: &Wake) -> Result<(), sqlx::Error> {
 async fn notify(pool: &PgPool, name: &str, queue: &str, signals: &Signals) {
     loop {
         signals.remote.notified().await;
-        let told =
-            sqlx::query("select pg_notify($1, $2)").bind(CHANNEL).bind(format!("{queue} {name}")).execute(pool).await;
-        if let Err(error) = told {
+        let payload = format!("{queue} {name}");
+        let notified = sqlx::query("select pg_notify($1, $2)").bind(CHANNEL).bind(payload).execute(pool).await;
+        if let Err(error) = notified {
             tracing::debug!(queue, "Notify failed, others will poll: error={error}");
         }
         tokio::time::sleep(COALESCE).await;

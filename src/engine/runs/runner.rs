@@ -22,7 +22,7 @@ use crate::platform::telemetry::spans;
 const MAX_ATTEMPTS: i32 = 10;
 /// The longest rest after a batch.
 const LONGEST_REST: Duration = Duration::from_secs(1);
-/// How long a run waits whose batch failed through no fault of its own.
+/// The wait of a run whose batch failed through no fault of its own.
 const UNCOUNTED: Duration = Duration::from_secs(2);
 /// Rows that cannot be done, of a run in which nothing has got through: then it is not they that are to blame, and the run has failed.
 const UNPROVEN: i64 = 20;
@@ -37,7 +37,7 @@ pub struct Runner {
     works: Vec<Arc<dyn Work>>,
     jobs: Vec<Scheduled>,
     worker: String,
-    /// One turn at a time, whoever makes it: the poll, or a tick.
+    /// One turn at a time, of the poll or of a tick.
     turns: Mutex<()>,
 }
 
@@ -52,7 +52,7 @@ struct InHand {
     limit: usize,
 }
 
-/// What a turn has found to do.
+/// The result of a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turned {
     /// A batch of the run with this id was made; `finished` when it was its last.
@@ -262,9 +262,8 @@ impl Runner {
             }
             self.metrics.run_items(&run.job, step.items as u64);
             if finished {
-                work.tell_ended(run, &progress);
-                let failed = progress.outcome.as_deref() == Some("failed");
-                let outcome = if failed { RunOutcome::Failed } else { RunOutcome::Succeeded };
+                work.log_end(run, &progress);
+                let outcome = progress.outcome.unwrap_or(RunOutcome::Succeeded);
                 let took = Duration::try_from_secs_f64(progress.seconds).unwrap_or_default();
                 self.metrics.run_finished(&run.job, outcome, Some(took));
             }
@@ -295,7 +294,7 @@ impl Runner {
         let mut tx = self.pool.begin().await?;
         let same = |now: &Run| now.id == run.id && now.cursor == run.cursor;
         let Some(run) = ledger::take(&mut tx, &[&run.job]).await?.filter(same) else {
-            // Somebody else goes on with it.
+            // Another worker goes on with it.
             tx.rollback().await?;
             return Ok(Turned::Batch { run: run.id, finished: false });
         };

@@ -1,6 +1,7 @@
 //! The database: sessions that cannot become zombies, the schema, and what an error of it means.
 
 mod class;
+mod names;
 mod pool;
 pub mod pooler;
 pub mod session_settings;
@@ -15,6 +16,7 @@ use sqlx::ConnectOptions;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 pub use class::{Class, UnusableSession, class, lacks_rights, unusable_session};
+pub(crate) use names::read_by_name;
 pub use pool::{PgPool, Session};
 pub use storable::{storable, storable_json};
 pub use traced::traced;

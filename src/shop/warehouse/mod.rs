@@ -161,7 +161,7 @@ impl Channel for Warehouse {
         verdict
     }
 
-    fn tell(&self, row: &Row, reaction: &Reaction) {
+    fn log(&self, row: &Row, reaction: &Reaction) {
         let (method, order_id) = (&row.topic, &row.subject);
         let reservation_id = &row.key;
         match reaction {
@@ -188,7 +188,7 @@ impl Channel for Warehouse {
     }
 }
 
-/// What a code means for a call, as proto/warehouse/v1/warehouse.proto has it. What was done before, by a call whose answer was lost,
+/// The meaning of a status code, as proto/warehouse/v1/warehouse.proto has it. What was done before, by a call whose answer was lost,
 /// is done; codes by which the warehouse says no are an answer; those of a bad moment are not.
 fn verdict(action: Action, status: &Status) -> Verdict {
     let reason = format!("{:?}: {}", status.code(), status.message());

@@ -10,10 +10,10 @@ use serde::Deserialize;
 use strum::VariantNames;
 
 use super::{Answer, Desk, Refusal, Visitor, changed, live, performed, why};
-use crate::engine::queue::pauses::Pausable;
-use crate::engine::runs::history::{self, Listed};
-use crate::operations::bulk::DEAD_LETTERS;
+use crate::engine::runs::history::{self, JobSummary};
+use crate::operations::bulk::DEAD_ROWS;
 use crate::operations::jobs;
+use crate::operations::pauses::Pausable;
 use crate::operations::replay::REPLAY;
 use crate::shop::jobs::{Job, Spared};
 use crate::web::console::page::{Action, Cell, Row, Section};
@@ -24,8 +24,8 @@ pub async fn list(State(desk): State<Arc<Desk>>, Extension(visitor): Extension<V
 }
 
 /// The jobs; with buttons on their own page.
-pub fn section(jobs: Vec<Listed>, actions: bool) -> Section {
-    let row = |job: Listed| {
+pub fn section(jobs: Vec<JobSummary>, actions: bool) -> Section {
+    let row = |job: JobSummary| {
         let fields = || vec![("job", job.job.clone())];
         let button =
             |label, path: &str, reason| Action { label, path: path.into(), fields: fields(), reason, asks: &[] };
@@ -48,9 +48,9 @@ pub fn section(jobs: Vec<Listed>, actions: bool) -> Section {
             Cell::maybe(job.schedule.as_deref()),
             state,
             Cell::when(job.last_tick),
-            job.last_outcome.clone().map_or(Cell::Empty, Cell::State),
+            job.last_outcome.map_or(Cell::Empty, |state| Cell::State(state.to_string())),
             Cell::maybe(job.last_items),
-            Cell::maybe(job.last_spared.as_ref().and_then(Spared::told)),
+            Cell::maybe(job.last_spared.as_ref().and_then(Spared::describe)),
         ];
         Row { cells, actions }
     };
@@ -80,7 +80,7 @@ pub async fn history(
     Query(asked): Query<Asked>,
 ) -> Answer {
     let job = named(&asked.job)?;
-    let runs = history::history(&desk.pool, job.as_str(), 100).await?;
+    let runs = history::list_runs(&desk.pool, job.as_str(), 100).await?;
     let section = Section {
         title: format!("Runs of {job}"),
         command: format!("order-worker cron history {job}"),
@@ -112,8 +112,8 @@ pub async fn history(
                     Cell::text(run.items),
                     Cell::text(run.batches),
                     Cell::text(run.passed_over),
-                    Cell::maybe(run.spared.as_ref().and_then(Spared::told)),
-                    Cell::State(run.outcome),
+                    Cell::maybe(run.spared.as_ref().and_then(Spared::describe)),
+                    Cell::State(run.outcome.to_string()),
                     Cell::maybe(run.error),
                 ];
                 Row { cells, actions }
@@ -210,7 +210,7 @@ pub async fn cancel(
     tx.commit().await?;
     Ok(Redirect::to(&match job.as_str() {
         REPLAY => "/replays".to_owned(),
-        DEAD_LETTERS => "/dead".to_owned(),
+        DEAD_ROWS => "/dead".to_owned(),
         job => format!("/cron/history?job={job}"),
     }))
 }

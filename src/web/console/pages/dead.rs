@@ -1,4 +1,4 @@
-//! Dead letters: by reason, and a frozen selection of them to be tried again or skipped.
+//! Dead dead_rows: by reason, and a frozen selection of them to be tried again or skipped.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use super::cron::cancel_button;
 use super::{Answer, Desk, Refusal, Visitor, live, performed, still, why};
 use crate::operations;
 use crate::operations::bulk::{self, Bulk, Verb};
-use crate::operations::letters::{self, Letter, Selection};
+use crate::operations::dead::{self, DeadRow, Selection};
 use crate::web::console::page::{Action, Cell, Row, Section, encoded};
 
 /// The most rows of one selection.
@@ -24,7 +24,7 @@ pub async fn groups(
     Extension(visitor): Extension<Visitor>,
     headers: HeaderMap,
 ) -> Answer {
-    let groups = letters::groups(&desk.pool).await?;
+    let groups = dead::groups(&desk.pool).await?;
     let section = Section {
         title: "Dead rows by reason".into(),
         command: "order-worker dead list".into(),
@@ -69,7 +69,7 @@ pub async fn groups(
     live(&visitor, &headers, "Dead", "/dead", &[], &[section, runs])
 }
 
-fn run(run: bulk::Past) -> Row {
+fn run(run: bulk::BulkRun) -> Row {
     let actions = cancel_button(run.id, run.finished_at);
     let Bulk { verb, rows, actor, reason, .. } = run.request.0;
     let cells = vec![
@@ -79,7 +79,7 @@ fn run(run: bulk::Past) -> Row {
         Cell::text(actor),
         Cell::text(format!("{} of {rows} looked at", run.seen)),
         Cell::text(run.items),
-        Cell::State(run.outcome),
+        Cell::State(run.outcome.to_string()),
         Cell::text(reason),
         Cell::maybe(run.error),
     ];
@@ -103,38 +103,38 @@ pub async fn selection(
         .ok_or_else(|| Refusal(StatusCode::NOT_FOUND, format!("there is no queue {}", asked.queue)))?;
     let selection =
         Selection { queue: Some(queue), reason: super::given(asked.because.clone()), ..Selection::default() };
-    let letters = letters::list(&desk.pool, &selection, MOST).await?;
-    let ids: Vec<String> = letters.iter().map(|letter| letter.id.to_string()).collect();
+    let dead_rows = dead::list(&desk.pool, &selection, MOST).await?;
+    let ids: Vec<String> = dead_rows.iter().map(|row| row.id.to_string()).collect();
     let fields = || vec![("ids", ids.join(" "))];
     let button = |label, path: &str| Action { label, path: path.into(), fields: fields(), reason: true, asks: &[] };
-    let shown = if letters.len() > SHOWN { format!(", the first {SHOWN} shown") } else { String::new() };
+    let shown = if dead_rows.len() > SHOWN { format!(", the first {SHOWN} shown") } else { String::new() };
     let because = if asked.because.is_empty() { String::new() } else { format!(" --because '{}'", asked.because) };
     let section = Section {
-        title: format!("{} dead rows of {queue}, as they are now{shown}", letters.len()),
+        title: format!("{} dead rows of {queue}, as they are now{shown}", dead_rows.len()),
         command: format!("order-worker dead redrive --queue {queue}{because}"),
         head: vec!["row", "since", "topic", "event", "order", "attempts", "parked", "reason"],
-        actions: if letters.is_empty() {
+        actions: if dead_rows.is_empty() {
             Vec::new()
         } else {
             vec![button("Try these again", "/dead/redrive"), button("Skip these", "/dead/skip")]
         },
-        rows: letters.into_iter().take(SHOWN).map(row).collect(),
+        rows: dead_rows.into_iter().take(SHOWN).map(row).collect(),
         none: "None of them is dead any more.",
         ..Section::default()
     };
     still(&visitor, "Dead", &[section])
 }
 
-fn row(letter: Letter) -> Row {
+fn row(row: DeadRow) -> Row {
     vec![
-        Cell::text(letter.id),
-        Cell::Time(letter.created_at),
-        Cell::maybe(letter.topic),
-        Cell::maybe(letter.event_id),
-        Cell::order(letter.order_id),
-        Cell::text(letter.attempts),
-        Cell::text(letter.parked),
-        Cell::maybe(letter.reason),
+        Cell::text(row.id),
+        Cell::Time(row.created_at),
+        Cell::maybe(row.topic),
+        Cell::maybe(row.event_id),
+        Cell::order(row.order_id),
+        Cell::text(row.attempts),
+        Cell::text(row.parked),
+        Cell::maybe(row.reason),
     ]
     .into()
 }

@@ -21,8 +21,8 @@ use axum::routing::{get, post};
 use super::Desk;
 use super::guard::{Refusal, Visitor};
 use super::page::{Field, Section, fragment, whole};
-use crate::engine::queue::pauses;
 use crate::operations;
+use crate::operations::pauses;
 use crate::shop::jobs::Job;
 
 /// Every page, and every change.

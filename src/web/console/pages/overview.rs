@@ -9,9 +9,9 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
 use super::{Answer, Desk, Refusal, Visitor, changed, live, why};
-use crate::engine::queue::pauses::Pausable;
 use crate::engine::queue::{Contents, Queue, contents};
 use crate::engine::runs::history;
+use crate::operations::pauses::Pausable;
 use crate::operations::{self, QUEUES, incidents};
 use crate::shop::jobs::Job;
 use crate::web::console::history::Rate;

@@ -78,7 +78,8 @@ pub async fn list(State(desk): State<Arc<Desk>>, Extension(visitor): Extension<V
         let phase = if tally.phase == Phase::Canary { "canary" } else { "rest" };
         let numbers =
             [tally.seen, tally.unchanged, tally.again, tally.changed, tally.decided, tally.announced, tally.failed];
-        let mut cells = vec![Cell::text(run.id), Cell::Time(run.asked_at), Cell::State(run.outcome), Cell::text(phase)];
+        let mut cells =
+            vec![Cell::text(run.id), Cell::Time(run.asked_at), Cell::State(run.outcome.to_string()), Cell::text(phase)];
         cells.extend(numbers.map(Cell::text));
         cells.push(Cell::maybe(run.error));
         Row { cells, actions: cancel_button(run.id, run.finished_at) }

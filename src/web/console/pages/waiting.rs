@@ -75,7 +75,7 @@ pub async fn show(
         command,
         head: vec!["field", "value"],
         rows: vec![
-            line("state", Cell::State(event.state)),
+            line("state", Cell::State(event.state.to_string())),
             line("reason", Cell::maybe(event.reason)),
             line("topic", Cell::text(event.topic)),
             line("source", Cell::text(event.source)),

@@ -6,7 +6,7 @@ use super::exit::Stop;
 use super::output;
 use super::shown::{Format, Shown};
 use crate::engine::queue::Queue;
-use crate::operations::letters::{Letter, Selection};
+use crate::operations::dead::{DeadRow, Selection};
 
 /// Which rows.
 #[derive(Clone, Debug, Args)]
@@ -44,23 +44,23 @@ impl Filter {
     }
 }
 
-pub(super) fn show(shown: &Shown, letters: &[Letter]) -> Result<(), Stop> {
+pub(super) fn show(shown: &Shown, rows: &[DeadRow]) -> Result<(), Stop> {
     match shown.output {
-        Format::Json => output::json(&letters),
+        Format::Json => output::json(&rows),
         Format::Table => output::table(
             ["queue", "id", "state", "since", "topic", "event", "order", "attempts", "parked", "reason"],
-            letters.iter().map(|letter| {
+            rows.iter().map(|row| {
                 [
-                    letter.queue.clone(),
-                    letter.id.to_string(),
-                    letter.state.clone(),
-                    output::moment(letter.created_at),
-                    output::dash(letter.topic.as_deref()),
-                    output::dash(letter.event_id.as_deref()),
-                    output::dash(letter.order_id.as_deref()),
-                    letter.attempts.to_string(),
-                    letter.parked.to_string(),
-                    output::dash(letter.reason.as_deref()),
+                    row.queue.clone(),
+                    row.id.to_string(),
+                    row.state.to_string(),
+                    output::moment(row.created_at),
+                    output::dash(row.topic.as_deref()),
+                    output::dash(row.event_id.as_deref()),
+                    output::dash(row.order_id.as_deref()),
+                    row.attempts.to_string(),
+                    row.parked.to_string(),
+                    output::dash(row.reason.as_deref()),
                 ]
             }),
         ),
