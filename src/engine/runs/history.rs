@@ -82,7 +82,7 @@ pub struct RunSummary {
     pub outcome: RunState,
     /// Why it failed; why its last batch did, of one that goes on; or why a row was passed over.
     pub error: Option<String>,
-    /// Orders that it did not give up, though their time was up.
+    /// What it has spared, though its time was up: as the work has written it.
     pub spared: Option<Value>,
 }
 
