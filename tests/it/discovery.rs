@@ -356,7 +356,7 @@ async fn an_instance_that_accepts_and_stays_silent_holds_up_nothing() {
     let fallen = reservations(&shop, "c").await;
     assert_not_held_up(without + ONE_CALL, fallen);
     // Once for all that it had in hand, and perhaps once more when it was tried again.
-    let told = shop.logged("Instance is left alone");
+    let told = shop.logged("Instance ejected");
     assert!((1..5).contains(&told), "{told}: {}", shop.scene.worker.log_tail());
     let before = retries().await;
     let left_alone = reservations(&shop, "d").await;
