@@ -23,6 +23,7 @@ pub use shop::{announcements, order_api};
 pub mod parts {
     pub use crate::app::Metrics;
     pub use crate::app::health::Probe;
+    pub use crate::app::schema::migrate;
     pub use crate::operations::{QUEUES, decision};
     pub use crate::platform::database::{connect, settings::Database};
     pub use crate::platform::health::Condition;

@@ -15,8 +15,8 @@ pub const STATUS_CHANGED_TOPIC: &str = "orders.order.status_changed";
 /// same thing once, however often it is tried, under one CloudEvent id.
 ///
 /// ```no_run
-/// # async fn example(pool: sqlx::PgPool, event: order_worker::outbox::ReturnEvent) -> Result<(), Box<dyn std::error::Error>> {
-/// use order_worker::outbox::Publisher;
+/// # async fn example(pool: sqlx::PgPool, event: order_worker::announcements::ReturnEvent) -> Result<(), Box<dyn std::error::Error>> {
+/// use order_worker::announcements::Publisher;
 ///
 /// let mut transaction = pool.begin().await?;
 /// // ... the caller's own changes ...

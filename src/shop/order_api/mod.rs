@@ -24,7 +24,7 @@
 //! # #[tokio::main]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let url = rig::postgres::Postgres::shared().await.database("order_api").await;
-//! # order_worker::schema::migrate(&url, None, false).await?;
+//! # order_worker::parts::migrate(&url, None, false).await?;
 //! # let mut connection = sqlx::PgConnection::connect(&url).await?;
 //!
 //! // Placed: the API pod inserts its order as it always did, and says so in the same transaction.
