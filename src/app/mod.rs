@@ -4,8 +4,10 @@ pub mod config;
 pub mod doctor;
 pub mod health;
 mod metrics;
+pub mod pages;
 pub mod runs;
 pub mod schema;
+pub mod signals;
 pub mod worker;
 
 pub use metrics::Metrics;

@@ -3,15 +3,14 @@
 use std::io::{IsTerminal, Read, Write};
 
 use clap::{Args, Subcommand};
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 
 use super::exit::{Exit, Stop};
 use super::{output, roles};
 use crate::app::config::Config;
-use crate::platform::settings::ListenAddr;
+use crate::app::pages;
+use crate::app::signals::stop_on_signal;
 use crate::platform::telemetry;
-use crate::web::console::{self, Site};
+use crate::web::console;
 
 /// The console alone, or a command below it.
 #[derive(Debug, Args)]
@@ -54,53 +53,24 @@ pub(super) fn hash_password() -> Result<(), Stop> {
             "echo it into stdin, or type it and end with Ctrl-D",
         ));
     }
-    output::line(&console::hash(password).map_err(|error| Stop::failed(Exit::Failed, error, ""))?)
+    output::line(&console::hash(password).map_err(|error| Stop::failed(Exit::Failed, error.to_string(), ""))?)
 }
 
 /// The console without a worker, until SIGTERM or SIGINT.
 pub(super) async fn run(config: &Config) -> Result<(), Stop> {
     let pool = roles::database_of_pages(config).await?;
+    let telemetry = telemetry::init(&config.worker.telemetry).map_err(|error| Stop::because(&error, ""))?;
     let addr = &config.worker.console.addr;
-    let listener = addr.bind().await.map_err(|error| {
+    let listener = pages::open("Console", addr).await.map_err(|error| {
         Stop::failed(
             Exit::Failed,
             format!("cannot listen on worker.console.addr ({addr}): {error}"),
             "set ORDER_WORKER_CONSOLE_ADDR to a free one",
         )
     })?;
-    // Who came in, and who tried to, is told as the worker tells it.
-    let telemetry = telemetry::init(&config.worker.telemetry).map_err(|error| Stop::because(&error, ""))?;
-    tracing::info!("Console opened: http://{}", at(&listener, addr));
-    let stop = CancellationToken::new();
-    let stopped = stop.clone();
-    tokio::spawn(async move {
-        let terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate());
-        if let Ok(mut terminated) = terminated {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminated.recv() => {}
-            }
-        }
-        stopped.cancel();
-    });
-    let inbox = &config.worker.inbox;
-    let site = Site::new(pool, config.worker.console.clone(), inbox.payments.mismatch(), inbox.keep.keep_bodies);
-    let board = &config.worker.board;
-    if board.enabled {
-        match board.addr.bind().await {
-            Ok(listener) => {
-                tracing::info!("Board opened: http://{}", at(&listener, &board.addr));
-                tokio::spawn(site.clone().serve_board(listener, stop.clone()));
-            }
-            Err(error) => tracing::warn!(addr = %board.addr, "Board not opened: error={error}"),
-        }
-    }
-    site.serve(listener, stop).await;
+    let (console, stop) = (pages::console(config, pool), stop_on_signal());
+    pages::start_board(&console, config, &stop).await;
+    console.serve(listener, stop).await;
     telemetry.shutdown().await;
     Ok(())
-}
-
-/// Where it listens: port 0 has become another.
-fn at(listener: &TcpListener, addr: &ListenAddr) -> String {
-    listener.local_addr().map_or_else(|_| addr.to_string(), |at| at.to_string())
 }

@@ -5,6 +5,8 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use crate::app::config::ConfigError;
+use crate::operations;
+use crate::platform::database;
 
 /// The exit codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +38,7 @@ impl Exit {
 #[derive(Debug)]
 pub enum Stop {
     /// Help or the version was asked for and is written, or nobody reads any more: no error.
-    Shown,
+    Quiet,
     /// An error.
     Failed {
         /// The code to exit with.
@@ -86,11 +88,39 @@ impl From<ConfigError> for Stop {
     }
 }
 
+impl From<operations::Error> for Stop {
+    fn from(error: operations::Error) -> Self {
+        match error {
+            operations::Error::Refused { what, next } => Self::failed(Exit::Failed, what, next),
+            operations::Error::Database(error) => error.into(),
+        }
+    }
+}
+
+impl From<sqlx::Error> for Stop {
+    fn from(error: sqlx::Error) -> Self {
+        let error = &error;
+        let tls = database::tls_way_out(error);
+        let hint = if let Some(hint) = &tls {
+            hint.as_str()
+        } else if database::lacks_rights(error) {
+            "run `order-worker migrate` with the owner in MIGRATE_DATABASE_URL and this role in DATABASE_URL"
+        } else if let Some(hint) = database::way_out(error) {
+            hint
+        } else if database::class(error) != database::Class::Message {
+            "see that Postgres is there, and what DATABASE_URL or data.database.source names; then try again"
+        } else {
+            ""
+        };
+        Self::because(error, hint)
+    }
+}
+
 /// Writes the error, if there is one, and gives the exit code.
 #[must_use]
 pub fn finish(ended: Result<(), Stop>) -> ExitCode {
     let exit = match ended {
-        Ok(()) | Err(Stop::Shown) => Exit::Done,
+        Ok(()) | Err(Stop::Quiet) => Exit::Done,
         Err(Stop::Failed { exit, message, hint }) => {
             let hint = if hint.is_empty() { String::new() } else { format!("hint: {hint}\n") };
             // When stderr is gone too, the exit code is all that is left to say.

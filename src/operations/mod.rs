@@ -14,6 +14,7 @@ pub mod log;
 mod mask;
 pub mod messages;
 mod metrics;
+mod moment;
 pub mod proof;
 pub mod replay;
 pub mod since;
@@ -23,11 +24,13 @@ pub use bulk::DeadLetters;
 pub use edit::edit;
 pub use mask::{masked, masked_json};
 pub use metrics::Metrics;
+pub use moment::{Moment, NoMoment};
 pub use replay::{Judging, Replays};
 
 use chrono::{DateTime, Utc};
 
 use crate::engine::queue::{Queue, is_drained};
+use crate::engine::runs::ledger;
 use crate::platform::database::PgPool;
 use crate::shop::{announcements, warehouse};
 
@@ -59,6 +62,14 @@ pub struct Window {
     pub since: Option<DateTime<Utc>>,
     /// The first moment behind it.
     pub until: Option<DateTime<Utc>>,
+}
+
+impl Window {
+    /// By the database's clock.
+    pub async fn between(pool: &PgPool, since: Option<Moment>, until: Option<Moment>) -> Result<Self, sqlx::Error> {
+        let now = ledger::now(pool).await?;
+        Ok(Self { since: since.map(|since| since.before(now)), until: until.map(|until| until.before(now)) })
+    }
 }
 
 /// Why something that an operator asked for was not done. The transaction is to be rolled back.

@@ -12,6 +12,7 @@ use super::{Mode, WorkerError};
 use crate::app::Metrics;
 use crate::app::config::{Config, Layers};
 use crate::app::health::Probe;
+use crate::app::pages;
 use crate::app::runs::topics;
 use crate::app::schema::{SchemaState, schema_state};
 use crate::dapr::broker;
@@ -23,7 +24,7 @@ use crate::platform::database::{self, PgPool};
 use crate::platform::health::Condition;
 use crate::platform::settings::{ListenAddr, Secret};
 use crate::web::admin::{self, Health, Reporter, Subscriptions};
-use crate::web::console::Site;
+use crate::web::console::Console;
 
 /// What everything in a worker stands on.
 #[derive(Debug)]
@@ -42,7 +43,7 @@ pub(super) struct Foundation {
     pub(super) health: Health,
     /// What the worker says of itself, for `/readyz`.
     pub(super) condition: watch::Sender<Condition>,
-    site: Site,
+    console: Console,
 }
 
 impl Foundation {
@@ -61,9 +62,7 @@ impl Foundation {
         let consul =
             consul::Client::new(&config.worker.consul, metrics.process.clone()).map_err(WorkerError::Configuration)?;
         let app_token = watch::Sender::new(config.worker.eventbus.app_token.clone());
-        let inbox = &config.worker.inbox;
-        let site =
-            Site::new(pages.clone(), config.worker.console.clone(), inbox.payments.mismatch(), inbox.keep.keep_bodies);
+        let console = pages::console(&config, pages.clone());
         let wake = Wake::new(&QUEUES);
         let foundation = Self {
             config,
@@ -78,7 +77,7 @@ impl Foundation {
             app_token,
             health,
             condition,
-            site,
+            console,
         };
         Ok((foundation, reporter))
     }
@@ -91,7 +90,7 @@ impl Foundation {
             pool: self.pool.clone(),
             pages: self.pages.clone(),
             app_token: self.app_token.clone(),
-            site: self.site.clone(),
+            console: self.console.clone(),
         };
         tokio::spawn(stop.clone().run_until_cancelled_owned(renewal.keep()));
     }
@@ -134,33 +133,13 @@ impl Foundation {
         })
     }
 
-    /// A port that is taken is no reason not to work: two workers of one machine have one console and one board.
+    /// Serves the console and the board until `stop`.
     pub(super) async fn start_pages(&self, stop: &CancellationToken) {
-        let (console, board) = (&self.config.worker.console, &self.config.worker.board);
-        let site = self.site.clone();
-        if let Some(listener) = opened("Console", console.enabled, &console.addr).await {
-            tokio::spawn(site.clone().serve(listener, stop.clone()));
+        let console = &self.config.worker.console;
+        if let Some(listener) = pages::open_if_free("Console", console.enabled, &console.addr).await {
+            tokio::spawn(self.console.clone().serve(listener, stop.clone()));
         }
-        if let Some(listener) = opened("Board", board.enabled, &board.addr).await {
-            tokio::spawn(site.serve_board(listener, stop.clone()));
-        }
-    }
-}
-
-/// A port for pages, where it can be had.
-async fn opened(what: &str, enabled: bool, addr: &ListenAddr) -> Option<TcpListener> {
-    if !enabled {
-        return None;
-    }
-    match addr.bind().await {
-        Ok(listener) => {
-            tracing::info!(addr = %addr, "{what} opened");
-            Some(listener)
-        }
-        Err(error) => {
-            tracing::warn!(addr = %addr, "{what} not opened: error={error}");
-            None
-        }
+        pages::start_board(&self.console, &self.config, stop).await;
     }
 }
 

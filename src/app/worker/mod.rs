@@ -15,13 +15,13 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 pub use mode::Mode;
 
 use crate::app::config::{Config, Layers};
 use crate::app::schema::{SchemaState, schema_state_directly};
+use crate::app::signals::stop_on_signal;
 use crate::app::{Metrics, runs};
 use crate::engine::{queue, terms};
 use crate::platform::connection::BadAddress;
@@ -84,8 +84,7 @@ pub enum WorkerError {
 pub async fn run(config: Config, layers: Layers, mode: Mode) -> Result<(), WorkerError> {
     let mut telemetry = telemetry::init(&config.worker.telemetry)?;
     let metrics = Metrics::over(telemetry.metrics()?);
-    let stop = CancellationToken::new();
-    tokio::spawn(stop_on_signal(stop.clone()));
+    let stop = stop_on_signal();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), mode = %mode, "order-worker starts");
     let done = run_until(config, layers, mode, metrics, stop).await;
     match &done {
@@ -234,25 +233,5 @@ async fn stoppable<T>(stop: &CancellationToken, work: impl Future<Output = T>) -
     tokio::select! {
         () = stop.cancelled() => None,
         done = work => Some(done),
-    }
-}
-
-async fn stop_on_signal(stop: CancellationToken) {
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
-        tracing::error!("Signals cannot be caught: the worker can only be killed");
-        return;
-    };
-    for first in [true, false] {
-        let name = tokio::select! {
-            _ = term.recv() => "SIGTERM",
-            _ = int.recv() => "SIGINT",
-        };
-        if first {
-            tracing::info!(signal = name, "Stopping: finishing what is in hand");
-            stop.cancel();
-        } else {
-            tracing::warn!(signal = name, "Second signal: ending at once");
-            std::process::exit(1);
-        }
     }
 }
