@@ -1,4 +1,4 @@
-//! What may stand on the command line.
+//! The grammar of the command line.
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -56,16 +56,16 @@ pub struct Arguments {
     #[arg(long, global = true, value_name = "FILE")]
     pub conf: Option<PathBuf>,
 
-    /// What the worker does [default: cron]
+    /// The worker's mode [default: cron]
     #[arg(long, value_name = "MODE", value_enum)]
     pub mode: Option<Mode>,
 
-    /// What to do instead of running the worker.
+    /// A command instead of the worker.
     #[command(subcommand)]
     pub command: Option<Command>,
 }
 
-/// What to do instead of running the worker.
+/// A command instead of the worker.
 #[derive(Debug, Subcommand)]
 #[expect(clippy::large_enum_variant, reason = "there is one of it in a process")]
 pub enum Command {
@@ -95,7 +95,7 @@ pub enum Command {
     ))]
     Console(Console),
 
-    /// What operators do on the database of the configuration.
+    /// A command of operators, on the database of the configuration.
     #[command(flatten)]
     Operation(Operation),
 
@@ -104,7 +104,7 @@ pub enum Command {
     Config(ConfigCommand),
 }
 
-/// What operators do: looking, mending, proving.
+/// Commands of operators: looking, mending, proving.
 #[derive(Debug, Subcommand)]
 pub enum Operation {
     /// List, run, pause and resume the jobs
@@ -135,7 +135,7 @@ pub enum Operation {
     #[command(subcommand)]
     Order(OrderCommand),
 
-    /// Look at everything that the worker stands on, and say what to do about what is not well
+    /// Check everything that the worker needs, with the next step for each problem
     ///
     /// Database, schema, rights, settings, workers, lanes, partitions, backlog, jobs, Redis, sidecar, component, subscriptions,
     /// warehouse, clocks: each is ok, a warning or broken, with the next step.
@@ -230,7 +230,7 @@ pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Argument
     }
 }
 
-/// What all commands have in common: the exit codes below the short help too, no `help` beside `--help`, and a command that is missing
+/// Completes every command: the exit codes below the short help too, no `help` beside `--help`, and a command that is missing
 /// is an error in two lines, not a page of help.
 fn completed(command: clap::Command) -> clap::Command {
     let command = command.after_help(EXIT_CODES).mut_subcommands(completed);

@@ -30,7 +30,7 @@ pub struct Audit {
     #[command(flatten)]
     pub output: Output,
 
-    /// What to show instead.
+    /// A command instead of the proof.
     #[command(subcommand)]
     pub command: Option<AuditCommand>,
 }
@@ -62,7 +62,7 @@ pub enum AuditCommand {
     Log(Log),
 }
 
-/// From when on, and how many.
+/// The newest rows of a list.
 #[derive(Debug, Args)]
 pub struct Newest {
     /// From when on
@@ -85,7 +85,7 @@ pub struct Log {
     #[arg(long)]
     pub verify: bool,
 
-    /// How much of it.
+    /// Which records.
     #[command(flatten)]
     pub newest: Newest,
 }

@@ -15,7 +15,7 @@ use crate::web::console;
 /// The console alone, or a command below it.
 #[derive(Debug, Args)]
 pub struct Console {
-    /// What to do instead.
+    /// A command instead of the console.
     #[command(subcommand)]
     pub command: Option<ConsoleCommand>,
 }

@@ -142,7 +142,7 @@ pub struct History {
     #[arg(value_name = "JOB", value_enum)]
     pub job: Job,
 
-    /// How many.
+    /// The length of the list.
     #[command(flatten)]
     pub runs: Runs,
 }

@@ -87,9 +87,9 @@ pub struct List {
     #[command(flatten)]
     pub filter: Filter,
 
-    /// How many, one by one.
+    /// The length of the list.
     #[command(flatten)]
-    pub list: output::List,
+    pub list: output::Rows,
 }
 
 /// Which row, and its new body.

@@ -1,4 +1,4 @@
-//! How the program ends.
+//! The end of the program: exit codes and errors.
 
 use std::error::Error;
 use std::io::Write;
@@ -11,13 +11,13 @@ use crate::platform::database;
 /// The exit codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// 0: what was asked for is done.
+    /// 0: done.
     Done,
-    /// 1: it could not be done.
+    /// 1: failed.
     Failed,
-    /// 2: the command line or the configuration is refused; nothing was begun.
+    /// 2: the command line or the configuration is refused; nothing has begun.
     Usage,
-    /// 3: it was done, and what was looked for is wrong.
+    /// 3: it was done, and has found a violation.
     Violation,
 }
 
@@ -43,9 +43,9 @@ pub enum Stop {
     Failed {
         /// The code to exit with.
         exit: Exit,
-        /// What is wrong, on one line.
+        /// The problem, on one line.
         message: String,
-        /// The way out, on one line; empty: there is none to tell.
+        /// The next step, on one line; empty: there is none.
         hint: String,
     },
 }

@@ -92,6 +92,8 @@ pub enum InboxCommand {
     Reconcile(reconcile::Arguments),
 
     /// Let a held event change its order although its amount is another one
+    ///
+    /// --dry-run also tells what has happened to the order since.
     #[command(after_long_help = concat!(
         "Examples:\n",
         "  order-worker inbox list --outcome held\n",
@@ -102,6 +104,8 @@ pub enum InboxCommand {
     Approve(Decide),
 
     /// Settle a held event, or one that waits: it changes nothing, and no replay asks again
+    ///
+    /// --dry-run also tells what has happened to the order since.
     #[command(after_long_help = concat!(
         "Examples:\n",
         "  order-worker inbox reject 4711 --reason 'refunded' --as ada\n",
@@ -123,9 +127,9 @@ pub struct List {
     #[arg(long)]
     pub group: bool,
 
-    /// How many.
+    /// The length of the list.
     #[command(flatten)]
-    pub list: output::List,
+    pub list: output::Rows,
 }
 
 /// Which event, and how much of it.

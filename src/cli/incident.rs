@@ -61,9 +61,9 @@ pub struct List {
     #[arg(long, value_name = "ID")]
     pub order: Option<String>,
 
-    /// How many.
+    /// The length of the list.
     #[command(flatten)]
-    pub list: output::List,
+    pub list: output::Rows,
 }
 
 /// Which incident.

@@ -54,7 +54,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Arguments, Stop
 /// Does what the command line asks for. `env` is the whole environment.
 ///
 /// # Errors
-/// [`Stop::Failed`] with what went wrong, the way out and the exit code.
+/// [`Stop::Failed`] with the problem, the next step and the exit code.
 pub fn run(arguments: Arguments, env: impl Iterator<Item = (String, String)>) -> Result<(), Stop> {
     let conf = arguments.conf.as_deref();
     match arguments.command {

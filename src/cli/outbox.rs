@@ -152,9 +152,9 @@ pub struct List {
     #[arg(long, value_name = "STATE", value_enum)]
     pub state: Option<State>,
 
-    /// How many.
+    /// The length of the list.
     #[command(flatten)]
-    pub list: output::List,
+    pub list: output::Rows,
 }
 
 /// Which message.

@@ -32,7 +32,7 @@ pub enum Format {
 
 /// A list, and its form.
 #[derive(Debug, Args)]
-pub struct List {
+pub struct Rows {
     /// The most rows shown: 1 to 10000
     #[arg(long, value_name = "ROWS", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub limit: u32,

@@ -23,11 +23,12 @@ pub enum QuarantineCommand {
         "\n",
         "Exit codes: 0 done, 1 failed, 2 refused",
     ))]
-    List(output::List),
+    List(output::Rows),
 
     /// Decide about quarantined events: --accept handles them as events of their own, --drop settles them
     ///
-    /// Accepting says that a body counts, not that its amount will do: that is judged like any other.
+    /// Accepting says that a body counts, not that its amount will do: that is judged like any other. --dry-run also tells what has
+    /// happened to the order since.
     #[command(after_long_help = concat!(
         "Examples:\n",
         "  order-worker quarantine resolve 4711 --drop --reason 'sent by a test' --as ada\n",

@@ -16,7 +16,7 @@ use crate::engine::queue::Wake;
 use crate::operations::{Moment, QUEUES};
 use crate::platform::database::PgPool;
 
-/// How far back, and whether what is missing is taken.
+/// The flags of `inbox reconcile`.
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// From when on; without it from where the worker has looked last
@@ -105,7 +105,7 @@ fn acceptor(pool: &PgPool, config: &Config) -> Result<Accept, Stop> {
     ))
 }
 
-/// How many are missing. Of a stream that has lost something nobody knows all of them, and of one that is not ours none.
+/// The number of missing events. A stream that has lost something may miss more; of one that is not ours the number is unknown.
 fn missing(look: &Look) -> String {
     match &look.alert {
         None => look.missing.to_string(),

@@ -23,7 +23,7 @@ use crate::shop::payments;
 
 /// Between two looks at a run that a worker has in hand.
 const LOOK: Duration = Duration::from_millis(200);
-/// How long a command waits for a worker when the last one has gone: a rollout takes a moment.
+/// The time that a command waits for a worker when the last one has gone: a rollout takes a moment.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The flags for a run without a worker.

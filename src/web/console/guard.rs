@@ -1,4 +1,4 @@
-//! Who asks, and whether they may: sessions, tokens against forged requests, headers of every answer.
+//! Visitors and their rights: sessions, tokens against forged requests, headers of every answer.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -262,7 +262,7 @@ fn is_this_machine(host: Option<&HeaderValue>) -> bool {
         || name.parse::<std::net::Ipv4Addr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-/// Whether the browser says that another site's page asks, as for a picture; somebody who follows a link is welcome.
+/// Whether the browser says that another site's page asks, as for a picture. Following a link is allowed.
 fn is_part_of_another_site(headers: &HeaderMap) -> bool {
     let is = |name: &str, value: &str| headers.get(name).is_some_and(|given| given == value);
     (is("sec-fetch-site", "cross-site") || is("sec-fetch-site", "same-site")) && !is("sec-fetch-mode", "navigate")

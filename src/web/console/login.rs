@@ -1,4 +1,4 @@
-//! The way in and out: the login form, and what it sends.
+//! Login and logout.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,13 +14,13 @@ use super::Context;
 use super::guard::{COOKIE, Refusal, Visitor, forms, forms_of, is_token, known, session_of, token};
 use crate::web::admin::Peer;
 
-/// The form at which people come in.
+/// The login form.
 #[derive(Template)]
 #[template(path = "login.html")]
 struct Login<'a> {
     /// Why it is shown again; empty at first.
     problem: &'static str,
-    /// What it sends along.
+    /// The token that it sends along.
     csrf: &'a str,
 }
 
@@ -48,7 +48,7 @@ pub async fn show(State(context): State<Arc<Context>>, headers: HeaderMap) -> Re
     form(&context, &headers, "", StatusCode::OK)
 }
 
-/// What the login form sends.
+/// The fields of the login form.
 #[derive(Deserialize)]
 pub struct Credentials {
     name: String,
@@ -91,9 +91,9 @@ pub async fn login(
     (jar.add(session_of(&context, &headers, &name, role)), Redirect::to("/")).into_response()
 }
 
-/// What the logout form sends.
+/// The fields of the logout form.
 #[derive(Deserialize)]
-pub struct Leaving {
+pub struct Logout {
     csrf: String,
 }
 
@@ -102,9 +102,9 @@ pub async fn logout(
     State(context): State<Arc<Context>>,
     Extension(visitor): Extension<Visitor>,
     headers: HeaderMap,
-    Form(leaving): Form<Leaving>,
+    Form(form): Form<Logout>,
 ) -> Response {
-    if !visitor.sent(&leaving.csrf) {
+    if !visitor.sent(&form.csrf) {
         return Refusal(StatusCode::FORBIDDEN, "this form is not from this session".into()).into_response();
     }
     let jar = SignedCookieJar::from_headers(&headers, context.guard.key.clone());

@@ -9,7 +9,7 @@ use crate::platform::settings::Key;
 use crate::platform::settings::rule::{Malformed, Rule, optional};
 use crate::platform::settings::{ListenAddr, Secret};
 
-/// Where the console is, and who may see it.
+/// The console: its address, its users, its sessions.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Console {
@@ -24,10 +24,10 @@ pub struct Console {
     pub user_header: String,
     /// The header in which it names the role; viewer where it does not.
     pub role_header: String,
-    /// How long a login lasts.
+    /// The time after which a login ends.
     #[serde(with = "humantime_serde")]
     pub session: Duration,
-    /// By what sessions are signed on every replica; none: by a key of the process.
+    /// The key that signs sessions on every replica; none: a key of the process.
     #[serde(deserialize_with = "optional")]
     pub session_key: Option<Secret>,
     /// Whether browsers send the cookies by TLS alone, whatever a proxy says.
