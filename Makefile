@@ -1,6 +1,6 @@
 # The project's commands; `make` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-consul test-production check bench bench-purge bench-replay pictures snapshots
+.PHONY: help setup demo test test-consul test-production check bench bench-compare bench-purge bench-replay pictures snapshots
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,10 @@ check: ## formatting and lints, in seconds after an edit
 
 bench: setup ## events per second and latency, against a stand-in sidecar and through real daprd
 	cargo bench --locked
+
+bench-compare: setup ## the same beside the worker of another commit, in the same run (BASE=<rev>; ROUNDS, EVENTS)
+	@tools/bench-base.sh "$(BASE)"
+	BASE_WORKER=$(CURDIR)/target/bench-base/target/release/order-worker cargo bench --locked
 
 bench-purge: setup ## what a purge of a million sessions and carts costs the payments beside it (ROUNDS)
 	cargo bench --locked --bench main_path -- purge

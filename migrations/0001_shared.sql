@@ -1,8 +1,8 @@
 -- What the worker shares with the order service: its tables in the schema `public`, and their ids.
 
 -- Tables ----------------------------------------------------------------------------------------------------------------
--- They are a contract: the names and types stay. A table that exists already is the order service's own: `order-worker migrate`
--- verifies it (src/database/adopt.rs), and here it is left as it is, its indexes too.
+-- They are a contract: the names and types stay. A table that exists already is the order service's own: `order-worker migrate` has
+-- verified it, and here it is left as it is, its indexes too.
 do $$
 begin
 
@@ -11,7 +11,7 @@ if to_regclass('public.orders') is null then
         id             text primary key,
         order_number   text not null unique,
         user_id        text,
-        -- The names are drawn as a machine in src/orders/status.rs.
+        -- How one becomes another: order_worker.legal_moves.
         status         text not null default 'pending' check (status in (
             'pending', 'payment_confirmed', 'payment_failed', 'confirmed', 'shipped', 'delivered', 'cancelled')),
         payment_method text not null,

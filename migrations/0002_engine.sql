@@ -6,7 +6,7 @@
 -- The inbox and the outbox are immutable journals in partitions of a week (by day, UTC), each with
 --   *_keys      what makes it idempotent, kept longer than the bodies and never partitioned: a key is unique for its whole life;
 --   *_outcomes  how a row was settled, written once, dropped together with the week of its journal.
--- The runtime role may insert into a journal and read it, nothing else (src/database/sql/grants.sql).
+-- The runtime role may insert into a journal and read it, nothing else.
 
 -- One for all journals, so that an id alone names a row of `pending`.
 create sequence order_worker.journal_id;
@@ -252,7 +252,7 @@ create function order_worker.lane(key text) returns smallint
     language sql immutable strict parallel safe
     return (('x' || left(md5(key), 2))::bit(8)::integer & 63)::smallint;
 
--- One mechanism for everything that is to be done (src/queue). `pending` holds only what is not finished: a settled row is deleted, so
+-- One mechanism for everything that is to be done. `pending` holds only what is not finished: a settled row is deleted, so
 -- that the table stays as small as the work in hand, whatever the history.
 create table order_worker.pending (
     -- inbox, cron, or a channel
@@ -422,7 +422,7 @@ begin
 end $$;
 
 -- Whether an event came without data and waits for it: nobody has decided about it or given it another body. Its fingerprint is that
--- of no bytes at all (src/inbox/event.rs).
+-- of no bytes at all.
 create function order_worker.waits_for_data(k order_worker.inbox_keys) returns boolean
     language sql stable
     return k.fingerprint = sha256('\x0000000000000000'::bytea) and exists (
@@ -620,7 +620,7 @@ create table order_worker.edits (
 
 -- Gives a row that was given up, or waits for its next attempt, another body and makes it ready: the journals are not the runtime
 -- role's to change, and here the old body is kept. The event keeps its key and fingerprint, the message its id: what comes again is still
--- recognised. What a body has to be, and what it is about, the caller has found out (src/operations/edit.rs); here stands what must hold
+-- recognised. What a body has to be, and what it is about, the caller has found out; here stands what must hold
 -- whatever the caller. Returns the queue.
 create function order_worker.edit_row(
     row_id bigint, new_body bytea, new_subject text, new_reference text, actor text, reason text

@@ -11,7 +11,7 @@ select order_worker.declare_channels('dapr', 'warehouse');
 
 -- What is known of orders -------------------------------------------------------------------------------------------------
 
--- The status machine of src/orders/status.rs as rows, for change_orders(): a test holds the two against each other.
+-- The status machine as rows, for change_orders(): a test holds them against the worker's own.
 create table order_worker.legal_moves (
     old_status text not null,
     new_status text not null,
@@ -243,7 +243,7 @@ end $$;
 
 -- The life of an order ----------------------------------------------------------------------------------------------------
 -- What the order service does to an order. Each function checks the machine, writes history and announcement in the caller's transaction,
--- and does so once for a cause. The library (src/life) calls these.
+-- and does so once for a cause. The worker's library calls these.
 
 -- Announces an order that the caller's transaction has just inserted (as `pending`), writes its first history row, and wakes the
 -- events that came before it. The same cause does so once.

@@ -20,8 +20,8 @@ pub const PACE: usize = 500;
 const PACED: usize = 2_000;
 const LIMIT: Duration = Duration::from_secs(120);
 
-pub async fn worker(events: usize, reservations: Reservations) -> Turn {
-    let direct = Direct::start("bench", crate::WORKER).await;
+pub async fn worker(binary: &str, events: usize, reservations: Reservations) -> Turn {
+    let direct = Direct::start("bench", binary).await;
     let (fast, paced) = (names("fast", events), names("paced", PACED));
     place(&direct.worker.database_url, &fast, reservations).await;
     place(&direct.worker.database_url, &paced, reservations).await;

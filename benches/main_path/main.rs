@@ -16,6 +16,7 @@ mod replay;
 mod sidecars;
 
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 use figures::{Figures, table};
 use orders::Reservations;
@@ -23,6 +24,12 @@ use rig::worker::WorkerSpec;
 
 /// The worker as it is shipped.
 const WORKER: &str = env!("CARGO_BIN_EXE_order-worker");
+
+/// The worker of another commit, which takes its turns beside this one's (`make bench-compare`).
+fn base() -> Option<&'static str> {
+    static BASE: LazyLock<Option<String>> = LazyLock::new(|| std::env::var("BASE_WORKER").ok());
+    BASE.as_deref()
+}
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
@@ -45,18 +52,42 @@ fn main() {
     }
 }
 
+/// A row of the table: which worker, and whether each event asks for a call of the warehouse.
+struct Row {
+    name: &'static str,
+    worker: &'static str,
+    reservations: Reservations,
+}
+
+fn rows() -> Vec<Row> {
+    let row = |name, worker, reservations| Row { name, worker, reservations };
+    let mut rows = vec![
+        row("order-worker", WORKER, Reservations::None),
+        row("order-worker, a warehouse call each", WORKER, Reservations::One),
+    ];
+    if let Some(base) = base() {
+        rows.push(row("base", base, Reservations::None));
+        rows.push(row("base, a warehouse call each", base, Reservations::One));
+    }
+    rows
+}
+
 async fn bench(size: Size) {
-    let names = ["no-op relay", "order-worker", "order-worker, a warehouse call each"];
-    let (mut stand_in, mut daprd) = (names.map(Figures::new), names.map(Figures::new));
+    let rows = rows();
+    let names = || ["no-op relay"].into_iter().chain(rows.iter().map(|row| row.name));
+    let figures = || names().map(Figures::new).collect::<Vec<_>>();
+    let (mut stand_in, mut daprd) = (figures(), figures());
     for round in 1..=size.rounds {
         eprintln!("round {round} of {}: stand-in sidecar", size.rounds);
         stand_in[0].add(direct::relay(size.events).await);
-        stand_in[1].add(direct::worker(size.events, Reservations::None).await);
-        stand_in[2].add(direct::worker(size.events, Reservations::One).await);
+        for (row, figures) in rows.iter().zip(&mut stand_in[1..]) {
+            figures.add(direct::worker(row.worker, size.events, row.reservations).await);
+        }
         eprintln!("round {round} of {}: real daprd", size.rounds);
         daprd[0].add(sidecars::relay(size.events / 4).await);
-        daprd[1].add(sidecars::worker(size.events / 4, Reservations::None).await);
-        daprd[2].add(sidecars::worker(size.events / 4, Reservations::One).await);
+        for (row, figures) in rows.iter().zip(&mut daprd[1..]) {
+            figures.add(sidecars::worker(row.worker, size.events / 4, row.reservations).await);
+        }
     }
     println!("{}", table(&[("stand-in sidecar", &stand_in), ("real daprd", &daprd)]));
 }

@@ -20,8 +20,8 @@ const PACE: usize = 100;
 const PACED: usize = 500;
 const LIMIT: Duration = Duration::from_secs(120);
 
-pub async fn worker(events: usize, reservations: Reservations) -> Turn {
-    let stack = Stack::start("bench", crate::WORKER).await;
+pub async fn worker(binary: &str, events: usize, reservations: Reservations) -> Turn {
+    let stack = Stack::start("bench", binary).await;
     let (fast, paced) = (names("fast", events), names("paced", PACED));
     place(&stack.worker.database_url, &fast, reservations).await;
     place(&stack.worker.database_url, &paced, reservations).await;

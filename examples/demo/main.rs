@@ -7,12 +7,12 @@
 )]
 
 mod keep;
-mod life;
 mod report;
 mod run;
 mod scene;
 mod screen;
 mod settings;
+mod walkthrough;
 
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
@@ -77,7 +77,7 @@ async fn play(settings: &Settings, screen: &Screen) -> (Scene, bool) {
     screen.line("");
     screen.line(report.verdict(screen.elapsed()));
     screen.line("");
-    let (seen, right) = life::play(&scene, screen).await;
+    let (seen, right) = walkthrough::play(&scene, screen).await;
     screen.line("");
     screen.line(seen);
     screen.line("");

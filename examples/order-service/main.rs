@@ -1,7 +1,7 @@
 //! A small order API, as the other pod beside the worker would be: HTTP on port 8000, app id `order-service`, called through its
 //! Dapr sidecar (`/v1.0/invoke/order-service/method/orders/o-1`) or directly.
 //!
-//! It publishes nothing and calls nobody: what it does to an order goes through [`order_worker::life`], in one transaction with
+//! It publishes nothing and calls nobody: what it does to an order goes through [`order_worker::order_api`], in one transaction with
 //! the announcement, which the worker publishes.
 //!
 //! ```text
@@ -89,10 +89,12 @@ fn router(shop: Shop) -> Router {
 async fn request(
     shop: &Shop,
     cause: String,
-    moves: impl AsyncFnOnce(&mut order_worker::life::Life<'_>) -> Result<(), order_worker::life::LifeError>,
+    moves: impl AsyncFnOnce(
+        &mut order_worker::order_api::OrderApi<'_>,
+    ) -> Result<(), order_worker::order_api::OrderApiError>,
 ) -> Result<(), problem::Problem> {
     let mut tx = shop.pool.begin().await?;
-    moves(&mut order_worker::life::Life::new(&mut tx, cause)).await?;
+    moves(&mut order_worker::order_api::OrderApi::new(&mut tx, cause)).await?;
     tx.commit().await?;
     Ok(())
 }

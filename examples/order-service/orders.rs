@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use order_worker::life::Life;
+use order_worker::order_api::OrderApi;
 use serde::{Deserialize, Serialize};
 use sqlx::types::chrono::{DateTime, Utc};
 
@@ -74,7 +74,7 @@ pub async fn place(State(shop): State<Shop>, Path(order): Path<String>, Json(pla
         .execute(&mut *tx)
         .await?;
     }
-    Life::new(&mut tx, format!("place:{order}")).created(&order).await?;
+    OrderApi::new(&mut tx, format!("place:{order}")).created(&order).await?;
     tx.commit().await?;
     Ok(StatusCode::CREATED)
 }
@@ -138,21 +138,21 @@ pub async fn show(State(shop): State<Shop>, Path(order): Path<String>) -> Result
 
 /// `POST /orders/{order}/confirm`.
 pub async fn confirm(State(shop): State<Shop>, Path(order): Path<String>, Json(said): Json<Said>) -> Answer {
-    let moved = async |life: &mut Life<'_>| life.confirm(&order, said.notes.as_deref()).await;
+    let moved = async |api: &mut OrderApi<'_>| api.confirm(&order, said.notes.as_deref()).await;
     request(&shop, format!("confirm:{order}"), moved).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// `POST /orders/{order}/ship`.
 pub async fn ship(State(shop): State<Shop>, Path(order): Path<String>, Json(said): Json<Said>) -> Answer {
-    let moved = async |life: &mut Life<'_>| life.ship(&order, said.notes.as_deref()).await;
+    let moved = async |api: &mut OrderApi<'_>| api.ship(&order, said.notes.as_deref()).await;
     request(&shop, format!("ship:{order}"), moved).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// `POST /orders/{order}/deliver`.
 pub async fn deliver(State(shop): State<Shop>, Path(order): Path<String>, Json(said): Json<Said>) -> Answer {
-    let moved = async |life: &mut Life<'_>| life.deliver(&order, said.notes.as_deref()).await;
+    let moved = async |api: &mut OrderApi<'_>| api.deliver(&order, said.notes.as_deref()).await;
     request(&shop, format!("deliver:{order}"), moved).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -160,7 +160,7 @@ pub async fn deliver(State(shop): State<Shop>, Path(order): Path<String>, Json(s
 /// `POST /orders/{order}/cancel`.
 pub async fn cancel(State(shop): State<Shop>, Path(order): Path<String>, Json(said): Json<Said>) -> Answer {
     let reason = said.reason.as_deref().unwrap_or("Cancelled by the customer");
-    let moved = async |life: &mut Life<'_>| life.cancel(&order, reason).await;
+    let moved = async |api: &mut OrderApi<'_>| api.cancel(&order, reason).await;
     request(&shop, format!("cancel:{order}"), moved).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use order_worker::life::LifeError;
+use order_worker::order_api::OrderApiError;
 use serde_json::json;
 
 /// A refusal.
@@ -22,13 +22,13 @@ impl Problem {
     }
 }
 
-impl From<LifeError> for Problem {
-    fn from(error: LifeError) -> Self {
+impl From<OrderApiError> for Problem {
+    fn from(error: OrderApiError) -> Self {
         let status = match &error {
-            LifeError::NotFound(_) => StatusCode::NOT_FOUND,
-            LifeError::Refused(_) | LifeError::Conflict(_) => StatusCode::CONFLICT,
-            LifeError::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            LifeError::Database(_) => StatusCode::SERVICE_UNAVAILABLE,
+            OrderApiError::NotFound(_) => StatusCode::NOT_FOUND,
+            OrderApiError::Refused(_) | OrderApiError::Conflict(_) => StatusCode::CONFLICT,
+            OrderApiError::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            OrderApiError::Database(_) => StatusCode::SERVICE_UNAVAILABLE,
         };
         Self(status, error.to_string())
     }
@@ -36,7 +36,7 @@ impl From<LifeError> for Problem {
 
 impl From<sqlx::Error> for Problem {
     fn from(error: sqlx::Error) -> Self {
-        LifeError::from(error).into()
+        OrderApiError::from(error).into()
     }
 }
 

@@ -17,7 +17,7 @@ pub struct Metrics {
     pub shop: shop::Metrics,
     /// Dapr's.
     pub dapr: dapr::Metrics,
-    /// What operators look at.
+    /// Gauges for operators.
     pub operations: operations::Metrics,
 }
 

@@ -7,7 +7,6 @@ mod metrics;
 pub mod pages;
 pub mod runs;
 pub mod schema;
-pub mod signals;
 pub mod worker;
 
 pub use metrics::Metrics;

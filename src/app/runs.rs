@@ -6,7 +6,7 @@ use super::config::Config;
 use crate::dapr::{Topics, reconcile};
 use crate::engine::inbox::{Handler, Handlers};
 use crate::engine::runs::{Scheduled, Work};
-use crate::operations::{DeadLetters, Judging, Replays};
+use crate::operations::{DeadRows, Judging, Replays};
 use crate::platform::database::PgPool;
 use crate::shop::jobs::{self, Job, JobWork};
 use crate::shop::payments::{self, ORDER_ID, Payments, legible};
@@ -26,7 +26,7 @@ pub fn topics(config: &Config) -> Topics {
     Topics::new(&payments::topics(eventbus.refunds), ORDER_ID, &eventbus.dead_letter_topic)
 }
 
-/// What is reconciled.
+/// The streams that are reconciled.
 #[must_use]
 pub fn reconciled(config: &Config) -> reconcile::Setup {
     reconcile::Setup {
@@ -51,7 +51,7 @@ pub fn works(config: &Config, pool: &PgPool, terms: &jobs::Terms, judging: Judgi
         let batch = config.worker.cron.entry(job).batch;
         Arc::new(JobWork::new(job, batch, terms.clone(), pool.clone()))
     };
-    let others: [Arc<dyn Work>; 2] = [Arc::new(Replays::new(judging, pool.clone())), Arc::new(DeadLetters)];
+    let others: [Arc<dyn Work>; 2] = [Arc::new(Replays::new(judging, pool.clone())), Arc::new(DeadRows)];
     Job::ALL.into_iter().map(job).chain(others).collect()
 }
 

@@ -12,8 +12,8 @@ use super::output::{self, Format, Output, Runs};
 use super::runs::{self, Here, Rules, counting, unpaused, until_ended};
 use crate::app::config::Config;
 use crate::engine::queue::Queue;
-use crate::operations::bulk::{self, Bulk, DEAD_LETTERS, Verb};
-use crate::operations::letters::{self, Letter, Selection};
+use crate::operations::bulk::{self, Bulk, DEAD_ROWS, Verb};
+use crate::operations::dead::{self, DeadRow, Selection};
 use crate::operations::since::{self, Since};
 use crate::platform::database::PgPool;
 
@@ -164,31 +164,31 @@ pub(super) async fn run(
     let actor = way.operator.person(way.consent.dry_run)?;
     let unsent = of.selection.unsent;
     // One more than may be changed at once is too many.
-    let letters = letters::list(pool, &of.selection, MOST + 1).await?;
-    let (letters, others): (Vec<_>, Vec<_>) = letters.into_iter().partition(|letter| verb.is_for(&letter.state));
+    let selected = dead::list(pool, &of.selection, MOST + 1).await?;
+    let (selected, others): (Vec<_>, Vec<_>) = selected.into_iter().partition(|row| verb.is_for(row.state));
     if !others.is_empty() {
         output::note(&format!(
             "note: {} of them wait for no attempt, and go on by themselves: passed over",
             others.len()
         ));
     }
-    if letters.is_empty() {
+    if selected.is_empty() {
         return Err(bulk::nothing(unsent).into());
     }
-    if letters.len() > MOST as usize {
+    if selected.len() > MOST as usize {
         let hint = "select fewer by --queue, --because or --key, and do it in parts";
         return Err(Stop::failed(Exit::Failed, format!("more than {MOST} rows are selected"), hint));
     }
     if way.consent.dry_run {
-        let ids: Vec<i64> = letters.iter().map(|letter| letter.id).collect();
+        let ids: Vec<i64> = selected.iter().map(|row| row.id).collect();
         let mut connection = pool.acquire().await?;
         let since = since::of(&mut connection, &ids).await?;
-        return rehearsed(&way.output, &letters, &since);
+        return rehearsed(&way.output, &selected, &since);
     }
-    let rows = letters.len() as u64;
+    let rows = selected.len() as u64;
     way.consent.obtain(rows, verb.as_str())?;
     unpaused(pool, None).await?;
-    let ids: Vec<i64> = letters.iter().map(|letter| letter.id).collect();
+    let ids: Vec<i64> = selected.iter().map(|row| row.id).collect();
     let executor = runs::executor(pool, config, &way.here, Rules::None, way.detach).await?;
     let bulk = Bulk { verb, rows, actor, reason: reason.to_owned(), unsent };
     let mut tx = pool.begin().await?;
@@ -198,25 +198,25 @@ pub(super) async fn run(
         return told(pool, id, &way.output).await;
     }
     let bar = counting("rows", Some(rows));
-    let failed = until_ended(pool, &executor, DEAD_LETTERS, id, &bar).await?;
+    let failed = until_ended(pool, &executor, DEAD_ROWS, id, &bar).await?;
     told(pool, id, &way.output).await?;
     failed
         .map_or(Ok(()), |error| Err(Stop::failed(Exit::Failed, format!("run {id}: {error}"), "order-worker dead list")))
 }
 
 /// Tells of a rehearsal: the rows that would be changed, and everything that has happened to their orders since.
-fn rehearsed(output: &Output, letters: &[Letter], since: &[Since]) -> Result<(), Stop> {
+fn rehearsed(output: &Output, selected: &[DeadRow], since: &[Since]) -> Result<(), Stop> {
     match output.format {
         Format::Json => {
-            let with_since = |letter: &Letter| {
-                let mut json = json!(letter);
-                json["since"] = json!(since.iter().filter(|one| one.id == letter.id).collect::<Vec<_>>());
+            let with_since = |row: &DeadRow| {
+                let mut json = json!(row);
+                json["since"] = json!(since.iter().filter(|one| one.id == row.id).collect::<Vec<_>>());
                 json
             };
-            output::json(&letters.iter().map(with_since).collect::<Vec<_>>())
+            output::json(&selected.iter().map(with_since).collect::<Vec<_>>())
         }
         Format::Table => {
-            output::rows(letters)?;
+            output::rows(selected)?;
             changes_since::show(since)
         }
     }

@@ -3,12 +3,13 @@
 use std::io::{IsTerminal, Read, Write};
 
 use clap::{Args, Subcommand};
+use tokio_util::sync::CancellationToken;
 
 use super::exit::{Exit, Stop};
 use super::{output, roles};
 use crate::app::config::Config;
 use crate::app::pages;
-use crate::app::signals::stop_on_signal;
+use crate::platform::signals::stop_on_signal;
 use crate::platform::telemetry;
 use crate::web::console;
 
@@ -61,14 +62,16 @@ pub(super) async fn run(config: &Config) -> Result<(), Stop> {
     let pool = roles::database_of_pages(config).await?;
     let telemetry = telemetry::init(&config.worker.telemetry).map_err(|error| Stop::because(&error, ""))?;
     let addr = &config.worker.console.addr;
-    let listener = pages::open("Console", addr).await.map_err(|error| {
+    let listener = addr.bind().await.map_err(|error| {
         Stop::failed(
             Exit::Failed,
             format!("cannot listen on worker.console.addr ({addr}): {error}"),
             "set ORDER_WORKER_CONSOLE_ADDR to a free one",
         )
     })?;
-    let (console, stop) = (pages::console(config, pool), stop_on_signal());
+    tracing::info!("Console opened: http://{}", addr.opened_at(&listener));
+    let (console, stop) = (pages::console(config, pool), CancellationToken::new());
+    tokio::spawn(stop_on_signal(stop.clone()));
     pages::start_board(&console, config, &stop).await;
     console.serve(listener, stop).await;
     telemetry.shutdown().await;

@@ -14,10 +14,10 @@ use super::output::{self, Format, Output, Runs};
 use super::runs::{self, Executor, Here, Rules, unpaused, until_ended};
 use super::{pause, roles};
 use crate::app::config::Config;
-use crate::engine::queue::pauses::Pausable;
 use crate::engine::runs::history;
 use crate::engine::runs::ledger;
 use crate::operations::jobs;
+use crate::operations::pauses::Pausable;
 use crate::platform::database::PgPool;
 use crate::shop;
 use crate::shop::jobs::Job;
@@ -170,7 +170,7 @@ pub(super) async fn run(command: &CronCommand, config: &Config) -> Result<(), St
     match command {
         CronCommand::List(output) => output::list(output, &history::list(&pool, Job::VARIANTS).await?),
         CronCommand::History(History { job, runs }) => {
-            output::list(&runs.output, &history::history(&pool, job.as_str(), runs.limit).await?)
+            output::list(&runs.output, &history::list_runs(&pool, job.as_str(), runs.limit).await?)
         }
         CronCommand::Pause(which) => pause::pause(&pool, which.job(), &which.change).await,
         CronCommand::Resume(which) => pause::resume(&pool, which.job(), &which.change).await,
@@ -237,7 +237,7 @@ async fn perform(pool: &PgPool, run: &Run, config: &Config) -> Result<(), Stop> 
     let (id, _) = jobs::run(&mut tx, job, &actor).await?;
     tx.commit().await?;
     let failed = until_ended(pool, &executor, job.as_str(), id, &counting(job)).await?;
-    let past = history::past(pool, job.as_str(), id).await?;
+    let past = history::run(pool, job.as_str(), id).await?;
     match run.output.format {
         Format::Json => output::json(&past)?,
         Format::Table => output::rows(&[past])?,

@@ -12,7 +12,7 @@ use super::exit::{Exit, Stop};
 use super::output::{self, Format, Runs};
 use super::{changes_since, roles};
 use crate::app::config::Config;
-use crate::operations::{self, letters, since};
+use crate::operations::{self, dead, since};
 use crate::platform::database::PgPool;
 
 /// The commands below `dead`.
@@ -112,10 +112,10 @@ pub(super) async fn run(command: &DeadCommand, config: &Config) -> Result<(), St
     let pool = roles::database(config).await?;
     match command {
         DeadCommand::List(List { filter, list }) if filter.is_empty() => {
-            output::list(&list.output, &letters::groups(&pool).await?)
+            output::list(&list.output, &dead::groups(&pool).await?)
         }
         DeadCommand::List(List { filter, list }) => {
-            output::list(&list.output, &letters::list(&pool, &filter.selection(), list.limit).await?)
+            output::list(&list.output, &dead::list(&pool, &filter.selection(), list.limit).await?)
         }
         DeadCommand::Redrive(redrive) => bulk::redrive(&pool, redrive, config).await,
         DeadCommand::Edit(edit) => self::edit(&pool, edit).await,

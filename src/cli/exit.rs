@@ -100,12 +100,12 @@ impl From<operations::Error> for Stop {
 impl From<sqlx::Error> for Stop {
     fn from(error: sqlx::Error) -> Self {
         let error = &error;
-        let tls = database::tls_way_out(error);
+        let tls = database::tls_hint(error);
         let hint = if let Some(hint) = &tls {
             hint.as_str()
         } else if database::lacks_rights(error) {
             "run `order-worker migrate` with the owner in MIGRATE_DATABASE_URL and this role in DATABASE_URL"
-        } else if let Some(hint) = database::way_out(error) {
+        } else if let Some(hint) = database::hint(error) {
             hint
         } else if database::class(error) != database::Class::Message {
             "see that Postgres is there, and what DATABASE_URL or data.database.source names; then try again"

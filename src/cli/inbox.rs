@@ -11,8 +11,7 @@ use super::output::{self, Output, Runs};
 use super::waiting::{self, Decide};
 use super::{reconcile, replay, roles};
 use crate::app::config::Config;
-use crate::engine::audit;
-use crate::operations::events::{self, Waits, Whole};
+use crate::operations::events::{self, EventDetail, Waits};
 use crate::operations::{masked, masked_json};
 use crate::platform::database::PgPool;
 use crate::platform::telemetry::trace;
@@ -184,13 +183,12 @@ async fn show(pool: &PgPool, show: &Show) -> Result<(), Stop> {
         return Err(Stop::failed(Exit::Failed, format!("there is no event {}", show.event), hint));
     }
     if show.reveal {
-        let detail = json!({ "reason": show.reason });
         let mut tx = pool.begin().await?;
         let actor = show.operator.person(false)?;
-        audit::record(&mut tx, &actor, "inbox show --reveal", &show.event, &detail).await?;
+        events::reveal(&mut tx, &show.event, show.reason.as_deref(), &actor).await?;
         tx.commit().await?;
     }
-    let body = |event: &Whole| {
+    let body = |event: &EventDetail| {
         if show.reveal {
             serde_json::from_slice(&event.body).unwrap_or_else(|_| json!(String::from_utf8_lossy(&event.body)))
         } else {

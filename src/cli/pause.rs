@@ -5,7 +5,7 @@ use serde_json::json;
 use super::change::Change;
 use super::exit::Stop;
 use super::output::{self, Format};
-use crate::engine::queue::pauses::{Pausable, Pause};
+use crate::operations::pauses::{Pausable, Pause};
 use crate::platform::database::PgPool;
 
 /// Pauses `what`. That it is paused already is no error: what was asked for holds.

@@ -7,9 +7,9 @@ use super::exit::Stop;
 use super::output::{self, Output};
 use super::{pause, roles};
 use crate::app::config::Config;
-use crate::engine::queue::pauses::Pausable;
 use crate::engine::queue::{Queue, contents};
 use crate::operations::QUEUES;
+use crate::operations::pauses::Pausable;
 
 /// The commands below `queue`.
 #[derive(Debug, Subcommand)]

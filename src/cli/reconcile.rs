@@ -66,7 +66,7 @@ pub(super) async fn run(pool: &PgPool, arguments: &Arguments, config: &Config) -
         let known = reconciler.known(&name).await.map_err(failed)?;
         let look = reconciler.look((&topic, &name), &known, since, another, taker).await.map_err(failed)?;
         if arguments.accept {
-            reconciler.taken_note_of(&name, &look, &actor).await.map_err(failed)?;
+            reconciler.acknowledge(&name, &look, &actor).await.map_err(failed)?;
         }
         looks.push((name, look));
         bar.inc(1);

@@ -11,11 +11,11 @@ use super::output;
 use crate::app::Metrics;
 use crate::app::config::Config;
 use crate::app::runs;
-use crate::engine::queue::pauses::{Pausable, blocking};
 use crate::engine::queue::{Fault, Queue, Wake, is_drained, worker_name};
 use crate::engine::runs::{Runner, Turned, history};
 use crate::engine::terms::{self, Registered, Terms};
 use crate::operations::nobody_performs;
+use crate::operations::pauses::{Pausable, blocking};
 use crate::operations::{Judging, QUEUES};
 use crate::platform::database::PgPool;
 use crate::shop::jobs::{self, Job};
@@ -211,18 +211,18 @@ pub(super) async fn until_ended(
             Executor::Here(runner) => runner.turn(&[name]).await.map_err(stopped)?,
             Executor::Workers => Turned::Nothing,
         };
-        let Some(standing) = history::standing(pool, run).await? else {
+        let Some(status) = history::status(pool, run).await? else {
             return Err(Stop::failed(Exit::Failed, format!("run {run} of {name} is gone"), "order-worker audit log"));
         };
-        bar.set_position(standing.seen.unsigned_abs());
+        bar.set_position(status.seen.unsigned_abs());
         // What was passed over is said at the end as well: a worker may be through before the first look.
-        if let Some(problem) = standing.problem.filter(|problem| told.as_ref() != Some(problem)) {
+        if let Some(problem) = status.problem.filter(|problem| told.as_ref() != Some(problem)) {
             bar.suspend(|| output::note(&format!("{name}: {problem}")));
             told = Some(problem);
         }
-        if standing.finished {
+        if status.finished {
             bar.finish_and_clear();
-            return Ok(standing.error);
+            return Ok(status.error);
         }
         if let Executor::Workers = executor {
             if is_drained(pool, Queue::RUNS).await? {

@@ -1,4 +1,4 @@
-//! What the Dapr sidecar says of itself.
+//! The metadata of the Dapr sidecar.
 
 use dapr::dapr::proto::runtime::v1::{
     AppConnectionProperties, GetMetadataRequest, PubsubSubscription, RegisteredComponents,
@@ -65,12 +65,23 @@ impl Metadata {
     }
 }
 
+/// The sidecar does not answer, or answers with an error.
+#[derive(Debug, thiserror::Error)]
+#[error("{:?}: {}", .0.code(), .0.message())]
+pub struct Error(Box<Status>);
+
+impl From<Status> for Error {
+    fn from(status: Status) -> Self {
+        Self(Box::new(status))
+    }
+}
+
 /// Asks the sidecar.
 ///
 /// # Errors
 ///
-/// The sidecar's, also when it is not there.
-pub async fn metadata(channel: Channel, token: Option<&AsciiMetadataValue>) -> Result<Metadata, Status> {
+/// [`Error`].
+pub async fn metadata(channel: Channel, token: Option<&AsciiMetadataValue>) -> Result<Metadata, Error> {
     let mut request = Request::new(GetMetadataRequest {});
     request.metadata_mut().insert("traceparent", AsciiMetadataValue::from_static(UNRECORDED));
     if let Some(token) = token {
@@ -79,7 +90,7 @@ pub async fn metadata(channel: Channel, token: Option<&AsciiMetadataValue>) -> R
     let mut client = Grpc::new(channel);
     client.ready().await.map_err(|error| Status::from_error(error.into()))?;
     let path = PathAndQuery::from_static("/dapr.proto.runtime.v1.Dapr/GetMetadata");
-    client.unary(request, path, ProstCodec::default()).await.map(tonic::Response::into_inner)
+    Ok(client.unary(request, path, ProstCodec::default()).await?.into_inner())
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ impl Topics {
         self.events.iter().copied().chain([&*self.dead_letters])
     }
 
-    /// What the stream of a topic is called, for people.
+    /// The name of a topic's stream, for people.
     #[must_use]
     pub fn called(&self, topic: &str) -> String {
         if topic == &*self.dead_letters { "stream of dead letters".into() } else { format!("stream {topic}") }

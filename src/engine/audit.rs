@@ -8,8 +8,8 @@ use sqlx::PgConnection;
 
 use crate::platform::database::storable_json;
 
-/// Appends a record in the caller's transaction, so that it stands exactly when what it tells was done. `actor` is who asked; `action` and `target` are
-/// the command and what it was given ("queue pause", "inbox"); `detail` its particulars, without secrets and personal data.
+/// Appends a record in the caller's transaction, so that it is committed together with the action. `actor` is the person; `action` and
+/// `target` are the command and its argument ("queue pause", "inbox"); `detail` has the particulars, without secrets and personal data.
 ///
 /// # Errors
 ///

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use strum::VariantNames;
 
-use super::inbox::{Failure, Outcome};
+use super::inbox::{Disposition, Failure};
 use super::queue::{Queue, Sample};
 use super::runs::RunOutcome;
 use crate::platform::telemetry::instruments::{Counter, Gauge, Histogram, Instruments};
@@ -84,7 +84,7 @@ impl Metrics {
             outcomes: make.counter(
                 "inbox_outcomes_total",
                 "How events of the inbox ended, or where they wait.",
-                &[("outcome", Outcome::VARIANTS)],
+                &[("outcome", Disposition::VARIANTS)],
             ),
             accept: make.histogram(
                 "accept_seconds",
@@ -167,9 +167,9 @@ impl Metrics {
         self.0.duplicates.add(&[self.topic(topic)], count);
     }
 
-    /// Events of the inbox came to an outcome.
-    pub fn inbox_settled(&self, outcome: Outcome, count: u64) {
-        self.0.outcomes.add(&[outcome.into()], count);
+    /// So many events of the inbox ended like this, or wait like this.
+    pub fn inbox_settled(&self, disposition: impl Into<Disposition>, count: u64) {
+        self.0.outcomes.add(&[disposition.into().into()], count);
     }
 
     /// An event was accepted, so long after its receipt.

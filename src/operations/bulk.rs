@@ -1,6 +1,6 @@
 //! Many rows at once: tried again or given up by a run of the queue `cron`, over a selection that is frozen when it is asked for.
 //!
-//! A row that is no longer to be mended when its batch comes is left as it is: whoever has mended it meanwhile was first.
+//! A row that somebody has mended before its batch comes is left as it is.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -9,15 +9,14 @@ use serde_json::json;
 use sqlx::PgConnection;
 use sqlx::types::Json;
 
-use super::{Error, letters};
+use super::{Error, dead, jobs};
 use crate::engine::audit;
-use crate::engine::queue::Fault;
-use crate::engine::queue::Queue;
-use crate::engine::runs::{self, Cursor, PassedOver, Run, Work, ledger};
+use crate::engine::queue::{Fault, Queue, State};
+use crate::engine::runs::{self, Cursor, PassedOver, Run, RunState, Work};
 use crate::platform::database::PgPool;
 
 /// The name of such a run in the ledger.
-pub const DEAD_LETTERS: &str = "dead_letters";
+pub const DEAD_ROWS: &str = "dead_letters";
 
 /// The most dead rows of one batch.
 const BATCH: u32 = 500;
@@ -25,7 +24,7 @@ const BATCH: u32 = 500;
 /// As many rows as a record of the audit log names.
 const NAMED: usize = 1_000;
 
-/// What is done to each row.
+/// The change of each row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verb {
@@ -47,17 +46,17 @@ impl Verb {
 
     /// Whether it is done to a row in this state. One that is only behind another, or about to be sent, need not be redriven.
     #[must_use]
-    pub fn is_for(self, state: &str) -> bool {
-        self == Self::Skip || ["dead", "waiting"].contains(&state)
+    pub const fn is_for(self, state: State) -> bool {
+        matches!((self, state), (Self::Skip, _) | (Self::Redrive, State::Dead | State::Waiting))
     }
 }
 
-/// What is asked for.
+/// A request.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Bulk {
-    /// What is done.
+    /// The change.
     pub verb: Verb,
-    /// How many rows were selected.
+    /// The number of rows that were selected.
     pub rows: u64,
     /// Who has asked.
     pub actor: String,
@@ -68,7 +67,7 @@ pub struct Bulk {
     pub unsent: bool,
 }
 
-/// How far it has come.
+/// The progress of a run.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Progress {
     /// Rows looked at, of those that were selected.
@@ -77,22 +76,22 @@ pub struct Progress {
 
 /// A run, for people.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow)]
-pub struct Past {
+pub struct BulkRun {
     /// Its number: `cron_runs.id`.
     pub id: i64,
     /// When it was asked for.
     pub asked_at: DateTime<Utc>,
     /// When it ended.
     pub finished_at: Option<DateTime<Utc>>,
-    /// What was asked for.
+    /// The request.
     #[serde(flatten)]
     pub request: Json<Bulk>,
     /// Rows looked at.
     pub seen: i64,
     /// Those of them that were dead still, and are redriven or skipped.
     pub items: i64,
-    /// `waiting`, `running`, `succeeded` or `failed`.
-    pub outcome: String,
+    /// Its state.
+    pub outcome: RunState,
     /// Why it failed.
     pub error: Option<String>,
 }
@@ -112,7 +111,7 @@ pub async fn ask(tx: &mut PgConnection, ids: &[i64], bulk: &Bulk, target: &str) 
         return Err(nothing(bulk.unsent));
     }
     let request = Some(json!(bulk));
-    let (run, _) = ledger::ask(tx, DEAD_LETTERS, request).await?.ok_or(sqlx::Error::RowNotFound)?;
+    let (run, _) = jobs::ask(tx, DEAD_ROWS, request).await?;
     sqlx::query("insert into order_worker.selected (run, id) select $1, unnest($2::bigint[]) on conflict do nothing")
         .bind(run)
         .bind(ids)
@@ -129,11 +128,11 @@ pub(crate) fn nothing(unsent: bool) -> Error {
     if unsent {
         return Error::refused("none of these messages is waiting or dead", "order-worker outbox list --state pending");
     }
-    let next = "order-worker dead list; what waits and is not dead: order-worker outbox list --state waiting, then outbox skip or redrive";
+    let next = "order-worker dead list; what waits and is not dead: order-worker outbox list --state waiting, then outbox skip or redrive; an event: order-worker inbox reject";
     Error::refused("no dead row is selected", next)
 }
 
-/// What a batch has done.
+/// The result of a batch.
 #[derive(Debug)]
 pub struct Step {
     /// Rows looked at.
@@ -160,8 +159,8 @@ pub async fn batch(
             .fetch_all(&mut *tx)
             .await?;
     let changed = match bulk.verb {
-        Verb::Redrive => letters::redrive(tx, &ids, bulk.unsent).await?,
-        Verb::Skip => letters::skip(tx, &ids, &bulk.reason, &bulk.actor, bulk.unsent).await?,
+        Verb::Redrive => dead::redrive(tx, &ids, bulk.unsent).await?,
+        Verb::Skip => dead::skip(tx, &ids, &bulk.reason, &bulk.actor, bulk.unsent).await?,
     };
     Ok(Step { seen: ids.len(), changed, last: ids.last().copied() })
 }
@@ -176,15 +175,15 @@ pub async fn next(tx: &mut PgConnection, run: i64, after: Option<i64>) -> Result
 }
 
 /// The last `limit` runs, the newest first; or the one with this number.
-pub async fn runs(pool: &PgPool, id: Option<i64>, limit: u32) -> Result<Vec<Past>, sqlx::Error> {
+pub async fn runs(pool: &PgPool, id: Option<i64>, limit: u32) -> Result<Vec<BulkRun>, sqlx::Error> {
     sqlx::query_as(include_str!("sql/bulk_runs.sql")).bind(id).bind(i64::from(limit)).fetch_all(pool).await
 }
 
-/// What is done to dead rows, as runs of the engine.
+/// Bulk changes, as runs of the engine.
 #[derive(Clone, Copy, Debug)]
-pub struct DeadLetters;
+pub struct DeadRows;
 
-/// What a run was asked for, and how far it has come.
+/// The request of a run, and its progress.
 fn asked(run: &Run) -> Result<(Bulk, Progress), Fault> {
     let progress = run.result.clone().map(runs::read).transpose()?.unwrap_or_default();
     Ok((runs::read(run.request.clone().unwrap_or_default())?, progress))
@@ -195,9 +194,9 @@ fn after(run: &Run) -> Option<i64> {
 }
 
 #[async_trait]
-impl Work for DeadLetters {
+impl Work for DeadRows {
     fn name(&self) -> &'static str {
-        DEAD_LETTERS
+        DEAD_ROWS
     }
 
     fn limit(&self, run: &Run) -> Result<u32, Fault> {
@@ -228,7 +227,7 @@ impl Work for DeadLetters {
         }))
     }
 
-    fn tell_ended(&self, run: &Run, progress: &runs::Progress) {
+    fn log_end(&self, run: &Run, progress: &runs::Progress) {
         let Ok((asked, _)) = asked(run) else { return };
         tracing::info!(
             run = run.id,
@@ -248,7 +247,7 @@ mod tests {
 
     #[test]
     fn a_request_that_cannot_be_read_is_the_runs_own_fault() {
-        let run = |request, result| Run { request, result, ..Run::first(DEAD_LETTERS.into(), DateTime::UNIX_EPOCH) };
+        let run = |request, result| Run { request, result, ..Run::first(DEAD_ROWS.into(), DateTime::UNIX_EPOCH) };
         let request = json!({ "verb": "skip", "rows": 3, "actor": "ada", "reason": "a test", "of": "a later version" });
         let (bulk, progress) = asked(&run(Some(request), Some(json!({ "seen": 2 })))).unwrap();
         assert_eq!((bulk.rows, progress.seen), (3, 2));

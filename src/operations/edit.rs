@@ -5,19 +5,20 @@ use sqlx::PgConnection;
 
 use super::Error;
 use crate::engine::audit;
+use crate::engine::queue::{Queue, State};
 use crate::shop::announcements::shape::{Field, ITEM, Kind, shape};
 use crate::shop::payments::read;
 
 const CALL: &[Field] = &[("reservation_id", Kind::Text), ("order_item_id", Kind::Id), ("reason", Kind::MaybeEmpty)];
 /// May be left out, or be null.
 const OPTIONAL: &[Field] = &[("user_id", Kind::MaybeEmpty), ("reason", Kind::MaybeEmpty)];
-/// By these an announcement's id and the history know it: they are told as they were decided.
+/// Fields that identify the change that is announced: an edit must not alter them.
 const KEPT: &[&str] = &["event_type", "old_status", "new_status", "timestamp", "return_id", "exchange_id", "status"];
 
 #[derive(sqlx::FromRow)]
 struct Row {
     queue: String,
-    state: String,
+    state: State,
     key: String,
     topic: Option<String>,
     order_id: Option<String>,
@@ -32,7 +33,7 @@ struct Row {
 /// [`Error::Refused`] when there is no such row, or the body would fail again: with the field, what it expects, and what came.
 pub async fn edit(tx: &mut PgConnection, id: i64, body: &[u8], reason: &str, actor: &str) -> Result<String, Error> {
     let row: Option<Row> = sqlx::query_as(include_str!("sql/editable.sql")).bind(id).fetch_optional(&mut *tx).await?;
-    let editable = |row: &Row| row.queue != "cron" && (row.state == "dead" || row.state == "waiting");
+    let editable = |row: &Row| row.queue != Queue::RUNS.as_str() && matches!(row.state, State::Dead | State::Waiting);
     let Some(row) = row.filter(editable) else {
         let next = "order-worker dead list; order-worker outbox list --state waiting";
         return Err(Error::refused(format!("row {id} is neither dead nor waiting"), next));
@@ -72,8 +73,8 @@ fn object(body: &[u8]) -> Result<Map<String, Value>, Error> {
 /// As the inbox will read it: its reasons name the field, what came and what is expected. Returns the order and the payment.
 fn payment(topic: &str, body: &[u8]) -> Result<(String, String), Error> {
     object(body)?;
-    let told = read(topic, body).map_err(|undecodable| wrong(undecodable.to_string()))?;
-    Ok((told.order_id().to_owned(), told.payment_id().to_owned()))
+    let payment = read(topic, body).map_err(|undecodable| wrong(undecodable.to_string()))?;
+    Ok((payment.order_id().to_owned(), payment.payment_id().to_owned()))
 }
 
 /// Of the topics that this program knows, their shape; of any other, that it is about its order.
@@ -151,7 +152,7 @@ fn unfit(field: &str, expected: &str, came: &str) -> Error {
     wrong(format!("field `{field}`: {expected} is expected, {came} came"))
 }
 
-/// What a value is, without telling it: it may be personal.
+/// The type of a value, without the value: it may be personal.
 fn came(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
@@ -208,7 +209,7 @@ mod tests {
                           "new_status": "cancelled", "timestamp": "2026-01-01T00:00:00Z"});
         let row = Row {
             queue: "dapr".into(),
-            state: "dead".into(),
+            state: State::Dead,
             key: "o1".into(),
             topic: None,
             order_id: Some("o1".into()),

@@ -5,18 +5,21 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 
+use super::decision::Verb;
 use super::{Error, Window, numbers};
 use crate::engine::audit;
-use crate::platform::database::PgPool;
+use crate::engine::queue::State;
+use crate::platform::database::{PgPool, column};
+use crate::shop::orders::IncidentKind;
 
-/// Which events. What is not said does not matter.
+/// A filter for events. An empty field matches all.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
     /// When they were received.
     pub window: Window,
     /// The order that they are about.
     pub order: Option<String>,
-    /// The payment that they tell of.
+    /// Their payment.
     pub payment: Option<String>,
     /// Their CloudEvent id.
     pub event: Option<String>,
@@ -45,7 +48,7 @@ pub struct Event {
     pub order_id: Option<String>,
     /// The payment, where the body could be read.
     pub payment_id: Option<String>,
-    /// What became of it.
+    /// Its outcome, or its state.
     pub outcome: String,
     /// Why.
     pub reason: Option<String>,
@@ -60,13 +63,13 @@ pub struct Event {
 /// Events that ended alike.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow)]
 pub struct Group {
-    /// What became of them.
+    /// Their outcome, or their state.
     pub outcome: String,
     /// Their topic.
     pub topic: String,
     /// Why, with `#` for what differs.
     pub reason: Option<String>,
-    /// How many.
+    /// The number of rows.
     pub events: i64,
     /// When the first was received.
     pub first: DateTime<Utc>,
@@ -78,8 +81,8 @@ pub struct Group {
 
 /// An event with all that is known of it.
 #[derive(Clone, Debug, sqlx::FromRow)]
-pub struct Whole {
-    /// What a list shows.
+pub struct EventDetail {
+    /// The fields of a list.
     #[sqlx(flatten)]
     pub event: Event,
     /// The CloudEvent's type.
@@ -90,7 +93,7 @@ pub struct Whole {
     pub traceparent: Option<String>,
     /// `data` as received.
     pub body: Vec<u8>,
-    /// What its announcements are made by.
+    /// The cause of its announcements: its key in hexadecimal.
     pub cause: String,
 }
 
@@ -120,12 +123,22 @@ pub async fn groups(pool: &PgPool, selection: &Selection) -> Result<Vec<Group>, 
 }
 
 /// The events with this CloudEvent id (several sources may use the same), or the one with this number.
-pub async fn show(pool: &PgPool, name: &str) -> Result<Vec<Whole>, sqlx::Error> {
+pub async fn show(pool: &PgPool, name: &str) -> Result<Vec<EventDetail>, sqlx::Error> {
     let query = sqlx::query_as(include_str!("sql/event.sql"));
     query.bind(name).bind(name.parse::<i64>().ok()).fetch_all(pool).await
 }
 
-/// What an event waits for.
+/// Records that an operator looks at the unmasked bodies of the events with this name.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn reveal(tx: &mut PgConnection, name: &str, reason: Option<&str>, actor: &str) -> Result<(), Error> {
+    audit::record(tx, actor, "inbox show --reveal", name, &json!({ "reason": reason })).await?;
+    Ok(())
+}
+
+/// The reason why an event waits for an operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waits {
     /// Its amount is not the order's (`worker.inbox.amount_mismatch` or `underpaid: hold`).
@@ -135,42 +148,42 @@ pub enum Waits {
 }
 
 impl Waits {
-    const fn state(self) -> &'static str {
+    const fn state(self) -> State {
         match self {
-            Self::Held => "held",
-            Self::Quarantined => "quarantined",
+            Self::Held => State::Held,
+            Self::Quarantined => State::Quarantined,
         }
     }
 
     /// The kind of the incident that it opened.
-    const fn incident(self) -> &'static str {
+    const fn incident(self) -> IncidentKind {
         match self {
-            Self::Held => "amount_mismatch",
-            Self::Quarantined => "same_id_other_body",
+            Self::Held => IncidentKind::AmountMismatch,
+            Self::Quarantined => IncidentKind::SameIdOtherBody,
         }
     }
 
     /// The states that end when it is decided that such an event changes nothing. One that waits for an order, or for its turn, may
     /// be given up as well.
-    const fn rejected_states(self) -> &'static [&'static str] {
+    const fn rejected_states(self) -> &'static [State] {
         match self {
-            Self::Held => &["held", "waiting", "ready"],
-            Self::Quarantined => &["quarantined"],
+            Self::Held => &[State::Held, State::Waiting, State::Ready],
+            Self::Quarantined => &[State::Quarantined],
         }
     }
 
-    /// The commands, as the audit log has them, and the words of `order_worker.decisions`.
-    const fn approving(self) -> (&'static str, &'static str) {
+    /// The commands, as the audit log has them, and what is decided by them.
+    const fn approving(self) -> (&'static str, Verb) {
         match self {
-            Self::Held => ("inbox approve", "approve"),
-            Self::Quarantined => ("quarantine resolve --accept", "accept"),
+            Self::Held => ("inbox approve", Verb::Approve),
+            Self::Quarantined => ("quarantine resolve --accept", Verb::Accept),
         }
     }
 
-    const fn rejecting(self) -> (&'static str, &'static str) {
+    const fn rejecting(self) -> (&'static str, Verb) {
         match self {
-            Self::Held => ("inbox reject", "reject"),
-            Self::Quarantined => ("quarantine resolve --drop", "drop"),
+            Self::Held => ("inbox reject", Verb::Reject),
+            Self::Quarantined => ("quarantine resolve --drop", Verb::Drop),
         }
     }
 }
@@ -180,8 +193,8 @@ impl Waits {
 pub struct Waiting {
     /// Its number.
     pub id: i64,
-    /// `held` or `quarantined`.
-    pub state: String,
+    /// Held or quarantined.
+    pub state: State,
     /// Its topic.
     pub topic: String,
     /// The CloudEvent's source.
@@ -201,7 +214,7 @@ pub struct Waiting {
 /// The oldest `limit` events that wait for this.
 pub async fn waiting(pool: &PgPool, waits: Waits, limit: u32) -> Result<Vec<Waiting>, sqlx::Error> {
     let query = sqlx::query_as(include_str!("sql/waiting.sql"));
-    query.bind(waits.state()).bind(i64::from(limit)).fetch_all(pool).await
+    query.bind(waits.state().as_str()).bind(i64::from(limit)).fetch_all(pool).await
 }
 
 /// Lets events that wait be handled, and closes their incidents. Approving a held one says that its amount will do; accepting a
@@ -219,10 +232,10 @@ pub async fn approve(
 ) -> Result<Vec<i64>, Error> {
     let (action, verb) = waits.approving();
     let approved: Vec<i64> = sqlx::query_scalar(include_str!("sql/approve.sql"))
-        .bind(waits.state())
+        .bind(waits.state().as_str())
         .bind(ids)
         .bind(actor)
-        .bind(verb)
+        .bind(verb.as_str())
         .bind(reason)
         .fetch_all(&mut *tx)
         .await?;
@@ -245,10 +258,10 @@ pub async fn reject(
 ) -> Result<Vec<i64>, Error> {
     let (action, verb) = waits.rejecting();
     let rejected: Vec<i64> = sqlx::query_scalar(include_str!("sql/reject.sql"))
-        .bind(waits.rejected_states())
+        .bind(column(waits.rejected_states(), |state| state.as_str()))
         .bind(ids)
         .bind(actor)
-        .bind(verb)
+        .bind(verb.as_str())
         .bind(reason)
         .fetch_all(&mut *tx)
         .await?;
@@ -256,7 +269,7 @@ pub async fn reject(
     Ok(rejected)
 }
 
-/// What goes with every such decision: the incidents are closed, and each event has its record.
+/// The common end of these decisions: the incidents are closed, and each event gets its audit record.
 async fn decided(
     tx: &mut PgConnection,
     waits: Waits,
@@ -270,7 +283,8 @@ async fn decided(
         let what = format!("none of {} waits for this", numbers(asked));
         return Err(Error::refused(what, "look at its outcome: order-worker inbox show ID"));
     }
-    let closed = sqlx::query(include_str!("sql/close_incidents.sql")).bind(ids).bind(waits.incident()).bind(actor);
+    let closed =
+        sqlx::query(include_str!("sql/close_incidents.sql")).bind(ids).bind(waits.incident().as_str()).bind(actor);
     closed.execute(&mut *tx).await?;
     for id in ids {
         audit::record(tx, actor, action, &id.to_string(), &json!({ "reason": reason })).await?;

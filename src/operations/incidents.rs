@@ -8,11 +8,12 @@ use sqlx::PgConnection;
 
 use super::{Error, numbers};
 use crate::engine::audit;
+use crate::shop::orders::IncidentKind;
 
-/// Which incidents. What is not said does not matter.
+/// A filter for incidents. An empty field matches all.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
-    /// Those that somebody has resolved, too.
+    /// Resolved ones as well.
     pub resolved_too: bool,
     /// Of this kind.
     pub kind: Option<String>,
@@ -31,56 +32,57 @@ pub struct Incident {
     pub kind: String,
     /// The order.
     pub order_id: Option<String>,
-    /// What happened.
+    /// A description of what happened.
     pub detail: String,
-    /// What told it: an inbox key, or a job and its tick.
+    /// Its cause: an inbox key, or a job and its tick.
     pub cause: String,
     /// When it was opened.
     pub opened_at: DateTime<Utc>,
-    /// When somebody resolved it.
+    /// When it was resolved.
     pub resolved_at: Option<DateTime<Utc>>,
     /// Who.
     pub resolved_by: Option<String>,
 }
 
-/// What an operator does about it.
+/// The next step for an operator.
 #[must_use]
 pub fn next_step(incident: &Incident) -> String {
     let order = incident.order_id.as_deref().unwrap_or("ID");
-    match incident.kind.as_str() {
-        "paid_cancelled" | "paid_twice" => {
+    match incident.kind.parse() {
+        Ok(IncidentKind::PaidCancelled | IncidentKind::PaidTwice) => {
             format!("give the money back, or open the order anew; its story: order-worker order show {order}")
         }
-        "amount_mismatch" => format!(
+        Ok(IncidentKind::AmountMismatch) => format!(
             "compare the amounts; a held event: order-worker inbox approve or reject; its story: order-worker order show {order}"
         ),
-        "paid_unreserved" => {
+        Ok(IncidentKind::PaidUnreserved) => {
             format!("see whether the goods are there, or cancel the order; its story: order-worker order show {order}")
         }
-        "not_released" => {
+        Ok(IncidentKind::NotReleased) => {
             format!(
                 "give the goods back to the stock by hand, where they are still bound; its story: order-worker order show {order}"
             )
         }
-        "unknown_status" => format!(
+        Ok(IncidentKind::UnknownStatus) => format!(
             "the money came, and the order was left alone: give it a status that the worker knows (pending, to be paid), then order-worker inbox replay --order {order}{}",
-            // What a person has decided a replay leaves alone unless it is told otherwise.
+            // A replay leaves alone what a person has decided, unless --include-decided says otherwise.
             if incident.resolved_at.is_some() {
                 " --include-decided"
             } else {
                 ", before this is resolved; afterwards it takes --include-decided"
             }
         ),
-        "refunded_alive" => format!(
+        Ok(IncidentKind::RefundedAlive) => format!(
             "the customer has the money back: cancel the order, or have it paid anew; its story: order-worker order show {order}"
         ),
-        "refund_unknown" => format!(
+        Ok(IncidentKind::RefundUnknown) => format!(
             "find the payment at the payment service: its event may be dead or still to come; order-worker order show {order}"
         ),
-        "same_id_other_body" => {
+        Ok(IncidentKind::SameIdOtherBody) => {
             "compare both events: order-worker quarantine list; then order-worker quarantine resolve".to_owned()
         }
-        _ => format!("order-worker order show {order}"),
+        // A kind that a later version has opened.
+        Err(_) => format!("order-worker order show {order}"),
     }
 }
 
@@ -96,7 +98,7 @@ pub async fn list(pool: &PgPool, selection: &Selection, limit: u32) -> Result<Ve
         .await
 }
 
-/// How many of each kind are open, of kinds that have any.
+/// The number of open incidents of each kind that has any.
 pub async fn open(pool: &PgPool) -> Result<Vec<(String, i64)>, sqlx::Error> {
     sqlx::query_as(include_str!("sql/incidents_open.sql")).fetch_all(pool).await
 }

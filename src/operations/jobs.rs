@@ -1,7 +1,7 @@
 //! Runs of jobs that an operator asks for; workers make them.
 
 use chrono::{DateTime, Utc};
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::PgConnection;
 
 use super::Error;
@@ -9,7 +9,7 @@ use crate::engine::audit;
 use crate::engine::runs::ledger;
 use crate::shop::jobs::Job;
 
-/// Writes down that somebody has asked for a run of this job. Returns its number and its tick.
+/// Asks for a run of this job. Returns its number and its tick.
 ///
 /// # Errors
 ///
@@ -22,6 +22,20 @@ pub async fn run(tx: &mut PgConnection, job: Job, actor: &str) -> Result<(i64, D
     })?;
     audit::record(tx, actor, "cron run", job.as_str(), &json!({ "run": run, "tick": tick })).await?;
     Ok((run, tick))
+}
+
+/// Writes down a run of what this name stands for in the ledger: its number and its tick.
+///
+/// # Errors
+///
+/// [`Error::Refused`] when the ledger does not have the name: the migrations write it.
+pub(super) async fn ask(
+    tx: &mut PgConnection,
+    name: &str,
+    request: Option<Value>,
+) -> Result<(i64, DateTime<Utc>), Error> {
+    let asked = ledger::ask(tx, name, request).await?;
+    asked.ok_or_else(|| Error::refused(format!("the ledger has no runs of {name}"), "order-worker migrate"))
 }
 
 /// Ends a run where it stands, whatever it is of; what its batches have done stays. Returns the name of its job.

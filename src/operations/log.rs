@@ -1,4 +1,4 @@
-//! What may have gone out twice, and who did what.
+//! Messages that may have been sent twice, and the audit log.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -19,7 +19,7 @@ pub struct Exposed {
     pub order_id: Option<String>,
     /// Its CloudEvent id: by it a consumer knows the repetition.
     pub event_id: Option<String>,
-    /// How many workers died with it.
+    /// The number of workers that died with it in hand.
     pub times: i64,
     /// When the last of them was found dead.
     pub found_at: DateTime<Utc>,
@@ -38,7 +38,7 @@ pub struct Record {
     pub role: String,
     /// The machine or pod that it came from; none of records from before this was written down.
     pub host: Option<String>,
-    /// What was done.
+    /// The action.
     pub action: String,
     /// To what.
     pub target: String,
@@ -51,7 +51,7 @@ pub struct Record {
 pub struct Broken {
     /// Its number.
     pub id: i64,
-    /// What is wrong with it.
+    /// The defect.
     pub wrong: String,
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-/// What may be shown of an event's or an announcement's body, and of an event's headers. Everything else may say who somebody is.
+/// Fields of bodies and headers that may be shown. All others may be personal.
 const SHOWN: &[&str] = &[
     "event_type",
     "payment_id",

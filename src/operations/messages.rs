@@ -9,7 +9,7 @@ use super::{Error, Window};
 use crate::engine::audit;
 use crate::platform::database::PgPool;
 
-/// Which messages. What is not said does not matter.
+/// A filter for messages. An empty field matches all.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
     /// When they were written.
@@ -39,13 +39,13 @@ pub struct Message {
     pub topic: String,
     /// The order.
     pub order_id: String,
-    /// What became of it.
+    /// Its outcome, or its state.
     pub state: String,
-    /// How often it was tried.
+    /// Attempts so far.
     pub attempts: Option<i32>,
-    /// What was answered, or why it waits.
+    /// The answer, or why it waits.
     pub reason: Option<String>,
-    /// What made it.
+    /// Its cause.
     pub cause: String,
     /// When it was written.
     pub created_at: DateTime<Utc>,
@@ -56,14 +56,14 @@ pub struct Message {
     pub waits: Option<String>,
     /// When its next attempt is due.
     pub due: Option<DateTime<Utc>>,
-    /// How many wait behind it; in a list alone.
+    /// The number of rows that wait behind it; in a list alone.
     pub behind: i64,
 }
 
 /// A message with all that is known of it.
 #[derive(Clone, Debug, sqlx::FromRow)]
-pub struct Whole {
-    /// What a list shows.
+pub struct MessageDetail {
+    /// The fields of a list.
     #[sqlx(flatten)]
     pub message: Message,
     /// The trace that it belongs to.
@@ -87,7 +87,7 @@ pub async fn list(pool: &PgPool, selection: &Selection, limit: u32) -> Result<Ve
 }
 
 /// The message with this id or number.
-pub async fn show(pool: &PgPool, name: &str) -> Result<Vec<Whole>, sqlx::Error> {
+pub async fn show(pool: &PgPool, name: &str) -> Result<Vec<MessageDetail>, sqlx::Error> {
     let query = sqlx::query_as(include_str!("sql/message.sql"));
     query.bind(name).bind(name.parse::<i64>().ok()).fetch_all(pool).await
 }
@@ -110,7 +110,7 @@ pub struct Resend {
     pub id: Option<i64>,
 }
 
-/// Makes them pending again, under their first ids, with the record of it: all in the caller's transaction. `told` learns how many
+/// Makes them pending again, under their first ids, with the record of it: all in the caller's transaction. `progress` learns how many
 /// there are so far. Returns how many there are.
 ///
 /// # Errors
@@ -121,7 +121,7 @@ pub async fn resend(
     which: &Resend,
     reason: Option<&str>,
     actor: &str,
-    told: impl Fn(u64),
+    progress: impl Fn(u64),
 ) -> Result<u64, Error> {
     let (mut after, mut total) = ((NaiveDate::from_ymd_opt(2000, 1, 1).unwrap_or_default(), 0), 0);
     loop {
@@ -137,7 +137,7 @@ pub async fn resend(
             .fetch_all(&mut *tx)
             .await?;
         total += batch.len() as u64;
-        told(total);
+        progress(total);
         match batch.last() {
             Some(last) if batch.len() == BATCH as usize => after = *last,
             _ => break,

@@ -1,4 +1,4 @@
-//! What operators look at, as numbers: the conservation proof. docs/metrics.md explains each.
+//! Metrics of the conservation proof. docs/metrics.md explains each.
 
 use std::sync::Arc;
 

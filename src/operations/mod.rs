@@ -1,26 +1,29 @@
-//! What operators look at and mend, from the command line and from the console alike.
+//! The operators' views and actions, for the command line and the console alike.
 //!
-//! Reading is by the views that everybody outside may use. For each thing that an operator can do there is one function, which both
-//! call: it refuses what would do nothing, and in the caller's transaction does the rest, writes down what was decided, and appends
-//! the record to the audit log. So the three are one, and a rehearsal is a rollback.
+//! For each action of an operator there is one function, which both call. It refuses an action without effect. In the caller's
+//! transaction it makes the change, writes the decision, and appends the record to the audit log: all three are committed, or none.
+//! A rehearsal is a rollback.
 
 pub mod bulk;
+pub mod dead;
+pub mod decision;
 mod edit;
 pub mod events;
 pub mod incidents;
 pub mod jobs;
-pub mod letters;
+
 pub mod log;
 mod mask;
 pub mod messages;
 mod metrics;
 mod moment;
+pub mod pauses;
 pub mod proof;
 pub mod replay;
 pub mod since;
 pub mod story;
 
-pub use bulk::DeadLetters;
+pub use bulk::DeadRows;
 pub use edit::edit;
 pub use mask::{masked, masked_json};
 pub use metrics::Metrics;
@@ -43,7 +46,7 @@ pub fn queue(name: &str) -> Option<Queue> {
     QUEUES.into_iter().find(|queue| queue.as_str() == name)
 }
 
-/// Why nobody performs runs (jobs, replays, dead rows); none: somebody does.
+/// Why no worker makes runs (of jobs, replays, dead rows); none: one does.
 pub async fn nobody_performs(pool: &PgPool) -> Result<Option<&'static str>, sqlx::Error> {
     if is_drained(pool, Queue::RUNS).await? {
         return Ok(None);
@@ -78,7 +81,7 @@ pub enum Error {
     /// It would do nothing, or cannot be done.
     #[error("{what}")]
     Refused {
-        /// What stands in the way.
+        /// The reason.
         what: String,
         /// The way out.
         next: String,

@@ -14,7 +14,7 @@ use crate::platform::database::PgPool;
 pub struct Check {
     /// Its name.
     pub name: &'static str,
-    /// What has to hold.
+    /// The rule, in words.
     pub rule: &'static str,
     /// The command that mends what breaks it, or shows more.
     pub mend: &'static str,
@@ -28,7 +28,7 @@ pub struct Violation {
     pub check: &'static str,
     /// The row.
     pub subject: String,
-    /// How it breaks the rule.
+    /// A description of the violation.
     pub detail: String,
     /// The command that mends it, or shows more.
     pub mend: String,

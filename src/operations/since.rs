@@ -1,4 +1,4 @@
-//! What has happened to orders since a row about them was made: before somebody tries it again.
+//! Later events of the orders that a row is about, to be read before it is tried again.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;

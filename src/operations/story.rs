@@ -15,15 +15,15 @@ pub struct Order {
     pub order_number: String,
     /// Its status.
     pub status: String,
-    /// How it is paid.
+    /// The payment method.
     pub payment_method: String,
     /// Whether it reached the customer.
     pub delivered: bool,
     /// ISO 4217 code.
     pub currency: String,
-    /// What the customer owes, in major units.
+    /// The amount due, in major units.
     pub total_amount: String,
-    /// When it was placed; none: nobody knows.
+    /// When it was placed; none: unknown.
     pub created_at: Option<DateTime<Utc>>,
     /// Its items with their reservations.
     pub items: Value,
@@ -38,7 +38,7 @@ pub struct Step {
     pub kind: String,
     /// What.
     pub what: Option<String>,
-    /// What it has come to by now.
+    /// Its state by now.
     pub state: Option<String>,
     /// More.
     pub detail: Option<String>,

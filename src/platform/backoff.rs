@@ -1,6 +1,8 @@
-//! How long to wait before the next attempt. Pure but for the jitter.
+//! The wait before the next attempt. Pure but for the jitter.
 
 use std::time::Duration;
+
+use backon::{BackoffBuilder, ConstantBuilder, ExponentialBackoff, ExponentialBuilder};
 
 /// The first wait after a failure.
 const FIRST: Duration = Duration::from_millis(200);
@@ -13,6 +15,18 @@ const LONGEST: Duration = Duration::from_secs(300);
 pub fn delay(attempts: u32) -> Duration {
     let doubled = FIRST.saturating_mul(1_u32.checked_shl(attempts.saturating_sub(1)).unwrap_or(u32::MAX));
     doubled.min(LONGEST).mul_f64(0.75 + fastrand::f64() / 2.0)
+}
+
+/// The waits between attempts that go on until one succeeds: doubled up to `longest`, and jittered.
+#[must_use]
+pub fn exponential(longest: Duration) -> ExponentialBackoff {
+    ExponentialBuilder::new().with_min_delay(FIRST).with_max_delay(longest).without_max_times().with_jitter().build()
+}
+
+/// The same wait between attempts that go on until one succeeds.
+#[must_use]
+pub const fn constant(wait: Duration) -> ConstantBuilder {
+    ConstantBuilder::new().with_delay(wait).without_max_times()
 }
 
 /// When to look again at a row that waits for somebody else (a locked order, an order that does not exist yet): after a quarter

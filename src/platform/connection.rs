@@ -16,13 +16,13 @@ const CONNECT: Duration = Duration::from_secs(3);
 /// A connection on which nothing was heard for so long is asked whether it is there, and again after each [`ASK_AGAIN`].
 const QUIET: Duration = Duration::from_secs(10);
 const ASK_AGAIN: Duration = Duration::from_secs(5);
-/// What was sent is taken within this time, or the connection is dead.
+/// Data that is not acknowledged within this time shows that the connection is dead.
 const TAKEN: Duration = Duration::from_secs(20);
 
 /// An address that no connection can be made of.
 #[derive(Debug, thiserror::Error)]
 #[error("{uri}: {source}")]
-pub struct BadAddress {
+pub struct InvalidAddress {
     uri: String,
     source: tonic::transport::Error,
 }
@@ -31,8 +31,8 @@ pub struct BadAddress {
 ///
 /// # Errors
 ///
-/// [`BadAddress`]; whether anybody is there shows when it is used.
-pub fn connection(at: &GrpcEndpoint) -> Result<Channel, BadAddress> {
+/// [`InvalidAddress`]; whether anybody is there shows when it is used.
+pub fn connection(at: &GrpcEndpoint) -> Result<Channel, InvalidAddress> {
     connect(at.uri())
 }
 
@@ -40,9 +40,9 @@ pub fn connection(at: &GrpcEndpoint) -> Result<Channel, BadAddress> {
 ///
 /// # Errors
 ///
-/// [`BadAddress`].
-pub fn connect(uri: String) -> Result<Channel, BadAddress> {
-    let endpoint = Endpoint::from_shared(uri.clone()).map_err(|source| BadAddress { uri, source })?;
+/// [`InvalidAddress`].
+pub fn connect(uri: String) -> Result<Channel, InvalidAddress> {
+    let endpoint = Endpoint::from_shared(uri.clone()).map_err(|source| InvalidAddress { uri, source })?;
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);

@@ -1,11 +1,13 @@
-//! What was seen of a part.
+//! The condition of a part.
 
-/// What the last look at a part saw.
+use crate::platform::telemetry::chain;
+
+/// The condition of a part, as it was seen last.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Condition {
     /// Whether it can be worked with.
     pub ok: bool,
-    /// What was seen, in words; without secrets.
+    /// The detail for people; without secrets.
     pub detail: String,
 }
 
@@ -23,12 +25,12 @@ impl Condition {
     }
 }
 
-/// A look that says what it saw, or what went wrong.
-impl From<Result<String, String>> for Condition {
-    fn from(seen: Result<String, String>) -> Self {
+/// The detail, or the error with its causes.
+impl<E: std::error::Error> From<Result<String, E>> for Condition {
+    fn from(seen: Result<String, E>) -> Self {
         match seen {
             Ok(detail) => Self::good(detail),
-            Err(detail) => Self::bad(detail),
+            Err(error) => Self::bad(chain(&error).to_string()),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What every program of this kind needs, whatever it is for.
+//! The parts that every program of this kind needs, whatever it is for.
 
 pub mod backoff;
 pub mod connection;
@@ -7,5 +7,6 @@ pub mod database;
 pub mod failpoint;
 pub mod health;
 pub mod settings;
+pub mod signals;
 pub mod telemetry;
 pub mod tls;

@@ -22,7 +22,7 @@ struct Shop {
     stream_alerts: Gauge,
 }
 
-/// How a call of the warehouse ended.
+/// The result of a call of the warehouse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantNames)]
 #[strum(serialize_all = "snake_case")]
 pub enum Answer {
@@ -86,7 +86,7 @@ impl Metrics {
         self.0.incidents.set_all(|kind| of(kind) as f64);
     }
 
-    /// What is known of payments that may be under way.
+    /// The evidence about payments that may be under way.
     pub fn evidence(&self, evidence: &Evidence) {
         let reasons: Vec<&str> = evidence.reasons().into_iter().map(Into::into).collect();
         self.0.cleanup_blocked.set_all(|reason| if reasons.contains(&reason) { 1.0 } else { 0.0 });

@@ -2,8 +2,8 @@
 
 pub mod announcements;
 pub mod jobs;
-pub mod life;
 mod metrics;
+pub mod order_api;
 pub mod orders;
 pub mod payments;
 pub mod settings;

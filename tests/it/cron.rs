@@ -148,6 +148,24 @@ async fn an_order_that_nobody_paid_is_cancelled_and_gives_its_goods_back() {
     assert_eq!((&cancelled[0]["order_id"], &cancelled[0]["old_status"]), (&"old".into(), &"pending".into()));
 }
 
+/// No payment changes an order that it does not name exactly, but what may have been meant is not given up meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_a_waiting_payment_may_mean_is_not_cancelled() {
+    let scene = scene_of("may_mean", &["order_cleanup"]).await;
+    scene.shop.place(&["o1", "7", "8", "o2"].map(str::to_owned)).await;
+    for (event, order) in [("e1", " o1 "), ("e2", "007"), ("e3", "+8")] {
+        scene.confirm(event, event, order).await;
+    }
+    let waits = "select count(*) from order_worker.inbox_status where reason = 'the order does not exist yet'";
+    wait::until("all to wait", SOON, async || scene.shop.count(waits).await == 3).await;
+    scene.shop.execute("update orders set created_at = now() - interval '24 hours 1 second'").await;
+    has_run(&scene.shop, "order_cleanup").await;
+    has_run(&scene.shop, "order_cleanup").await;
+    for (order, status) in [("o1", "pending"), ("7", "pending"), ("8", "pending"), ("o2", "cancelled")] {
+        assert_eq!(scene.shop.status(order).await, status, "{order}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn cod_orders_are_cancelled_too_where_that_is_set() {
     let scene = Scene::start_with("cod_too", |spec| {

@@ -208,7 +208,6 @@ async fn while_postgres_is_away_dapr_is_told_so_and_what_was_answered_success_is
     direct.worker.database_url = url.clone();
     // The pool would wait for much longer.
     direct.worker = direct.worker.env("ORDER_WORKER_EVENTBUS_ACCEPTTIMEOUT", "500ms");
-    direct.worker = direct.worker.env("ORDER_WORKER_DATABASE_ACQUIRETIMEOUT", "30s");
     let shop = Shop::open(&url).await;
     let orders: Vec<String> = (0..2000).map(|n| format!("o{n}")).collect();
     shop.place(&orders).await;

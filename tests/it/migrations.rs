@@ -1,11 +1,13 @@
 //! `order-worker migrate`, and a worker that meets a schema which is not there yet, or is newer than itself.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use rig::postgres::Postgres;
 use rig::stack::Direct;
 use rig::wait;
 use rig::worker::{Worker, WorkerSpec, run};
+use sha2::{Digest, Sha256};
 use sqlx::{AssertSqlSafe, Executor, SqlSafeStr};
 use tokio::net::TcpStream;
 
@@ -47,6 +49,69 @@ pub fn newest() -> usize {
     let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations")).unwrap();
     let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
     names.filter_map(|name| name.split_once('_')?.0.parse().ok()).max().unwrap()
+}
+
+/// The migrations: their names without the ending, and their texts.
+fn files() -> BTreeMap<String, String> {
+    let files = std::fs::read_dir("migrations").unwrap().map(|file| file.unwrap().path());
+    let sql = files.filter(|path| path.extension().is_some_and(|extension| extension == "sql"));
+    sql.map(|path| (path.file_stem().unwrap().to_str().unwrap().to_owned(), std::fs::read_to_string(&path).unwrap()))
+        .collect()
+}
+
+/// What each migration was when it was written, as a sha256.
+const WRITTEN: &[(&str, &str)] = &[
+    ("0001_shared", "cc7074e9174e358049cea09131390324d712d4511b6cc4da9de5546303fe349a"),
+    ("0002_engine", "c3b422255bbe1ed1702019e623036afc3ce559579ca558f11bf1c574ed29b569"),
+    ("0003_shop", "da2899f10a0e00ed4b21e27b75e328320320fc4d34dc6ebdd4e583e9cc7b050a"),
+    ("0004_views", "2bfbc1ef65328e11bd155dff80fb00afaa021aa9a0621f023fa353790a87463e"),
+];
+
+#[test]
+fn migrations_are_never_edited() {
+    for (name, text) in files() {
+        let hash = hex::encode(Sha256::digest(&text));
+        match WRITTEN.iter().find(|(written, _)| *written == name) {
+            Some((_, written)) => assert_eq!(
+                hash, *written,
+                "migrations/{name}.sql was edited: a database that has run it keeps what it made, and `order-worker migrate` refuses \
+                 that database. Take the edit back, and write a new migration"
+            ),
+            None => panic!("migrations/{name}.sql is new: add (\"{name}\", \"{hash}\") to WRITTEN in this test"),
+        }
+    }
+    for (name, _) in WRITTEN {
+        assert!(files().contains_key(*name), "migrations/{name}.sql is gone: databases that have run it want it there");
+    }
+}
+
+#[test]
+fn the_readme_beside_the_migrations_names_each_of_them() {
+    let readme = std::fs::read_to_string("migrations/README.md").unwrap();
+    let rows = readme.lines().filter_map(|line| line.strip_prefix("| ")?.split_once(" | "));
+    let named: Vec<&str> = rows.map(|(name, _)| name).filter(|name| *name != "file").collect();
+    assert_eq!(named, files().into_keys().collect::<Vec<_>>(), "the table of migrations/README.md, and the files");
+}
+
+#[test]
+fn migrations_name_no_source_files_and_the_engines_says_nothing_of_the_shop() {
+    for (name, text) in files() {
+        let shop: &[&str] = match name.as_str() {
+            "0002_engine" => &["order_id", "orders", "payment", "reservation", "warehouse", "dapr"],
+            _ => &[],
+        };
+        for (n, line) in text.to_lowercase().lines().enumerate() {
+            let place = format!("migrations/{name}.sql, line {}", n + 1);
+            assert!(!line.contains("src/"), "{place} names a source file: those move, and a migration is never edited");
+            for word in shop {
+                assert!(
+                    !line.contains(word),
+                    "{place}, says `{word}`: the engine knows no shop, and what it must be told of it comes as a subject, a \
+                     reference, a channel or a kind of incident (migrations/README.md)"
+                );
+            }
+        }
+    }
 }
 
 /// An empty database and its URL.

@@ -55,7 +55,7 @@ async fn a_refund_is_a_fact_that_is_told_once_and_shown_in_the_orders_story() {
     };
     assert_eq!(["e2", "e3", "e4", "e5"].map(of), ["applied", "superseded", "applied", "applied"]);
     assert_eq!(desk.shop.history("o1").await, ["payment_confirmed"], "no status changes");
-    assert_eq!(desk.shop.incidents("o1").await, ["refunded_alive", "refund_unknown"]);
+    assert_eq!(desk.shop.incidents("o1").await, ["refund_unknown", "refunded_alive"]);
 
     let story = desk.says(&["order", "show", "o1"]).await;
     assert!(story.contains("refund") && story.contains("r2") && story.contains("6.10 USD"), "{story}");

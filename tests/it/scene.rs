@@ -7,6 +7,7 @@ use rig::payment::{CONFIRMED, confirmed, json};
 use rig::stack::Direct;
 use rig::wait;
 use rig::worker::{Worker, WorkerSpec};
+use tonic::Code;
 
 use crate::main_path::WORKER;
 use crate::shop::Shop;
@@ -36,14 +37,17 @@ impl Scene {
         Scene { callback, worker, shop, direct }
     }
 
-    /// Hands an event to the worker, which has to take it.
+    /// Hands an event to the worker, which has to take it: again where it had no time for it, as a sidecar does.
     #[track_caller]
     pub fn deliver(&self, event: &Event) -> impl Future<Output = ()> {
-        let place = std::panic::Location::caller();
-        async move {
-            let answer = self.callback.event(event).await;
-            assert_eq!(answer.ok(), Some(Answer::Success), "at {place}\n{}", self.worker.log_tail());
-        }
+        let taken = async || match self.callback.event(event).await {
+            Err(status) if status.code() == Code::Unavailable => false,
+            answer => {
+                assert_eq!(answer.ok(), Some(Answer::Success), "{}", self.worker.log_tail());
+                true
+            }
+        };
+        wait::until_or("the event to be taken", SOON, || self.worker.log_tail(), taken)
     }
 
     /// Hands over a confirmed payment of 10.10 USD under this event id.
@@ -62,7 +66,7 @@ impl Scene {
         for order in orders {
             self.confirm(&format!("e-{order}"), &format!("p-{order}"), order).await;
         }
-        let all = async || self.direct.sidecar.count() == announced;
+        let all = async || self.direct.sidecar.count() >= announced;
         wait::until_or("all to be announced", SOON, || self.worker.log_tail(), all).await;
         began.elapsed()
     }
@@ -89,10 +93,10 @@ pub async fn witness(shop: &Shop, callback: &Callback) {
     callback.event(&confirmation(&name, &name, &name)).await.unwrap();
 }
 
-/// The same work was not held up, whatever this machine does besides. Who is held up waits for seconds, again and again.
+/// The same work was not held up while a fault lasted, whatever this machine did besides: who is held up waits for as long as it lasts.
 #[track_caller]
 pub fn assert_not_held_up(without: Duration, with: Duration) {
-    assert!(with < without * 4 + Duration::from_secs(10), "{without:?} when nothing is wrong, then {with:?}");
+    assert!(with < without * 8 + Duration::from_secs(20), "{without:?} when nothing is wrong, then {with:?}");
 }
 
 /// A worker whose death is noticed soon: leases of two seconds.

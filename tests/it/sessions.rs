@@ -200,6 +200,22 @@ async fn isolation_levels_of_the_database_change_no_outcome_and_not_the_speed() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_pooler_that_has_no_backend_left_is_named_by_the_doctor_in_time() {
+    let direct = Direct::start("full_pooler", WORKER).await;
+    let pooler = Pooler::start(
+        &direct.worker.database_url,
+        "session",
+        &["default_pool_size = 1", "ignore_startup_parameters = extra_float_digits"],
+    )
+    .await;
+    let url = pooler.url(&direct.worker.database_url);
+    let _held = Shop::open(&url).await.pool.acquire().await.unwrap();
+    let output = run(WORKER, &["doctor"], &[("DATABASE_URL", &url)]).await;
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert!(told.contains("no session in 15s") && told.contains("default_pool_size"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_pooler_in_session_mode_needs_no_setting_and_loses_nothing() {
     let direct = Direct::start("session_pooler", WORKER).await;
     let pooler = Pooler::start(&direct.worker.database_url, "session", &["default_pool_size = 40"]).await;

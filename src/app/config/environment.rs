@@ -113,7 +113,7 @@ fn given_names(
             continue;
         };
         if name == DAPR_GRPC_PORT {
-            let port = Rule::whole(1, 65_535);
+            let port = Rule::integer(1, 65_535);
             let origin = Origin::Environment(name.to_owned());
             let port = port.read_text(text).map_err(|refusal| ConfigError::value(path, &origin, refusal, &port))?;
             found.push((path.to_owned(), Value::from(format!("http://127.0.0.1:{port}")), origin));

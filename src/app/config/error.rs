@@ -20,7 +20,7 @@ pub enum ConfigError {
     Unreadable {
         /// The file as it was named.
         file: String,
-        /// What the system says.
+        /// The error of the system.
         reason: String,
     },
     /// The file is not YAML, or holds a key twice.
@@ -28,7 +28,7 @@ pub enum ConfigError {
     NotYaml {
         /// The file and its line.
         place: Origin,
-        /// What the parser says.
+        /// The error of the parser.
         reason: String,
     },
     /// A key that means nothing.
@@ -70,7 +70,7 @@ pub enum ConfigError {
         key: String,
         /// The file and its line.
         place: Origin,
-        /// What is allowed.
+        /// The allowed values.
         allowed: String,
     },
     /// A value outside what its key allows.
@@ -82,13 +82,13 @@ pub enum ConfigError {
         place: Origin,
         /// The value, masked if it is a secret, and what is wrong with it.
         refusal: String,
-        /// What is allowed.
+        /// The allowed values.
         allowed: String,
     },
     /// Two values that do not go together.
     #[error("{rule} ({place}; {other_place})")]
     Conflict {
-        /// What does not hold: both keys, the refused one first.
+        /// The broken rule: both keys, the refused one first.
         rule: &'static str,
         /// Where the value of the first came from.
         place: Origin,
@@ -102,7 +102,7 @@ pub enum ConfigError {
     SecretFile {
         /// The variable that names the file.
         variable: String,
-        /// What is wrong; nothing of what the file holds.
+        /// The fault; nothing of what the file holds.
         reason: String,
     },
     /// No database is named.

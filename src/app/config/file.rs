@@ -16,7 +16,7 @@ use crate::platform::settings::{Key, Kind};
 /// A value of one layer: its path, the value, and where it stands.
 pub(super) type Found = (String, Value, Origin);
 
-/// What YAML holds, with the line of each key.
+/// A YAML document, with the line of each key.
 #[derive(Debug)]
 enum Node {
     Scalar(Value),

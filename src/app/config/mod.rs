@@ -1,9 +1,8 @@
 //! Configuration: the environment over a file over the defaults, checked before any port opens.
 //!
-//! `configs/config.yaml` is the one list of defaults and the manual; it is built in. Each module
-//! owns its part as a plain struct in its `settings.rs`, with a [`Rule`] beside each
-//! field; this module puts the parts together, reads the layers, and keeps for each value where it
-//! came from. All layers are checked against the same rules ([`schema`]) before anything is built
+//! `configs/config.yaml` has every default and is the manual; it is built in. Each module owns its part in its `settings.rs`: one list
+//! of fields with their rules (`section!`). This module puts the parts together, reads the layers, and keeps for each value where it came
+//! from. All layers are checked against the same rules ([`schema`]) before anything is built
 //! from them, so a refusal always knows the key, its place and what is allowed.
 
 use std::collections::BTreeMap;
@@ -28,7 +27,7 @@ use crate::dapr::{ingress, publish, reconcile};
 use crate::engine::inbox;
 use crate::engine::queue::settings::Drain;
 use crate::platform::settings::key::joined;
-use crate::platform::settings::{DatabaseUrl, Key, Rule};
+use crate::platform::settings::{DatabaseUrl, Key, Rule, section};
 use crate::platform::{consul, database, telemetry};
 use crate::shop::{self, payments, warehouse};
 use crate::web::{admin, board, console};
@@ -36,110 +35,72 @@ use crate::web::{admin, board, console};
 /// The default configuration and the manual of every key, as YAML.
 pub const DEFAULT: &str = include_str!("../../../configs/config.yaml");
 
-/// The whole configuration, every value within its limits.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Config {
-    /// The API pod's listeners.
-    pub server: service::Server,
-    /// The stores.
-    pub data: service::Data,
-    /// The shop's rules.
-    pub business: shop::settings::Business,
-    /// The other services of the shop.
-    pub external_services: service::ExternalServices,
-    /// The worker's own settings.
-    pub worker: Worker,
+section! {
+    /// The whole configuration, every value within its limits.
+    pub struct Config {
+        server: service::Server,
+        data: service::Data,
+        business: shop::settings::Business,
+        external_services: service::ExternalServices,
+        worker: Worker,
+    }
 }
 
-/// `worker`: the worker's own settings, each part owned by the module that uses it.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Worker {
-    /// How the database is used.
-    pub database: database::settings::Database,
-    /// The gRPC server that the sidecar calls.
-    pub eventbus: ingress::settings::EventBus,
-    /// The queue.
-    pub queue: Queue,
-    /// What becomes of received events.
-    pub inbox: Inbox,
-    /// Jobs.
-    pub cron: shop::jobs::settings::Cron,
-    /// What Dapr has dropped.
-    pub reconcile: reconcile::settings::Reconcile,
-    /// Publishing.
-    pub dapr: publish::settings::Dapr,
-    /// Calls to the warehouse.
-    pub warehouse: warehouse::settings::Warehouse,
-    /// The admin listener.
-    pub admin: admin::settings::Admin,
-    /// The console.
-    pub console: console::settings::Console,
-    /// The apalis board.
-    pub board: board::settings::Board,
-    /// Logs, traces, metrics.
-    pub telemetry: telemetry::settings::Telemetry,
-    /// Stopping.
-    pub shutdown: Shutdown,
-    /// Consul.
-    pub consul: consul::settings::Consul,
+section! {
+    /// `worker`: the worker's own settings, each part owned by the module that uses it.
+    pub struct Worker {
+        database: database::settings::Database,
+        eventbus: ingress::settings::EventBus,
+        queue: Queue,
+        inbox: Inbox,
+        cron: shop::jobs::settings::Cron,
+        reconcile: reconcile::settings::Reconcile,
+        dapr: publish::settings::Dapr,
+        warehouse: warehouse::settings::Warehouse,
+        admin: admin::settings::Admin,
+        console: console::settings::Console,
+        board: board::settings::Board,
+        telemetry: telemetry::settings::Telemetry,
+        shutdown: Shutdown,
+        consul: consul::settings::Consul,
+    }
 }
 
-/// `worker.queue`: the queue, and how each of its uses is drained.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Queue {
-    /// How often the database is asked for work when nothing announces any; below `lease`.
-    #[serde(with = "humantime_serde")]
-    pub poll_interval: Duration,
-    /// How long a silent worker keeps its lanes.
-    #[serde(with = "humantime_serde")]
-    pub lease: Duration,
-    /// Events waiting to change their orders.
-    pub inbox: Drain,
-    /// Announcements waiting to be published.
-    pub dapr: Drain,
-    /// Calls waiting for the warehouse.
-    pub warehouse: Drain,
-}
-
-impl Queue {
-    /// The keys of this section.
-    pub const KEYS: &[Key] = &[
-        Key::value("poll_interval", Rule::time(Duration::from_millis(10), Duration::from_secs(60))),
-        Key::value("lease", Rule::time(Duration::from_secs(1), Duration::from_secs(600))),
-        Key::section("inbox", Drain::KEYS),
-        Key::section("dapr", Drain::KEYS),
-        Key::section("warehouse", Drain::KEYS),
-    ];
+section! {
+    /// `worker.queue`: the queue, and how each of its uses is drained.
+    pub struct Queue {
+        #[serde(with = "humantime_serde")]
+        poll_interval: Duration = Rule::time(Duration::from_millis(10), Duration::from_secs(60)),
+        #[serde(with = "humantime_serde")]
+        lease: Duration = Rule::time(Duration::from_secs(1), Duration::from_secs(600)),
+        inbox: Drain,
+        dapr: Drain,
+        warehouse: Drain,
+    }
 }
 
 /// `worker.inbox`: what becomes of the events received.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Inbox {
-    /// How payments are judged.
+    /// The rules for payments.
     #[serde(flatten)]
     pub payments: payments::settings::Payments,
-    /// How long the inbox keeps what it has.
+    /// The retention of the inbox.
     #[serde(flatten)]
     pub keep: inbox::settings::Keep,
 }
 
-const INBOX_KEYS: &[Key] = &joined::<6>(payments::settings::Payments::KEYS, inbox::settings::Keep::KEYS);
-
-/// `worker.shutdown`: stopping.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Shutdown {
-    /// How long work in hand may take after SIGTERM.
-    #[serde(with = "humantime_serde")]
-    pub grace: Duration,
+impl Inbox {
+    /// The keys of this section.
+    pub const KEYS: &[Key] = &joined::<6>(payments::settings::Payments::KEYS, inbox::settings::Keep::KEYS);
 }
 
-impl Shutdown {
-    /// The keys of this section.
-    pub const KEYS: &[Key] = &[Key::value("grace", Rule::time(Duration::from_secs(1), Duration::from_secs(600)))];
+section! {
+    /// `worker.shutdown`: stopping.
+    pub struct Shutdown {
+        #[serde(with = "humantime_serde")]
+        grace: Duration = Rule::time(Duration::from_secs(1), Duration::from_secs(600)),
+    }
 }
 
 /// A configuration and where each of its values came from.
@@ -151,7 +112,7 @@ pub struct Loaded {
     pub origins: Origins,
 }
 
-/// What a configuration is read from, to read it again.
+/// The sources of a configuration, to read it again.
 #[derive(Clone)]
 pub struct Layers {
     file: Option<PathBuf>,

@@ -1,39 +1,11 @@
 //! The keys there are: the tree that every layer is checked against, put together from the parts
 //! that the modules own.
 
-use super::{INBOX_KEYS, Queue, service};
-use crate::dapr::{ingress, publish, reconcile};
+use super::Config;
 use crate::platform::settings::{Key, Kind, Rule};
-use crate::platform::{consul, database, telemetry};
-use crate::shop::{self, warehouse};
-use crate::web::{admin, board, console};
 
 /// The whole file.
-pub(super) const KEYS: &[Key] = &[
-    Key::section("server", service::Server::KEYS),
-    Key::section("data", service::Data::KEYS),
-    Key::section("business", shop::settings::Business::KEYS),
-    Key::section("external_services", service::ExternalServices::KEYS),
-    Key::section(
-        "worker",
-        &[
-            Key::section("database", database::settings::Database::KEYS),
-            Key::section("eventbus", ingress::settings::EventBus::KEYS),
-            Key::section("queue", Queue::KEYS),
-            Key::section("inbox", INBOX_KEYS),
-            Key::section("cron", shop::jobs::settings::Cron::KEYS),
-            Key::section("reconcile", reconcile::settings::Reconcile::KEYS),
-            Key::section("dapr", publish::settings::Dapr::KEYS),
-            Key::section("warehouse", warehouse::settings::Warehouse::KEYS),
-            Key::section("admin", admin::settings::Admin::KEYS),
-            Key::section("console", console::settings::Console::KEYS),
-            Key::section("board", board::settings::Board::KEYS),
-            Key::section("telemetry", telemetry::settings::Telemetry::KEYS),
-            Key::section("shutdown", super::Shutdown::KEYS),
-            Key::section("consul", consul::settings::Consul::KEYS),
-        ],
-    ),
-];
+pub(super) const KEYS: &[Key] = Config::KEYS;
 
 /// Every value of the file, in the file's order: its path with dots, and its rule.
 pub(super) fn values() -> Vec<(String, Rule)> {

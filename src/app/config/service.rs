@@ -3,66 +3,41 @@
 use serde::Deserialize;
 
 use crate::dapr::broker::settings::Redis;
-use crate::platform::settings::rule::{Rule, optional};
-use crate::platform::settings::{DatabaseUrl, HttpEndpoint, Key, ListenAddr};
+use crate::platform::settings::rule::optional;
+use crate::platform::settings::{DatabaseUrl, HttpEndpoint, ListenAddr, Rule, section};
 use crate::shop::warehouse::settings::WarehouseService;
 
-/// `server`: the API pod's listeners; the worker opens none of them.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Server {
-    /// The HTTP listener.
-    pub http: Listener,
-    /// The gRPC listener.
-    pub grpc: Listener,
+section! {
+    /// `server`: the API pod's listeners; the worker opens none of them.
+    pub struct Server {
+        http: Listener,
+        grpc: Listener,
+    }
 }
 
-impl Server {
-    /// The keys of this section.
-    pub const KEYS: &[Key] = &[Key::section("http", Listener::KEYS), Key::section("grpc", Listener::KEYS)];
+section! {
+    /// One listener of the API pod.
+    pub struct Listener {
+        addr: ListenAddr = Rule::text::<ListenAddr>(ListenAddr::ALLOWED),
+    }
 }
 
-/// One listener of the API pod.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Listener {
-    /// Where it listens.
-    pub addr: ListenAddr,
+section! {
+    /// `data`: the stores.
+    pub struct Data {
+        database: Source,
+        redis: Redis,
+    }
 }
 
-impl Listener {
-    const KEYS: &[Key] = &[Key::value("addr", Rule::text::<ListenAddr>(ListenAddr::ALLOWED))];
-}
-
-/// `data`: the stores.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Data {
-    /// Postgres.
-    pub database: Source,
-    /// Redis.
-    pub redis: Redis,
-}
-
-impl Data {
-    /// The keys of this section.
-    pub const KEYS: &[Key] = &[Key::section("database", Source::KEYS), Key::section("redis", Redis::KEYS)];
-}
-
-/// `data.database`: which database. How it is used is `worker.database`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Source {
-    /// Its kind.
-    pub driver: Driver,
-    /// Where it is; `None` only in a configuration that was read for a command that needs no
-    /// database (see [`super::Config::database_url`]).
-    #[serde(deserialize_with = "optional")]
-    pub source: Option<DatabaseUrl>,
-}
-
-impl Source {
-    const KEYS: &[Key] = &[Key::value("driver", Rule::Choice(&["postgres"])), Key::value("source", DatabaseUrl::RULE)];
+section! {
+    /// `data.database`: which database. How it is used is `worker.database`.
+    pub struct Source {
+        driver: Driver = Rule::Choice(&["postgres"]),
+        /// `None` only in a configuration that was read for a command that needs no database (see [`super::Config::database_url`]).
+        #[serde(deserialize_with = "optional")]
+        source: Option<DatabaseUrl> = DatabaseUrl::RULE,
+    }
 }
 
 /// The kinds of database.
@@ -73,28 +48,17 @@ pub enum Driver {
     Postgres,
 }
 
-/// `external_services`: the other services of the shop.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ExternalServices {
-    /// The warehouse.
-    pub warehouse_service: WarehouseService,
-    /// The payment service; the API pod's.
-    pub payment_service: PaymentService,
+section! {
+    /// `external_services`: the other services of the shop.
+    pub struct ExternalServices {
+        warehouse_service: WarehouseService,
+        payment_service: PaymentService,
+    }
 }
 
-impl ExternalServices {
-    /// The keys of this section.
-    pub const KEYS: &[Key] = &[
-        Key::section("warehouse_service", WarehouseService::KEYS),
-        Key::section("payment_service", &[Key::value("endpoint", Rule::text::<HttpEndpoint>(HttpEndpoint::ALLOWED))]),
-    ];
-}
-
-/// `external_services.payment_service`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PaymentService {
-    /// Where its HTTP server is.
-    pub endpoint: HttpEndpoint,
+section! {
+    /// `external_services.payment_service`, which the API pod calls.
+    pub struct PaymentService {
+        endpoint: HttpEndpoint = Rule::text::<HttpEndpoint>(HttpEndpoint::ALLOWED),
+    }
 }

@@ -26,8 +26,7 @@ fn yaml(path: &str, value: &str) -> String {
     text + value + "\n"
 }
 
-// serde refuses unknown fields and the structs know no defaults: that this loads shows that file,
-// rules and structs have the same keys.
+// The structs know no defaults: that this loads shows that the file has every key.
 #[test]
 fn the_defaults_hold_without_a_file() {
     let loaded = load("", &[]).unwrap();
@@ -162,7 +161,7 @@ fn taken(path: &str, value: &str) -> [Result<Loaded, ConfigError>; 2] {
 fn every_limit_holds_at_its_edges_in_both_layers() {
     for (path, rule) in schema::values() {
         let (inside, outside) = match rule {
-            Rule::Whole { min, max } => (
+            Rule::Integer { min, max } => (
                 vec![min.to_string(), max.to_string()],
                 vec![(i128::from(min) - 1).to_string(), (max + 1).to_string(), "many".to_owned()],
             ),
@@ -176,7 +175,7 @@ fn every_limit_holds_at_its_edges_in_both_layers() {
                 vec!["0".to_owned(), "0.01".to_owned(), max.to_string()],
                 vec!["-0.01".to_owned(), format!("{max}.01"), "few".to_owned()],
             ),
-            Rule::YesNo => (vec!["true".to_owned(), "false".to_owned()], vec!["maybe".to_owned(), "1".to_owned()]),
+            Rule::Boolean => (vec!["true".to_owned(), "false".to_owned()], vec!["maybe".to_owned(), "1".to_owned()]),
             Rule::Choice(words) => (words.iter().map(|word| (*word).to_owned()).collect(), vec!["other".to_owned()]),
             Rule::Text { .. } | Rule::Secret { .. } => continue,
         };
@@ -237,8 +236,8 @@ fn the_default_file_has_every_key_and_a_comment_with_its_limits_above_each() {
         let allowed = rules[&path].allowed();
         // The limits themselves ("1 to 10000"), the words of a choice; the rest is prose.
         let told = match rules[&path] {
-            Rule::Whole { .. } | Rule::Decimal { .. } | Rule::Time { .. } => allowed.rsplit_once(", ").unwrap().1,
-            Rule::YesNo => &allowed,
+            Rule::Integer { .. } | Rule::Decimal { .. } | Rule::Time { .. } => allowed.rsplit_once(", ").unwrap().1,
+            Rule::Boolean => &allowed,
             Rule::Choice(words) => words[words.len() - 1],
             Rule::Text { optional: true, .. } => "empty",
             Rule::Text { .. } => continue,

@@ -33,7 +33,7 @@ pub(super) async fn examine(config: &Config, findings: &mut Findings) {
     let mut connection = match connected {
         Ok(connection) => connection,
         Err(error) => {
-            let next = tls::way_out(&error, "data.redis.ca_file").unwrap_or_else(|| {
+            let next = tls::hint(&error, "data.redis.ca_file").unwrap_or_else(|| {
                 "see data.redis.addr, its TLS, user and password; the messages themselves go through Dapr's component"
                     .to_owned()
             });

@@ -2,17 +2,17 @@
 
 use super::Findings;
 use crate::app::config::Config;
-use crate::platform::telemetry::{self, Knocked};
+use crate::platform::telemetry::{self, CollectorCheck};
 use crate::platform::tls;
 
 pub(super) async fn examine(config: &Config, findings: &mut Findings) {
     const ABOUT: &str = "OTLP collector";
-    for Knocked { endpoint, taken } in telemetry::knock(&config.worker.telemetry).await {
-        let Err(error) = taken else {
+    for CollectorCheck { endpoint, error } in telemetry::check_collectors(&config.worker.telemetry).await {
+        let Some(error) = error else {
             findings.ok(ABOUT, format!("{endpoint} takes what is sent"));
             continue;
         };
-        let next = tls::way_out(&error, "worker.telemetry.otlp_ca_file").unwrap_or_else(|| {
+        let next = tls::hint(&error, "worker.telemetry.otlp_ca_file").unwrap_or_else(|| {
             "see worker.telemetry.otlp_endpoint and otlp_protocol, OpenTelemetry's variables, and the network policy; work goes on without it"
                 .to_owned()
         });

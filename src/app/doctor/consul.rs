@@ -9,12 +9,12 @@ pub(super) async fn examine(config: &Config, findings: &mut Findings) {
     const ABOUT: &str = "Consul";
     let settings = &config.worker.consul;
     let Some(addr) = &settings.addr else { return };
-    let client =
-        match Metrics::new().map_err(|error| error.to_string()).and_then(|metrics| Client::new(settings, metrics)) {
-            Ok(Some(client)) => client,
-            Ok(None) => return,
-            Err(error) => return findings.broken(ABOUT, error, "see worker.consul"),
-        };
+    let client = match Metrics::new().map(|metrics| Client::new(settings, metrics)) {
+        Ok(Ok(Some(client))) => client,
+        Ok(Ok(None)) => return,
+        Ok(Err(error)) => return findings.broken(ABOUT, error.to_string(), "see worker.consul"),
+        Err(error) => return findings.broken(ABOUT, error.to_string(), "see worker.consul"),
+    };
     match client.leader().await {
         Ok(leader) if leader.is_empty() => {
             return findings.broken(ABOUT, format!("{addr}: its cluster has no leader"), "see its servers");

@@ -1,5 +1,7 @@
 //! Postgres: the server, the schema, the rights of the role, the queue.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 
 use super::{Findings, tables, zones};
@@ -14,6 +16,9 @@ const OLDEST: i32 = 150_000;
 const LONG: f64 = 60.0;
 /// A clock that is off by more makes logs and traces misleading; nothing else depends on it.
 const OFF: f64 = 2.0;
+
+/// How long a session may take to begin.
+const SESSION: Duration = Duration::from_secs(15);
 
 #[derive(sqlx::FromRow)]
 struct Server {
@@ -30,7 +35,7 @@ struct Server {
     oldest_transaction: f64,
 }
 
-/// How long the worker's sessions go on.
+/// The limits of the worker's sessions.
 #[derive(sqlx::FromRow)]
 struct Limits {
     statement: String,
@@ -55,9 +60,13 @@ struct Queue {
 
 pub(super) async fn examine(config: &Config, pool: &PgPool, findings: &mut Findings) {
     // Before anything is asked of it: what a pooler hides would else show as something else.
-    if let Err(error) = pool.first_session().await {
-        let next = database::tls_way_out(&error).unwrap_or_else(|| {
-            database::way_out(&error)
+    let Ok(session) = tokio::time::timeout(SESSION, pool.first_session()).await else {
+        let next = "see that Postgres is there; a pooler before it lends no backend: default_pool_size is at least the connections of all replicas, and those of commands";
+        return findings.broken("database", format!("no session in {SESSION:?}"), next);
+    };
+    if let Err(error) = session {
+        let next = database::tls_hint(&error).unwrap_or_else(|| {
+            database::hint(&error)
                 .unwrap_or("see that Postgres is there, what DATABASE_URL names, and that a network policy lets this pod through")
                 .to_owned()
         });
@@ -233,7 +242,7 @@ fn queue(queue: &Queue, findings: &mut Findings) {
         findings.ok("backlog", "no row is older than 5 minutes");
     }
     if let Some(failing) = &queue.failing {
-        let next = "mend what the error names, or give a row up: order-worker dead skip --id ID";
+        let next = "mend what the error names, or give a row up: order-worker inbox reject ID an event, order-worker outbox skip ID a message, order-worker cron cancel RUN a run";
         findings.warning("rows that wait", failing, next);
     } else {
         findings.ok("rows that wait", "none for over 5 minutes");

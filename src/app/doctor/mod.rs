@@ -18,7 +18,7 @@ use serde::Serialize;
 use crate::app::config::Config;
 use crate::platform::database::PgPool;
 
-/// How a thing is.
+/// The state of a thing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
@@ -30,16 +30,16 @@ pub enum State {
     Broken,
 }
 
-/// What was found about one thing.
+/// A finding about one thing.
 #[derive(Clone, Debug, Serialize)]
 pub struct Finding {
-    /// What was looked at.
+    /// The thing.
     pub about: String,
-    /// How it is.
+    /// Its state.
     pub state: State,
-    /// What was seen.
+    /// The observation.
     pub seen: String,
-    /// What to do; empty when it is well.
+    /// The next step; empty when all is well.
     pub next: String,
 }
 

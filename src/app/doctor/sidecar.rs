@@ -6,7 +6,7 @@ use super::Findings;
 use crate::app::config::Config;
 use crate::app::runs::topics;
 use crate::dapr::sidecar::{self, Metadata};
-use crate::platform::connection::connection;
+use crate::platform::connection::{InvalidAddress, connection};
 
 const LIMIT: Duration = Duration::from_secs(3);
 
@@ -28,14 +28,24 @@ pub(super) async fn examine(config: &Config, findings: &mut Findings) {
     }
 }
 
-async fn metadata(config: &Config) -> Result<Metadata, String> {
-    let channel = connection(&config.worker.dapr.grpc_endpoint).map_err(|error| error.to_string())?;
+/// Why the sidecar's metadata is not there.
+#[derive(Debug, thiserror::Error)]
+enum NoMetadata {
+    #[error("{0}")]
+    Address(#[from] InvalidAddress),
+    #[error("DAPR_API_TOKEN has characters that no header may have")]
+    Token,
+    #[error("{0}")]
+    Refused(#[from] sidecar::Error),
+    #[error("no answer in {LIMIT:?}")]
+    NoAnswer(#[from] tokio::time::error::Elapsed),
+}
+
+async fn metadata(config: &Config) -> Result<Metadata, NoMetadata> {
+    let channel = connection(&config.worker.dapr.grpc_endpoint)?;
     let token = config.worker.dapr.api_token.as_ref().map(|token| token.expose().parse()).transpose();
-    let token = token.map_err(|_| "DAPR_API_TOKEN has characters that no header may have".to_owned())?;
-    match tokio::time::timeout(LIMIT, sidecar::metadata(channel, token.as_ref())).await {
-        Ok(answer) => answer.map_err(|status| format!("{:?}: {}", status.code(), status.message())),
-        Err(_) => Err(format!("no answer in {LIMIT:?}")),
-    }
+    let token = token.map_err(|_| NoMetadata::Token)?;
+    Ok(tokio::time::timeout(LIMIT, sidecar::metadata(channel, token.as_ref())).await??)
 }
 
 fn policies(metadata: &Metadata, findings: &mut Findings) {

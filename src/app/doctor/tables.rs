@@ -11,11 +11,11 @@ pub(super) async fn examine(pool: &PgPool, findings: &mut Findings) {
             return findings.warning("shared tables", format!("not known: {error}"), "see what stands above");
         }
     };
-    match schema::unfit_tables(&mut connection, &SHARED_TABLES).await {
-        Ok(unfit) if unfit.is_empty() => findings.ok("shared tables", "take every status that the worker writes"),
-        Ok(unfit) => {
+    match schema::refused_statuses(&mut connection, &SHARED_TABLES).await {
+        Ok(refused) if refused.is_empty() => findings.ok("shared tables", "take every status that the worker writes"),
+        Ok(refused) => {
             let next = "their owner widens the columns, or takes the values into the CHECK: migrations/README.md";
-            findings.broken("shared tables", unfit.join("; "), next);
+            findings.broken("shared tables", refused.join("; "), next);
         }
         Err(error) => {
             let next = "grant temporary on the database to this role, or ask with MIGRATE_DATABASE_URL: order-worker migrate --dry-run";

@@ -1,6 +1,6 @@
 //! The prober's own connections, made again whenever one fails.
 //!
-//! The database is not asked through the pool: a pool that is busy is not a database that is away.
+//! The database is not asked through the pool: a busy pool is not an unreachable database.
 //! Redis is not asked through the crate's connection manager, which makes a failed connection again
 //! only after an I/O error: one password refused, and it would stay broken after the password is right.
 
@@ -15,9 +15,8 @@ use tonic::transport::Channel;
 use crate::dapr::sidecar;
 use crate::platform::database::{PgPool, Session};
 use crate::platform::health::Condition;
-use crate::platform::telemetry::chain;
 
-/// How long a part may take to answer.
+/// The limit of a probe.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// `look`, with a limit. What it had in hand is dropped when it takes longer.
@@ -50,13 +49,13 @@ impl Database {
         }
     }
 
-    pub(super) async fn look(&mut self) -> Result<String, String> {
+    pub(super) async fn look(&mut self) -> Result<String, sqlx::Error> {
         // Taken out, so that a session whose answer did not come in time is not used again.
         let session = match self.session.take() {
             Some(mut session) => session.still_fits().await.map(|()| session),
             None => self.pool.session().await,
         };
-        self.session = Some(session.map_err(|error| chain(&error).to_string())?);
+        self.session = Some(session?);
         Ok("reachable".to_owned())
     }
 }
@@ -65,19 +64,15 @@ impl Database {
 pub(super) struct Sidecar {
     pub(super) channel: Channel,
     pub(super) api_token: Option<AsciiMetadataValue>,
-    /// How many resiliency resources it has loaded, where it tells.
+    /// The number of resiliency resources it has loaded, where it tells.
     pub(super) resiliencies: Option<usize>,
 }
 
 impl Sidecar {
-    pub(super) async fn look(&mut self) -> Result<String, String> {
-        match sidecar::metadata(self.channel.clone(), self.api_token.as_ref()).await {
-            Ok(answer) => {
-                self.resiliencies = answer.resiliencies().map(|names| names.len());
-                Ok(format!("reachable, app id {}, version {}", answer.id, answer.version))
-            }
-            Err(status) => Err(format!("{:?}: {}", status.code(), status.message())),
-        }
+    pub(super) async fn look(&mut self) -> Result<String, sidecar::Error> {
+        let answer = sidecar::metadata(self.channel.clone(), self.api_token.as_ref()).await?;
+        self.resiliencies = answer.resiliencies().map(|names| names.len());
+        Ok(format!("reachable, app id {}, version {}", answer.id, answer.version))
     }
 }
 
@@ -97,7 +92,7 @@ impl Redis {
         self.client.get_connection_info().addr().to_string()
     }
 
-    pub(super) async fn look(&mut self) -> Result<String, String> {
+    pub(super) async fn look(&mut self) -> Result<String, redis::RedisError> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => {
@@ -105,11 +100,11 @@ impl Redis {
                     .set_connection_timeout(Some(TIMEOUT))
                     .set_response_timeout(Some(TIMEOUT));
                 let connect = self.client.get_multiplexed_async_connection_with_config(&config);
-                connect.await.map_err(|error| chain(&error).to_string())?
+                connect.await?
             }
         };
         let ping = redis::cmd("PING");
-        ping.query_async::<()>(&mut connection).await.map_err(|error| chain(&error).to_string())?;
+        ping.query_async::<()>(&mut connection).await?;
         self.connection = Some(connection);
         Ok("reachable".to_owned())
     }

@@ -13,11 +13,12 @@ use super::connections::{Database, Redis, Sidecar, within};
 use crate::app::Metrics;
 use crate::platform::database::PgPool;
 use crate::platform::health::Condition;
+use crate::platform::telemetry::LogOnce;
 use crate::web::admin::Reporter;
 
 const EVERY: Duration = Duration::from_secs(2);
 
-/// What is looked at.
+/// The probe's subjects.
 pub struct Probe<S> {
     /// The worker's pool: its use is measured, its address is probed on a connection of its own.
     pub pool: PgPool,
@@ -62,25 +63,24 @@ struct Part {
     name: &'static str,
     addr: String,
     sender: watch::Sender<Condition>,
-    was_away: bool,
+    unreachable: LogOnce<()>,
 }
 
 impl Part {
     fn new(name: &'static str, addr: String, sender: watch::Sender<Condition>) -> Self {
-        Self { name, addr, sender, was_away: false }
+        Self { name, addr, sender, unreachable: LogOnce::default() }
     }
 
     /// Shows `condition` to the readers, with a line on the log when the part went or came back.
     fn saw(&mut self, condition: Condition) -> bool {
         let (name, addr, ok) = (self.name, &self.addr, condition.ok);
-        match (ok, self.was_away) {
-            (false, false) => {
-                tracing::warn!(%addr, error = condition.detail, "{name} is unreachable")
+        if ok {
+            if self.unreachable.is_over() {
+                tracing::info!(%addr, "{name} is back");
             }
-            (true, true) => tracing::info!(%addr, "{name} is back"),
-            _ => {}
+        } else if self.unreachable.is_new(()) {
+            tracing::warn!(%addr, error = condition.detail, "{name} is unreachable");
         }
-        self.was_away = !ok;
         show(&self.sender, condition);
         ok
     }
@@ -94,8 +94,8 @@ struct Rounds<S> {
     sidecar: (Sidecar, Part),
     redis: Option<(Redis, Part)>,
     schema: watch::Sender<Condition>,
-    /// What the log said of the schema last.
-    schema_said: Option<Condition>,
+    /// The fault of the schema.
+    unusable_schema: LogOnce<String>,
 }
 
 impl<S, F> Rounds<S>
@@ -125,7 +125,7 @@ where
             sidecar: (sidecar, Part::new("Dapr sidecar", probe.sidecar_addr, reporter.sidecar)),
             redis,
             schema: reporter.schema,
-            schema_said: None,
+            unusable_schema: LogOnce::default(),
         }
     }
 
@@ -164,19 +164,16 @@ where
     }
 
     /// Unlike the other parts a schema can be wrong in several ways, so a change of the detail is
-    /// said too; and nothing is known, nor said, of it while the database is away.
+    /// logged too; nothing is known of it while the database is unreachable.
     fn saw_schema(&mut self, condition: Condition, database_up: bool) {
-        if database_up && self.schema_said.as_ref() != Some(&condition) {
-            match (condition.ok, &self.schema_said) {
-                (false, _) => {
-                    tracing::warn!(detail = condition.detail, "The schema cannot be used")
-                }
-                (true, Some(_)) => {
-                    tracing::info!(detail = condition.detail, "The schema can be used")
-                }
-                (true, None) => {}
+        if !database_up {
+            // Nothing is known of it.
+        } else if condition.ok {
+            if self.unusable_schema.is_over() {
+                tracing::info!(detail = condition.detail, "The schema can be used");
             }
-            self.schema_said = Some(condition.clone());
+        } else if self.unusable_schema.is_new(condition.detail.clone()) {
+            tracing::warn!(detail = condition.detail, "The schema cannot be used");
         }
         show(&self.schema, condition);
     }

@@ -28,10 +28,8 @@ impl MigrateError {
     pub fn hint(&self) -> String {
         let hint = match self {
             Self::Database(error) => {
-                if let Some(way_out) =
-                    database::tls_way_out(error).or_else(|| database::way_out(error).map(str::to_owned))
-                {
-                    return way_out;
+                if let Some(hint) = database::tls_hint(error).or_else(|| database::hint(error).map(str::to_owned)) {
+                    return hint;
                 }
                 "see that Postgres is there, and what MIGRATE_DATABASE_URL (or else DATABASE_URL) names; then run it again"
             }

@@ -13,7 +13,7 @@ const ANSWERS: [&str; 4] = ["reserved", "confirmed", "released", "refused"];
 /// # Errors
 ///
 /// When it cannot be tried: the role may not make temporary tables, or the database does not answer.
-pub async fn unfit(connection: &mut PgConnection, tables: &[&str]) -> Result<Vec<String>, sqlx::Error> {
+pub async fn refused_statuses(connection: &mut PgConnection, tables: &[&str]) -> Result<Vec<String>, sqlx::Error> {
     let statuses: Vec<&str> = Status::ALL.iter().map(|status| status.as_str()).collect();
     let reservations: Vec<&str> =
         ANSWERS.into_iter().chain([Action::Confirm, Action::Release].map(Action::intent)).collect();

@@ -5,10 +5,10 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use super::migrations::{MIGRATOR, newest};
 use super::state::{self, SchemaState};
 use super::{MigrateError, adopt, fit, sequences};
-use crate::platform::database::terms::Terms;
+use crate::platform::database::session_settings::SessionSettings;
 use crate::platform::database::{self, pooler};
 
-/// What a migration did, or would do.
+/// The report of a migration, or of its dry run.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
     /// Versions and names that were (or would be) applied.
@@ -30,8 +30,8 @@ pub async fn migrate(url: &str, runtime_url: Option<&str>, dry_run: bool) -> Res
     let migrator_role = options.get_username().to_owned();
     let mut connection = PgConnection::connect_with(&options).await?;
     pooler::keeps_backends(&mut connection, &options).await?;
-    let terms = if dry_run { Terms::of_a_command() } else { Terms::of_a_migration() };
-    terms.agree(&mut connection).await?;
+    let settings = if dry_run { SessionSettings::of_a_command() } else { SessionSettings::of_a_migration() };
+    settings.apply(&mut connection).await?;
     if !dry_run {
         // Until the session ends: of two that run at once the second waits here, and tells what it finds.
         sqlx::query("select pg_advisory_lock(hashtext('order_worker.migrate'))").execute(&mut connection).await?;
@@ -46,11 +46,11 @@ pub async fn migrate(url: &str, runtime_url: Option<&str>, dry_run: bool) -> Res
         report.notes.extend(adopt::unknown_statuses(&mut connection).await?);
     }
     report.notes.extend(adopt::missing_indexes(&mut connection, &adopted).await?);
-    let unfit = fit::unfit(&mut connection, &adopted).await?;
-    if done.is_empty() && !unfit.is_empty() {
-        return Err(MigrateError::Contract(unfit));
+    let refused = fit::refused_statuses(&mut connection, &adopted).await?;
+    if done.is_empty() && !refused.is_empty() {
+        return Err(MigrateError::Contract(refused));
     }
-    report.notes.extend(unfit);
+    report.notes.extend(refused);
     report.notes.extend(fit::published_without_identity(&mut connection).await?);
     let runtime_role = runtime_url.map(database::options).transpose()?.map(|options| options.get_username().to_owned());
     let worker = runtime_role.as_deref().unwrap_or(&migrator_role);

@@ -11,7 +11,7 @@ mod state;
 pub use adopt::SHARED_TABLES;
 pub(crate) use adopt::misfits;
 pub use error::MigrateError;
-pub use fit::{held_back, published_without_identity, unfit as unfit_tables};
+pub use fit::{held_back, published_without_identity, refused_statuses};
 pub use migrate::migrate;
 pub use sequences::{Behind, behind};
 pub use state::{SchemaState, schema_state, schema_state_directly};

@@ -7,10 +7,10 @@ use sqlx::PgConnection;
 use super::migrations::newest;
 use crate::platform::database::PgPool;
 
-/// How long a look on a connection of its own may take.
+/// The limit of a check on a connection of its own.
 const LONGEST_LOOK: Duration = Duration::from_secs(3);
 
-/// What the schema is to this binary.
+/// The fit of the schema to this binary.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SchemaState {
     /// They go together.

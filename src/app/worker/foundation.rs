@@ -1,4 +1,4 @@
-//! What everything in a worker stands on: the configuration, the pools, the connections, and what is there before anything is awaited.
+//! The foundation of a worker: the configuration, the pools, the connections, and what is there before anything is awaited.
 
 use futures::future::BoxFuture;
 use tokio::net::TcpListener;
@@ -26,7 +26,7 @@ use crate::platform::settings::{ListenAddr, Secret};
 use crate::web::admin::{self, Health, Reporter, Subscriptions};
 use crate::web::console::Console;
 
-/// What everything in a worker stands on.
+/// The foundation of a worker.
 #[derive(Debug)]
 pub(super) struct Foundation {
     pub(super) config: Config,
@@ -41,7 +41,7 @@ pub(super) struct Foundation {
     pub(super) consul: Option<consul::Client>,
     pub(super) app_token: watch::Sender<Option<Secret>>,
     pub(super) health: Health,
-    /// What the worker says of itself, for `/readyz`.
+    /// The worker's own condition, for `/readyz`.
     pub(super) condition: watch::Sender<Condition>,
     console: Console,
 }
@@ -59,8 +59,8 @@ impl Foundation {
         let token = config.worker.dapr.api_token.as_ref().map(|token| token.expose().parse()).transpose();
         let sidecar_token = token
             .map_err(|_| WorkerError::Configuration("DAPR_API_TOKEN has characters that no header may have".into()))?;
-        let consul =
-            consul::Client::new(&config.worker.consul, metrics.process.clone()).map_err(WorkerError::Configuration)?;
+        let consul = consul::Client::new(&config.worker.consul, metrics.process.clone())
+            .map_err(|error| WorkerError::Configuration(error.to_string()))?;
         let app_token = watch::Sender::new(config.worker.eventbus.app_token.clone());
         let console = pages::console(&config, pages.clone());
         let wake = Wake::new(&QUEUES);
@@ -133,10 +133,12 @@ impl Foundation {
         })
     }
 
-    /// Serves the console and the board until `stop`.
+    /// Opens console and board, where they are enabled and their ports can be had.
     pub(super) async fn start_pages(&self, stop: &CancellationToken) {
         let console = &self.config.worker.console;
-        if let Some(listener) = pages::open_if_free("Console", console.enabled, &console.addr).await {
+        if console.enabled
+            && let Some(listener) = console.addr.open_pages("Console").await
+        {
             tokio::spawn(self.console.clone().serve(listener, stop.clone()));
         }
         pages::start_board(&self.console, &self.config, stop).await;

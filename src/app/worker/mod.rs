@@ -15,19 +15,21 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use backon::Retryable;
 use tokio_util::sync::CancellationToken;
 
 pub use mode::Mode;
 
 use crate::app::config::{Config, Layers};
 use crate::app::schema::{SchemaState, schema_state_directly};
-use crate::app::signals::stop_on_signal;
 use crate::app::{Metrics, runs};
 use crate::engine::{queue, terms};
-use crate::platform::connection::BadAddress;
-use crate::platform::database::{self, POOLED, Unfit};
+use crate::platform::backoff;
+use crate::platform::connection::InvalidAddress;
+use crate::platform::database::{self, POOLED, UnusableSession};
 use crate::platform::health::Condition;
-use crate::platform::telemetry::{self, TelemetryError};
+use crate::platform::signals::stop_on_signal;
+use crate::platform::telemetry::{self, LogOnce, TelemetryError};
 use crate::shop::payments;
 use foundation::Foundation;
 use pipeline::Pipeline;
@@ -66,7 +68,7 @@ pub enum WorkerError {
     Configuration(String),
     /// The same of an address.
     #[error("configuration")]
-    Address(#[from] BadAddress),
+    Address(#[from] InvalidAddress),
     /// The gRPC server.
     #[error("the event server")]
     Server(#[from] tonic::transport::Error),
@@ -80,11 +82,12 @@ pub enum WorkerError {
 ///
 /// # Errors
 ///
-/// [`WorkerError`]: never for a part that is away, which is waited for.
+/// [`WorkerError`]: never for an unreachable part, which is waited for.
 pub async fn run(config: Config, layers: Layers, mode: Mode) -> Result<(), WorkerError> {
     let mut telemetry = telemetry::init(&config.worker.telemetry)?;
     let metrics = Metrics::over(telemetry.metrics()?);
-    let stop = stop_on_signal();
+    let stop = CancellationToken::new();
+    tokio::spawn(stop_on_signal(stop.clone()));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), mode = %mode, "order-worker starts");
     let done = run_until(config, layers, mode, metrics, stop).await;
     match &done {
@@ -98,7 +101,7 @@ pub async fn run(config: Config, layers: Layers, mode: Mode) -> Result<(), Worke
     done.map(|_| ())
 }
 
-/// How a worker came to its end.
+/// The end of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ended {
     /// Nothing is in hand.
@@ -176,36 +179,28 @@ async fn flow(foundation: &Foundation, pipeline: &Arc<Pipeline>, shutdown: &Shut
 impl Foundation {
     /// Waits until the database is there with a schema that fits.
     async fn await_schema(&self) -> Result<(), WorkerError> {
-        let mut said = String::new();
-        loop {
-            let awaited = match schema_state_directly(&self.pool).await {
-                Ok(SchemaState::Fits) => return Ok(()),
-                Ok(SchemaState::Newer(why)) => return Err(WorkerError::Schema(why)),
-                Ok(SchemaState::Older(why)) => format!("Waiting for the schema: {why}"),
-                Err(error) if matches!(database::unfit(&error), Some(Unfit::Pooled(_))) => {
-                    return Err(WorkerError::Pooled(error));
-                }
-                Err(error) if database::lacks_rights(&error) => format!(
-                    "Waiting for the runtime rights: error={error}; run `order-worker migrate` with the owner in MIGRATE_DATABASE_URL and this role in DATABASE_URL"
-                ),
-                Err(error) if database::class(&error) != database::Class::Message => {
-                    let way_out = database::tls_way_out(&error).map(|way_out| format!("; {way_out}"));
-                    format!("Waiting for the database: error={error}{}", way_out.unwrap_or_default())
-                }
-                Err(error) => return Err(error.into()),
-            };
-            if awaited != said {
-                tracing::warn!("{awaited}");
-                said = awaited;
+        let look = || async {
+            match schema_state_directly(&self.pool).await {
+                Ok(SchemaState::Fits) => Ok(()),
+                Ok(SchemaState::Newer(why)) => Err(NotReady::Failed(WorkerError::Schema(why))),
+                Ok(SchemaState::Older(why)) => Err(NotReady::Waiting(format!("Waiting for the schema: {why}"))),
+                Err(error) => Err(error.into()),
             }
-            tokio::time::sleep(AWAIT).await;
+        };
+        let mut trouble = LogOnce::default();
+        let ready = look.retry(backoff::constant(AWAIT)).when(|error| matches!(error, NotReady::Waiting(_)));
+        let ready = ready.notify(|error, _| error.log(&mut trouble)).await;
+        match ready {
+            Err(NotReady::Failed(error)) => Err(error),
+            // Waiting has no end.
+            Ok(()) | Err(NotReady::Waiting(_)) => Ok(()),
         }
     }
 
-    /// Writes down by what this worker judges. Waits for a database that is away.
+    /// Writes down by what this worker judges. Waits for a database that does not answer.
     async fn register_terms(&self) {
         let worker = queue::worker_name();
-        let register = async || {
+        let register = || async {
             if self.mode.consumes_events() {
                 let judged = payments::Terms::from(&self.config.worker.inbox.payments);
                 terms::register(&self.pool, &judged, &worker).await?;
@@ -215,14 +210,46 @@ impl Foundation {
             }
             Ok::<_, sqlx::Error>(())
         };
-        let mut said = String::new();
-        while let Err(error) = register().await {
+        let mut trouble = LogOnce::default();
+        let waiting = |error: &sqlx::Error, _| {
             let awaited = format!("Waiting for the database to take this worker's settings: error={error}");
-            if awaited != said {
-                tracing::warn!("{awaited}");
-                said = awaited;
-            }
-            tokio::time::sleep(AWAIT).await;
+            NotReady::Waiting(awaited).log(&mut trouble);
+        };
+        let _ = register.retry(backoff::constant(AWAIT)).notify(waiting).await;
+    }
+}
+
+/// Why a worker cannot begin yet.
+enum NotReady {
+    /// It waits for somebody else, and says so.
+    Waiting(String),
+    /// Waiting would not help.
+    Failed(WorkerError),
+}
+
+impl NotReady {
+    fn log(&self, trouble: &mut LogOnce<String>) {
+        if let Self::Waiting(awaited) = self
+            && trouble.is_new(awaited.clone())
+        {
+            tracing::warn!("{awaited}");
+        }
+    }
+}
+
+impl From<sqlx::Error> for NotReady {
+    fn from(error: sqlx::Error) -> Self {
+        if matches!(database::unusable_session(&error), Some(UnusableSession::Pooled(_))) {
+            Self::Failed(WorkerError::Pooled(error))
+        } else if database::lacks_rights(&error) {
+            Self::Waiting(format!(
+                "Waiting for the runtime rights: error={error}; run `order-worker migrate` with the owner in MIGRATE_DATABASE_URL and this role in DATABASE_URL"
+            ))
+        } else if database::class(&error) == database::Class::Message {
+            Self::Failed(error.into())
+        } else {
+            let hint = database::tls_hint(&error).map(|hint| format!("; {hint}"));
+            Self::Waiting(format!("Waiting for the database: error={error}{}", hint.unwrap_or_default()))
         }
     }
 }

@@ -1,11 +1,11 @@
-//! What a worker does.
+//! The modes of a worker.
 
 use std::fmt;
 use std::str::FromStr;
 
 use clap::ValueEnum;
 
-/// What a worker does. Every mode drains the outbox.
+/// The mode of a worker. Every mode drains the outbox.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Mode {
     /// The background jobs (default)

@@ -17,12 +17,12 @@ use crate::dapr::reconcile;
 use crate::engine::egress::{Channel, Egress};
 use crate::engine::inbox::{Accept, Acceptor, Applier};
 use crate::engine::queue::settings::Drain;
-use crate::engine::queue::{self, Backend, Lanes, Outgoing, Pace, Queue, Sampler};
+use crate::engine::queue::{self, Backend, CircuitBreaker, Lanes, Outgoing, Queue, Sampler};
 use crate::engine::retention;
 use crate::engine::runs::{Runner, Wakes};
 use crate::operations::{Judging, QUEUES, incidents};
 use crate::platform::connection::connection;
-use crate::platform::consul::{self, Registration, Spread};
+use crate::platform::consul::{self, Balancer, Registration};
 use crate::platform::health::Condition;
 use crate::shop::announcements;
 use crate::shop::jobs::Evidence;
@@ -106,7 +106,7 @@ impl Pipeline {
         tokio::spawn(stop.clone().run_until_cancelled_owned(async move { kept.keep_registered().await }));
     }
 
-    /// What goes on beside the queues, until `keep` is cancelled: leases, wake-ups, partitions, samples.
+    /// The tasks beside the queues, until `keep` is cancelled: leases, wake-ups, partitions, samples.
     pub(super) async fn background(&self, keep: CancellationToken) {
         let Foundation { config, pool, wake, .. } = &*self.foundation;
         tokio::select! {
@@ -122,8 +122,8 @@ impl Pipeline {
     /// Counts, for the gauges, what only the database knows.
     async fn sample(&self) {
         let Foundation { config, metrics, pool, .. } = &*self.foundation;
-        let paces = [self.applier.pace(), self.dapr.outgoing().pace(), self.warehouse.outgoing().pace()];
-        let sampler = Sampler::new(pool.clone(), QUEUES.to_vec(), paces.map(Arc::clone).to_vec());
+        let breakers = [self.applier.breaker(), self.dapr.outgoing().breaker(), self.warehouse.outgoing().breaker()];
+        let sampler = Sampler::new(pool.clone(), QUEUES.to_vec(), breakers.map(Arc::clone).to_vec());
         let terms = terms(config);
         loop {
             let looked = async {
@@ -132,7 +132,7 @@ impl Pipeline {
                 metrics.shop.evidence(&Evidence::read(&mut *pool.acquire().await?, &terms).await?);
                 metrics.operations.look(pool).await
             };
-            // The health probe tells of a database that is away; old numbers show by their time.
+            // The health probe logs an unreachable database; old numbers show by their time.
             if let Err(error) = looked.await {
                 tracing::debug!("Queues not counted: error={error}");
             }
@@ -210,7 +210,7 @@ impl Pipeline {
     }
 }
 
-/// What makes the runs. Events are judged in a replay as this process does that takes them in, or else as those do.
+/// The runner of jobs and replays. Events are judged in a replay as this process does that takes them in, or else as those do.
 fn runner(foundation: &Foundation) -> Runner {
     let Foundation { config, mode, metrics, pool, wake, .. } = foundation;
     let on_mismatch = config.worker.inbox.payments.mismatch();
@@ -221,12 +221,12 @@ fn runner(foundation: &Foundation) -> Runner {
 }
 
 /// To the configured endpoint, or to the instances of its service that Consul names.
-fn warehouse_connection(foundation: &Foundation, keep: &CancellationToken) -> Result<Spread, WorkerError> {
+fn warehouse_connection(foundation: &Foundation, keep: &CancellationToken) -> Result<Balancer, WorkerError> {
     let Foundation { config, consul, metrics, .. } = foundation;
     let configured = &config.external_services.warehouse_service.grpc_endpoint;
     let fallback = connection(configured)?;
     let (Some(consul), Some(service)) = (consul, consul::service_of(configured)) else {
-        return Ok(Spread::to(fallback));
+        return Ok(Balancer::to(fallback));
     };
     let shop = metrics.shop.clone();
     let found = move |instances| shop.warehouse_instances(instances);
@@ -237,9 +237,9 @@ fn egress<C: Channel>(foundation: &Foundation, queue: Queue, drain: &Drain, chan
     let Foundation { config, mode, metrics, pool, wake, .. } = foundation;
     let (lease, drains) = (config.worker.queue.lease, mode.drains());
     let lanes = Lanes::new(pool.clone(), queue, lease, &drains, wake.clone(), metrics.engine.clone());
-    let pace = Pace::new(queue, drain.batch as usize);
+    let breaker = CircuitBreaker::new(queue, drain.batch as usize);
     let concurrency = u32::try_from(drain.concurrency).unwrap_or(u32::MAX);
-    let outgoing = Outgoing::new(pool.clone(), queue, lanes, pace, wake.clone(), concurrency);
+    let outgoing = Outgoing::new(pool.clone(), queue, lanes, breaker, wake.clone(), concurrency);
     Arc::new(Egress::new(Arc::new(outgoing), channel, drain.max_attempts.into(), metrics.engine.clone()))
 }
 

@@ -8,14 +8,26 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::app::config::{Config, Layers};
+use crate::app::config::{Config, ConfigError, Layers};
 use crate::platform::database::{self, PgPool};
 use crate::platform::settings::{DatabaseUrl, Secret};
+use crate::platform::telemetry::LogOnce;
 use crate::web::console::Console;
 
 const EVERY: Duration = Duration::from_secs(10);
 
-/// Who has to know of a new secret.
+/// Why a changed configuration is not taken.
+#[derive(Debug, thiserror::Error)]
+enum RenewalError {
+    /// It is refused as a whole.
+    #[error("{0}")]
+    Refused(#[from] ConfigError),
+    /// Its database URL cannot be connected by.
+    #[error("{0}")]
+    Database(#[from] sqlx::Error),
+}
+
+/// The parts that take a new secret.
 pub(super) struct Renewal {
     pub layers: Layers,
     pub config: Config,
@@ -28,29 +40,32 @@ pub(super) struct Renewal {
 impl Renewal {
     /// Looks for ever.
     pub(super) async fn keep(mut self) {
-        let mut said = String::new();
+        let mut trouble = LogOnce::default();
         loop {
             tokio::time::sleep(EVERY).await;
             let layers = self.layers.clone();
             // Files may hang, as those of a network do.
-            let refused = match tokio::task::spawn_blocking(move || layers.load()).await {
-                Ok(Ok(loaded)) => self.take(loaded.config).err().unwrap_or_default(),
-                Ok(Err(error)) => error.to_string(),
-                Err(_) => continue,
-            };
-            if refused != said && !refused.is_empty() {
-                tracing::warn!(
-                    "The configuration as it is now is refused, the worker goes on with what it has: error={refused}"
-                );
+            let Ok(loaded) = tokio::task::spawn_blocking(move || layers.load()).await else { continue };
+            match loaded.map_err(RenewalError::from).and_then(|loaded| self.take(loaded.config)) {
+                Ok(()) => {
+                    trouble.is_over();
+                }
+                Err(error) => {
+                    let refused = error.to_string();
+                    if trouble.is_new(refused.clone()) {
+                        tracing::warn!(
+                            "The configuration as it is now is refused, the worker goes on with what it has: error={refused}"
+                        );
+                    }
+                }
             }
-            said = refused;
         }
     }
 
-    fn take(&mut self, new: Config) -> Result<(), String> {
+    fn take(&mut self, new: Config) -> Result<(), RenewalError> {
         if let Some(url) = new.data.database.source.filter(|url| self.config.data.database.source.as_ref() != Some(url))
         {
-            self.connect_by(&url).map_err(|error| error.to_string())?;
+            self.connect_by(&url)?;
             self.config.data.database.source = Some(url);
             tracing::info!("A new data.database.source: new connections are made by it");
         }

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::WorkerError;
 
-/// What the queues have to put down their work when the grace period was used up before them.
+/// The time that the queues get to put down their work after the grace period.
 pub(super) const LAST_MOMENT: Duration = Duration::from_secs(1);
 
 /// The stages of a stop, each a token that is cancelled when its time has come.
@@ -16,7 +16,7 @@ pub(super) struct Shutdown {
     pub(super) stop: CancellationToken,
     /// The queues finish what they have in hand.
     pub(super) draining: CancellationToken,
-    /// What lives until the queues are drained, longer than the servers.
+    /// The parts that live until the queues are drained, longer than the servers.
     pub(super) keep: CancellationToken,
     /// The grace period is used up.
     pub(super) over: CancellationToken,

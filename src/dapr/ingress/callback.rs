@@ -26,7 +26,7 @@ use crate::platform::health::Condition;
 use crate::platform::settings::Secret;
 use crate::platform::telemetry::{spans, trace};
 
-/// What Dapr calls.
+/// The service that Dapr calls.
 #[derive(Clone, Debug)]
 pub struct Callback {
     accept: Accept,
@@ -190,7 +190,7 @@ impl AppCallbackAlpha for Callback {
     }
 }
 
-/// While the database is away Dapr stops reading: what it does not read cannot be lost on the way.
+/// While the database is unreachable Dapr stops reading: what it does not read cannot be lost on the way.
 #[async_trait]
 impl AppCallbackHealthCheck for Callback {
     async fn health_check(&self, _: Request<()>) -> Result<Response<HealthCheckResponse>, Status> {

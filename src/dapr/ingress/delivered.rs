@@ -1,11 +1,11 @@
-//! How many events came, and on which topics: what Dapr delivers bears witness to which streams it reads ([`crate::dapr::reconcile`]).
+//! Counts of delivered events by topic: what Dapr delivers bears witness to which streams it reads ([`crate::dapr::reconcile`]).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::dapr::Topics;
 
-/// How many events Dapr has delivered to this process, by the topic that they came on. Clones count together.
+/// Counts of the events that Dapr has delivered to this process, by topic. Clones count together.
 #[derive(Clone, Debug)]
 pub struct Delivered(Arc<[(String, AtomicU64)]>);
 
@@ -23,7 +23,7 @@ impl Delivered {
         }
     }
 
-    /// How many came on `topic`.
+    /// The number of events on `topic`.
     #[must_use]
     pub fn on(&self, topic: &str) -> u64 {
         self.0.iter().find(|(known, _)| known == topic).map_or(0, |(_, count)| count.load(Ordering::Relaxed))

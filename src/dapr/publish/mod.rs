@@ -106,7 +106,7 @@ impl Channel for Dapr {
         }
     }
 
-    fn tell(&self, row: &Row, reaction: &Reaction) {
+    fn log(&self, row: &Row, reaction: &Reaction) {
         let (topic, order_id, event_id) = (&row.topic, &row.subject, &row.event_id);
         match reaction {
             Reaction::Dead(error) => tracing::error!(

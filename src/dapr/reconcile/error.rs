@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// How long Redis may take to answer.
+/// The limit of a call of Redis.
 pub(super) const LIMIT: Duration = Duration::from_secs(5);
 
 /// Why a look came to nothing.
@@ -24,7 +24,7 @@ pub enum LookError {
     /// The database.
     #[error("the database: {0}")]
     Database(#[from] sqlx::Error),
-    /// What was missing could not be accepted.
+    /// A missing event could not be accepted.
     #[error("{0}")]
     Accept(#[from] crate::engine::inbox::AcceptError),
     /// There is no Redis to look at.

@@ -1,4 +1,4 @@
-//! Looks by itself, now and then.
+//! The periodic look at the streams.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -13,19 +13,20 @@ use crate::dapr::ingress::Delivered;
 use crate::dapr::sidecar;
 use crate::engine::inbox::Accept;
 use crate::platform::database::PgPool;
+use crate::platform::telemetry::LogOnce;
 
-/// How long a sidecar may take to subscribe once the worker is there.
+/// The time that a sidecar has to subscribe once the worker is there.
 const SETTLING: Duration = Duration::from_secs(30);
-/// How long the sidecar may take to answer.
+/// The limit of a call of the sidecar.
 const SIDECAR: Duration = Duration::from_secs(2);
 
 /// The sidecar, and the token that it is shown.
 pub type Sidecar = (Channel, Option<AsciiMetadataValue>);
 
-/// What looks by itself.
+/// The periodic reconciliation.
 #[derive(Debug)]
 pub struct Keeper {
-    /// What is looked at.
+    /// The streams that are reconciled, and the settings.
     pub setup: Setup,
     /// The database.
     pub pool: PgPool,
@@ -33,18 +34,18 @@ pub struct Keeper {
     pub accept: Accept,
     /// Where what was saved is counted.
     pub metrics: Metrics,
-    /// Whom to ask what the component is.
+    /// The sidecar, which knows the type of the component.
     pub sidecar: Sidecar,
-    /// What Dapr has delivered to this process.
+    /// The counts of what Dapr has delivered to this process.
     pub delivered: Delivered,
 }
 
-/// What is remembered from one look to the next.
+/// The memory from one look to the next.
 #[derive(Debug, Default)]
 struct Memory {
-    /// What was said of each stream.
-    alerts: BTreeMap<String, Option<String>>,
-    /// How each stood.
+    /// The alert of each stream.
+    alerts: BTreeMap<String, LogOnce<String>>,
+    /// The state of each stream.
     witnesses: BTreeMap<String, Witness>,
 }
 
@@ -59,7 +60,7 @@ pub async fn keep(keeper: &Keeper) {
     // One replica that cannot look is no matter while another does.
     let unseen = (every * 3).max(SETTLING);
     let started = Instant::now();
-    let (mut said, mut memory) = (String::new(), Memory::default());
+    let (mut trouble, mut memory) = (LogOnce::default(), Memory::default());
     loop {
         let due = overlapped.is_none_or(|at| at.elapsed() >= settings.overlap);
         let from = if due { From::Overlap } else { From::Known };
@@ -68,7 +69,7 @@ pub async fn keep(keeper: &Keeper) {
                 if due {
                     overlapped = Some(Instant::now());
                 }
-                said.clear();
+                trouble.is_over();
             }
             Err(error) => {
                 let of_the_broker = error.is_of_the_broker();
@@ -79,10 +80,8 @@ pub async fn keep(keeper: &Keeper) {
                     // Where that cannot be written either, the next look says it.
                     let _ = cannot.bind(unseen.as_secs_f64()).execute(&keeper.pool).await;
                 }
-                // Said once, not at each look.
-                if error != said {
+                if trouble.is_new(error.clone()) {
                     tracing::warn!("Streams not reconciled, trying again every {every:?}: error={error}");
-                    said = error;
                 }
             }
         }
@@ -123,12 +122,16 @@ impl Keeper {
     }
 
     fn tell(&self, topic: &str, name: &str, look: &Look, memory: &mut Memory) {
-        let alert = look.alert.as_ref().map(ToString::to_string);
-        let before = memory.alerts.insert(name.to_owned(), alert.clone()).flatten();
-        if let Some(alert) = alert.filter(|alert| before.as_ref() != Some(alert)) {
-            tracing::error!(stream = %name, "Stream cannot be reconciled: {alert}; announcements that it lost: order-worker outbox resend --since 2h --dry-run");
-        } else if look.alert.is_none() && look.restarted {
-            tracing::warn!(stream = %name, "Redis was restarted, and the stream has its data; what other streams lost is sent again by order-worker outbox resend --since 2h: run_id={}", look.run_id.as_deref().unwrap_or_default());
+        let once = memory.alerts.entry(name.to_owned()).or_default();
+        if let Some(alert) = look.alert.as_ref().map(ToString::to_string) {
+            if once.is_new(alert.clone()) {
+                tracing::error!(stream = %name, "Stream cannot be reconciled: {alert}; announcements that it lost: order-worker outbox resend --since 2h --dry-run");
+            }
+        } else {
+            once.is_over();
+            if look.restarted {
+                tracing::warn!(stream = %name, "Redis was restarted, and the stream has its data; what other streams lost is sent again by order-worker outbox resend --since 2h: run_id={}", look.run_id.as_deref().unwrap_or_default());
+            }
         }
         if look.saved > 0 {
             tracing::error!(stream = %name, saved = look.saved, "Events saved that Dapr had dropped: is dapr/resiliency.yaml in force?");

@@ -1,10 +1,10 @@
-//! What was written down of a stream by the look before.
+//! The record of a stream that the last look left.
 
 use chrono::{DateTime, Utc};
 
 use super::{Known, Seen};
 
-/// What the database has of a stream.
+/// The record of a stream in the database.
 #[derive(Clone, Debug, Default, sqlx::FromRow)]
 pub struct KnownRow {
     pub(super) last_id: String,
@@ -17,7 +17,7 @@ pub struct KnownRow {
 }
 
 impl KnownRow {
-    /// What that means.
+    /// Its meaning.
     pub(super) fn known(&self) -> Known {
         let count = |count: Option<i64>| count.and_then(|count| u64::try_from(count).ok());
         let seen =

@@ -18,7 +18,7 @@ use crate::engine::audit;
 use crate::engine::inbox::{Accept, Event, Key};
 use crate::platform::database::PgPool;
 
-/// How long a look may take before another replica takes the stream.
+/// The limit of a look, after which another replica takes the stream.
 pub(super) const CLAIM: Duration = Duration::from_secs(20);
 /// What was published so shortly before a look may not be in the stream that it sees.
 const MARGIN: Duration = Duration::from_secs(1);
@@ -47,7 +47,7 @@ pub struct Missing {
     pub event: String,
 }
 
-/// What a look has found.
+/// The findings of a look.
 #[derive(Clone, Debug, Default)]
 pub struct Look {
     /// Entries that were read.
@@ -60,7 +60,7 @@ pub struct Look {
     pub named: Vec<Missing>,
     /// Those that were accepted.
     pub saved: u64,
-    /// What is wrong with the stream.
+    /// The fault of the stream.
     pub alert: Option<Alert>,
     /// When it began, by the database's clock: what was published since may not be in the stream that it saw.
     pub(super) began: DateTime<Utc>,
@@ -123,7 +123,7 @@ impl Reconciler {
         claim.fetch_optional(&self.pool).await
     }
 
-    /// What is known of a stream from the last look.
+    /// The record of a stream from the last look.
     pub async fn known(&self, stream: &str) -> Result<KnownRow, LookError> {
         let row = sqlx::query_as(include_str!("sql/known.sql")).bind(stream).fetch_optional(&self.pool).await?;
         Ok(row.unwrap_or_default())
@@ -299,7 +299,7 @@ impl Reconciler {
 
     /// Writes down what came of a look, after an operator has looked: what was lost is lost, another Redis is the one from now on, and
     /// the next look begins here. Where nobody can look there is nothing to take note of.
-    pub async fn taken_note_of(&self, stream: &str, look: &Look, actor: &str) -> Result<(), LookError> {
+    pub async fn acknowledge(&self, stream: &str, look: &Look, actor: &str) -> Result<(), LookError> {
         let mut tx = self.pool.begin().await?;
         sqlx::query(include_str!("sql/wanted.sql")).bind([stream].as_slice()).execute(&mut *tx).await?;
         let noted = look.alert.as_ref().filter(|alert| alert.severity() != Severity::CannotLook);

@@ -1,4 +1,4 @@
-//! What a stream's state means. Pure.
+//! The meaning of a stream's state. Pure.
 
 use std::fmt;
 use std::str::FromStr;
@@ -66,7 +66,7 @@ pub struct Seen {
     pub entries_added: Option<u64>,
 }
 
-/// What is known of a stream.
+/// The last known state of a stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Known {
     /// Everything up to it, that included, was dealt with: it is in the inbox, or was taken.
@@ -81,7 +81,7 @@ pub struct Known {
     pub lost: Option<String>,
 }
 
-/// What follows from an [`Alert`].
+/// The severity of an [`Alert`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
     /// Something was lost that no look finds. It stays until an operator takes note of it.
@@ -104,7 +104,7 @@ impl Severity {
     }
 }
 
-/// What is wrong with a stream.
+/// A fault of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Alert {
     /// Another Redis process answers, and what was read is not there.
@@ -121,7 +121,7 @@ pub enum Alert {
         first: Option<Id>,
         /// Up to where it was read.
         read: Id,
-        /// How many are gone, where that can be told.
+        /// The number of lost entries, where it is known.
         entries: Option<u64>,
     },
     /// Something was lost earlier, and nobody has taken note of it.
@@ -142,7 +142,7 @@ pub enum Alert {
 }
 
 impl Alert {
-    /// What follows from it.
+    /// Its severity.
     #[must_use]
     pub const fn severity(&self) -> Severity {
         match self {

@@ -152,7 +152,7 @@ pub(super) async fn page(
     Ok((entries.collect(), last))
 }
 
-/// How many entries there are behind one id, up to another.
+/// The number of entries after one id, up to another.
 pub(super) async fn count(
     connection: &mut MultiplexedConnection,
     stream: &str,

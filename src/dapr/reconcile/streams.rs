@@ -4,12 +4,12 @@ use super::settings::Reconcile;
 use crate::dapr::Topics;
 use crate::dapr::broker::settings::Redis;
 
-/// What is looked at, and how.
+/// The streams that are reconciled, and the settings.
 #[derive(Clone, Debug)]
 pub struct Setup {
     /// The broker.
     pub redis: Redis,
-    /// How its streams are looked at.
+    /// The settings of reconciliation.
     pub reconcile: Reconcile,
     /// The topics whose streams they are.
     pub topics: Topics,

@@ -7,7 +7,7 @@
 use super::stream::Group;
 use super::{Id, Stream};
 
-/// How a stream stood, and what had been delivered by then.
+/// The state of a stream, and what had been delivered by then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Witness {
     /// Counted after the stream was read.
@@ -23,7 +23,7 @@ impl Witness {
         Some(Self { delivered, last_delivered: *last_delivered, nothing_pending: oldest_pending.is_none() })
     }
 
-    /// How many events came from elsewhere until `stream` was read anew; `delivered` was counted before that.
+    /// The number of events that came from elsewhere until `stream` was read anew; `delivered` was counted before that.
     pub(super) fn came_from_elsewhere(self, stream: &Stream, delivered: u64) -> Option<u64> {
         let stood_still = stream.group.as_ref().is_some_and(|group| group.last_delivered == self.last_delivered);
         let came = delivered.saturating_sub(self.delivered);

@@ -35,7 +35,7 @@ pub trait Channel: Send + Sync + 'static {
     /// The name of a round of sends in a trace.
     const STEP: &'static str;
 
-    /// Of rows that are about to be sent, those that nobody wants any more, by id, and why. None where every row is wanted for ever.
+    /// Of rows that are about to be sent, those that are obsolete, by id, and why. By default none is.
     /// `in_doubt`: rows that were tried here before; they may have arrived.
     ///
     /// # Errors
@@ -69,7 +69,7 @@ pub trait Channel: Send + Sync + 'static {
     }
 
     /// Says in a log line that a row did not arrive.
-    fn tell(&self, row: &Row, reaction: &Reaction);
+    fn log(&self, row: &Row, reaction: &Reaction);
 }
 
 /// One outgoing queue with its channel.
@@ -106,20 +106,23 @@ impl<C: Channel> Egress<C> {
     /// # Errors
     ///
     /// Never: what fails is noted by row.
-    pub async fn handle(batch: Batch, egress: Data<Arc<Self>>) -> Result<(), Infallible> {
+    pub async fn handle(mut batch: Batch, egress: Data<Arc<Self>>) -> Result<(), Infallible> {
         let span = spans::batch(C::STEP, batch.rows.iter().map(|row| row.traceparent.as_deref()));
-        egress.send(&batch.rows).instrument(span).await;
+        if egress.send(&batch.rows).instrument(span).await {
+            batch.finished();
+        }
         drop(batch);
         Ok(())
     }
 
-    async fn send(&self, rows: &[Row]) {
-        let in_doubt: Vec<bool> = rows.iter().map(|row| self.outgoing.pace().has_failed(row.id)).collect();
+    /// Sends rows; whether every one of them was settled.
+    async fn send(&self, rows: &[Row]) -> bool {
+        let in_doubt: Vec<bool> = rows.iter().map(|row| self.outgoing.breaker().has_failed(row.id)).collect();
         let obsolete = match self.channel.obsolete(rows, &in_doubt).await {
             Ok(obsolete) => obsolete,
             Err(error) => {
-                self.outgoing.pace().away(&format!("nobody can tell which rows are still wanted: {error}"));
-                return;
+                self.outgoing.breaker().trip(&format!("nobody can tell which rows are still wanted: {error}"));
+                return false;
             }
         };
         let mut chains: BTreeMap<&str, Vec<&Row>> = BTreeMap::new();
@@ -161,23 +164,25 @@ impl<C: Channel> Egress<C> {
                         }
                         let reaction = react(verdict, Others::Succeed, 0, self.max_attempts);
                         if matches!(&reaction, Reaction::Settle { reason: Some(_), .. }) {
-                            self.channel.tell(&row, &reaction);
+                            self.channel.log(&row, &reaction);
                         }
                         arrived.push(Settled { row, reaction });
                     }
                     Some(tried) => failed.push(tried),
                 }
             }
-            self.finish(arrived, failed, keys > 1 && through == 0).await;
+            self.finish(arrived, failed, keys > 1 && through == 0).await
         };
-        future::join(all_sent, settling).await;
+        future::join(all_sent, settling).await.1
     }
 
     /// Failures are judged at the end, when it is known how the others fared. `all`: there were others, and none got through.
-    async fn finish(&self, mut results: Vec<Settled>, failed: Vec<Tried>, all: bool) {
+    /// Returns whether every row was settled.
+    async fn finish(&self, mut results: Vec<Settled>, failed: Vec<Tried>, all: bool) -> bool {
+        let mut finished = true;
         for Tried { row, verdict, at } in failed {
             let others = match verdict {
-                Verdict::Failed(_) if self.outgoing.pace().witnessed(row.id, at) => Others::Succeed,
+                Verdict::Failed(_) if self.outgoing.breaker().witnessed(row.id, at) => Others::Succeed,
                 _ if all => Others::Fail,
                 _ => Others::Unknown,
             };
@@ -185,14 +190,16 @@ impl<C: Channel> Egress<C> {
             if matches!(reaction, Reaction::Retry(_) | Reaction::Wait(_) | Reaction::Pause(_)) {
                 self.metrics.queue_retried(self.outgoing.queue());
             }
+            finished &= !matches!(reaction, Reaction::Pause(_) | Reaction::Keep);
             if !matches!(reaction, Reaction::Keep) {
-                self.channel.tell(&row, &reaction);
+                self.channel.log(&row, &reaction);
             }
             results.push(Settled { row, reaction });
         }
         if !results.is_empty() {
             self.settle(results).await;
         }
+        finished
     }
 
     /// The rows of one key: the next only after the one before has arrived.

@@ -8,12 +8,12 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::{About, Event, Failure, Handlers, Key, Outcome, Refusal};
+use super::prepared::Prepared;
+use super::{About, Disposition, Event, Failure, Handlers, Key};
 use crate::engine::Metrics;
 use crate::engine::queue::{Queue, Split, State, Wake};
 use crate::platform::database::{self, Class, PgPool, storable, storable_json};
@@ -53,18 +53,6 @@ struct Request {
     done: oneshot::Sender<Result<(), AcceptError>>,
 }
 
-/// An event with all that can be known of it without the database.
-#[derive(Clone)]
-struct Prepared {
-    key: Key,
-    fingerprint: [u8; 32],
-    event: Arc<Event>,
-    about: About,
-    state: State,
-    /// Why it is not ready.
-    refusal: Option<(Failure, String)>,
-}
-
 impl Accept {
     /// Stores events; returns when they are committed, new or known before.
     ///
@@ -81,54 +69,6 @@ impl Accept {
         self.requests.send(Request { events, deadline, done }).await.map_err(|_| AcceptError::Stopping)?;
         answer.await.map_err(|_| AcceptError::Stopping)?
     }
-}
-
-impl Prepared {
-    fn new(event: Event, handlers: &Handlers) -> Self {
-        let (about, state, refusal) = match handlers.read(&event.topic, &event.body) {
-            Ok(about) => (about, State::Ready, None),
-            Err((failure, refusal)) => {
-                let reason = why(&refusal, &event);
-                // Somebody may have written the data beside the envelope's attributes.
-                let legible = refusal.about.subject.is_some();
-                let about =
-                    if legible { refusal.about } else { handlers.legible(event.headers.to_string().as_bytes()) };
-                (about, State::Dead, Some((failure, reason)))
-            }
-        };
-        let (key, fingerprint) = (event.key(), event.fingerprint());
-        Self { key, fingerprint, event: Arc::new(event), about, state, refusal }
-    }
-
-    /// No data was handed over: it says nothing against what came before.
-    fn says_nothing(&self) -> bool {
-        self.event.body.is_empty()
-    }
-
-    /// The same event id came before with another body: kept under a key of its own, for an operator.
-    fn quarantine(mut self) -> Self {
-        self.key = self.key.quarantined(&self.fingerprint);
-        self.state = State::Quarantined;
-        let start = |value: &str| storable(value).chars().take(80).collect::<String>();
-        let (id, source) = (start(&self.event.id), start(&self.event.source));
-        self.refusal = Some((Failure::Quarantined, format!("event {id} of {source} came before with another body")));
-        self
-    }
-}
-
-/// Why an event is dead from the start. Of one without data the way to it: who takes events apart may hand over what is JSON or text by
-/// its content type, and nothing else.
-fn why(refusal: &Refusal, event: &Event) -> String {
-    if !refusal.no_data {
-        return refusal.reason.clone();
-    }
-    let named = event.headers.get("datacontenttype").and_then(Value::as_str).unwrap_or_default();
-    let named: String = named.chars().filter(|char| !char.is_control()).take(80).collect();
-    let named = if named.is_empty() { "none".to_owned() } else { format!("`{named}`") };
-    format!(
-        "{}: its content type is {named}; what was not handed over is taken from the broker's stream, or given by order-worker dead edit",
-        refusal.reason
-    )
 }
 
 /// Commits what handlers accept.
@@ -283,7 +223,7 @@ impl Acceptor {
             self.metrics.events_consumed(&firsts[key].event.topic, 1);
         }
         for event in firsts.values().filter(|event| fresh.contains(&event.key)) {
-            self.tell_refusal(event);
+            self.log_refusal(event);
         }
         again.extend(firsts.into_iter().filter(|(key, _)| !fresh.contains(key)).map(|(_, event)| event));
         if !again.is_empty() {
@@ -292,7 +232,7 @@ impl Acceptor {
         Ok(())
     }
 
-    fn tell_refusal(&self, event: &Prepared) {
+    fn log_refusal(&self, event: &Prepared) {
         let Some((label, reason)) = &event.refusal else { return };
         let id: String = event.event.id.chars().take(80).collect();
         tracing::warn!(
@@ -301,12 +241,12 @@ impl Acceptor {
         );
         self.metrics.event_failed(&event.event.topic, *label);
         let quarantined = *label == Failure::Quarantined;
-        self.metrics.inbox_settled(if quarantined { Outcome::Quarantined } else { Outcome::Dead }, 1);
+        self.metrics.inbox_settled(if quarantined { Disposition::Quarantined } else { Disposition::Dead }, 1);
     }
 
-    fn tell_duplicates(&self, event: &Prepared, count: u64) {
+    fn count_duplicates(&self, event: &Prepared, count: u64) {
         self.metrics.events_duplicated(&event.event.topic, count);
-        self.metrics.inbox_settled(Outcome::Duplicate, count);
+        self.metrics.inbox_settled(Disposition::Duplicate, count);
     }
 
     /// Events whose key was there: duplicates are counted, other bodies quarantined.
@@ -331,7 +271,7 @@ impl Acceptor {
             for (count, event) in chunk {
                 let same = same.contains(event.key.0.as_slice()) || event.says_nothing();
                 if same || self.completes(event).await? {
-                    self.tell_duplicates(event, count.unsigned_abs());
+                    self.count_duplicates(event, count.unsigned_abs());
                 } else if event.state != State::Quarantined {
                     others.push(event.clone().quarantine());
                 }
@@ -344,9 +284,9 @@ impl Acceptor {
         let fresh = insert(&self.pool, others.iter()).await?;
         for event in &others {
             if fresh.contains(&event.key) {
-                self.tell_refusal(event);
+                self.log_refusal(event);
             } else {
-                self.tell_duplicates(event, 1);
+                self.count_duplicates(event, 1);
             }
         }
         Ok(())

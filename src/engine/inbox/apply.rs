@@ -1,4 +1,4 @@
-//! Applying: one transaction takes pending events, has them handled, and writes what became of them.
+//! Applying: one transaction takes pending events, calls their handlers, and writes the outcomes.
 //!
 //! A crash at any line before COMMIT leaves the events pending and nothing changed; after it, nothing is left to do. A COMMIT of
 //! unknown outcome is one of the two.
@@ -12,9 +12,9 @@ use tracing::{Instrument, Span};
 
 use super::settled::{Postponed, Settled, postpone, settle};
 use super::taken::{Handling, Taken};
-use super::{Failure, Handlers, Outcome, Settlement};
+use super::{Disposition, Failure, Handlers, Settlement};
 use crate::engine::Metrics;
-use crate::engine::queue::{Fault, Pace, Queue, Source, Split, State, Wake, attempt};
+use crate::engine::queue::{CircuitBreaker, Fault, Queue, Source, Split, State, Wake, attempt};
 use crate::platform::backoff::{delay, look_again};
 use crate::platform::database::{PgPool, traced};
 use crate::platform::failpoint;
@@ -24,14 +24,14 @@ use crate::platform::telemetry::{spans, trace};
 const MAX_BYTES: usize = 16 << 20;
 /// Events that fail alone, one after the other and with nothing between them that gets through, before the queue pauses.
 const UNPROVEN: usize = 8;
-/// How long an event that failed without a witness against it waits before the next look, at the most.
+/// The longest wait of an event that failed without a witness against it.
 const LONGEST_UNPROVEN: Duration = Duration::from_secs(5);
 
 /// Applies what the inbox holds.
 #[derive(Debug)]
 pub struct Applier {
     pool: PgPool,
-    pace: Arc<Pace>,
+    breaker: Arc<CircuitBreaker>,
     wake: Wake,
     metrics: Metrics,
     handlers: Handlers,
@@ -55,13 +55,20 @@ impl Applier {
         max_attempts: u32,
         handlers: Handlers,
     ) -> Self {
-        Self { pool, pace: Arc::new(Pace::new(Queue::INBOX, batch)), wake, metrics, handlers, max_attempts }
+        Self {
+            pool,
+            breaker: Arc::new(CircuitBreaker::new(Queue::INBOX, batch)),
+            wake,
+            metrics,
+            handlers,
+            max_attempts,
+        }
     }
 
-    /// The pace of the inbox.
+    /// The breaker of the inbox.
     #[must_use]
-    pub const fn pace(&self) -> &Arc<Pace> {
-        &self.pace
+    pub const fn breaker(&self) -> &Arc<CircuitBreaker> {
+        &self.breaker
     }
 
     /// The handler of the queue `inbox`: one turn.
@@ -75,7 +82,7 @@ impl Applier {
     }
 
     /// Applies the next events. Where they cannot be applied together they are applied in parts, until the one that is to blame stands
-    /// alone: the others wait for nobody.
+    /// alone: the others do not wait for it.
     async fn turn(&self, turn: Turn) {
         let (mut split, mut unproven, mut renewed) = (Split::new(turn.limit), 0, false);
         while let Some(part) = split.next() {
@@ -84,7 +91,7 @@ impl Applier {
                 Ok(()) => {
                     unproven = 0;
                     if !in_hand.is_empty() {
-                        self.pace.success();
+                        self.breaker.success();
                     }
                     let bytes: usize = in_hand.iter().map(|event| event.body.len()).sum();
                     if in_hand.len() >= part || bytes >= MAX_BYTES {
@@ -96,7 +103,7 @@ impl Applier {
                 // Nothing was taken, or nothing gets through: no event is to blame. What was taken shows that the database is there,
                 // and an event may end its session.
                 Err(fault) if in_hand.is_empty() || unproven >= UNPROVEN => {
-                    self.pace.away(&fault.to_string());
+                    self.breaker.trip(&fault.to_string());
                     self.wake.look(Queue::INBOX);
                     return;
                 }
@@ -113,7 +120,7 @@ impl Applier {
     /// An event failed alone. Its attempt counts when there is a witness against it, and the fault is not of a moment.
     async fn stands_alone(&self, event: &Taken, fault: &Fault) {
         let reason = fault.to_string();
-        let counted = self.pace.witnessed(event.id, tokio::time::Instant::now()) && !fault.is_environment();
+        let counted = self.breaker.witnessed(event.id, tokio::time::Instant::now()) && !fault.is_environment();
         let attempts = event.attempts.unsigned_abs() + u32::from(counted);
         let dead = counted && attempts >= self.max_attempts;
         tracing::error!(
@@ -121,7 +128,7 @@ impl Applier {
         );
         if dead {
             self.metrics.event_failed(&event.topic, Failure::ApplyFailed);
-            self.metrics.inbox_settled(Outcome::Dead, 1);
+            self.metrics.inbox_settled(Disposition::Dead, 1);
         }
         let age = Duration::try_from_secs_f64(event.age).unwrap_or_default();
         let wait = if counted { delay(attempts) } else { look_again(age, LONGEST_UNPROVEN) };
@@ -129,7 +136,7 @@ impl Applier {
         let postponed = Postponed { event, state, wait, counted, reason };
         let written = async { postpone(&mut *self.pool.acquire().await?, &[postponed]).await }.await;
         if let Err(error) = written {
-            self.pace.away(&error.to_string());
+            self.breaker.trip(&error.to_string());
         }
     }
 
@@ -184,13 +191,13 @@ impl Applier {
         for queue in handled.wakes {
             self.wake.committed(queue);
         }
-        self.tell(&settled, &postponed, taken_at.elapsed());
+        self.report(&settled, &postponed, taken_at.elapsed());
         handled.notices.iter().for_each(|notice| tracing::error!("{notice}"));
         Ok(())
     }
 
-    /// What others learn once it is committed. `since_taken` and the ages of events make latencies of one clock, the database's.
-    fn tell(&self, settled: &[Settled<'_>], postponed: &[Postponed<'_>], since_taken: Duration) {
+    /// Counts and logs what is committed. `since_taken` and the ages of events make latencies of one clock, the database's.
+    fn report(&self, settled: &[Settled<'_>], postponed: &[Postponed<'_>], since_taken: Duration) {
         let applied = |event: &Taken| {
             self.metrics.event_applied(Duration::try_from_secs_f64(event.age).unwrap_or_default() + since_taken);
         };
@@ -201,7 +208,7 @@ impl Applier {
         for Postponed { event, state, reason, .. } in postponed {
             match state {
                 State::Held => {
-                    self.metrics.inbox_settled(Outcome::Held, 1);
+                    self.metrics.inbox_settled(Disposition::Held, 1);
                     applied(event);
                 }
                 State::Dead => {
@@ -211,7 +218,7 @@ impl Applier {
                         "Event kept as {}: reason={reason}", state.as_str()
                     );
                     self.metrics.event_failed(&event.topic, Failure::Undecodable);
-                    self.metrics.inbox_settled(Outcome::Dead, 1);
+                    self.metrics.inbox_settled(Disposition::Dead, 1);
                 }
                 _ => {}
             }
@@ -246,8 +253,8 @@ impl Source for Applier {
 
     async fn next(&self) -> Turn {
         self.wake.woken(Queue::INBOX).await;
-        self.pace.ready().await;
-        Turn { limit: self.pace.limit() }
+        self.breaker.closed().await;
+        Turn { limit: self.breaker.batch_size() }
     }
 
     async fn close(&self) {}

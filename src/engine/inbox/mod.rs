@@ -5,7 +5,7 @@
 //!                                     |
 //!                               queue "inbox"
 //!                                     v
-//!             apply (one transaction: take rows, have them handled, write what became of them, delete the rows)
+//!             apply (one transaction: take rows, call their handlers, write the outcomes, delete the rows)
 //! ```
 //!
 //! Accept and apply are apart so that a slow handler or an event that cannot be handled never makes the sender drop a message. Both
@@ -16,6 +16,7 @@ mod apply;
 mod event;
 mod handler;
 mod outcome;
+mod prepared;
 pub mod reading;
 pub mod settings;
 mod settled;
@@ -25,5 +26,5 @@ pub use accept::{Accept, AcceptError, Acceptor};
 pub use apply::Applier;
 pub use event::{Event, Key, sha256};
 pub use handler::{About, Handled, Handler, Handlers, Refusal, Settlement};
-pub use outcome::{Failure, Outcome};
+pub use outcome::{Disposition, Failure, Outcome};
 pub use taken::Taken;

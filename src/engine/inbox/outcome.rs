@@ -1,9 +1,33 @@
-//! How events end.
+//! Outcomes of events, and their counting.
 
-/// How an event of the inbox ended, or where it waits, by its name in the database and in metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::IntoStaticStr, strum::VariantNames)]
+use crate::platform::database::read_by_name;
+
+/// How an event ended: `order_worker.inbox_outcomes.outcome`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::EnumString, strum::IntoStaticStr, strum::VariantNames)]
 #[strum(serialize_all = "snake_case")]
 pub enum Outcome {
+    /// It had its effect.
+    Applied,
+    /// Another event of the same fact came first.
+    Superseded,
+    /// It asks for what cannot be.
+    Rejected,
+}
+
+read_by_name!(Outcome);
+
+impl Outcome {
+    /// Its name in the database.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+}
+
+/// Where an event has come to, as metrics count it: it ended, it is a repetition, or it waits for an operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::IntoStaticStr, strum::VariantNames)]
+#[strum(serialize_all = "snake_case")]
+pub enum Disposition {
     /// It had its effect.
     Applied,
     /// It was there before.
@@ -20,11 +44,13 @@ pub enum Outcome {
     Quarantined,
 }
 
-impl Outcome {
-    /// Its name in the database.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        self.into()
+impl From<Outcome> for Disposition {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Applied => Self::Applied,
+            Outcome::Superseded => Self::Superseded,
+            Outcome::Rejected => Self::Rejected,
+        }
     }
 }
 
@@ -36,7 +62,7 @@ pub enum Failure {
     Undecodable,
     /// Its id is known with another body.
     Quarantined,
-    /// Nobody handles its topic.
+    /// Its topic has no handler.
     UnknownTopic,
     /// Applying it failed; it is kept and tried again, or dead.
     ApplyFailed,

@@ -1,7 +1,7 @@
 //! A body as its publisher may have written it, taken apart until the data itself is reached.
 //!
 //! Publishers send bytes that are not quite UTF-8 or begin with a byte order mark, JSON in a text, and whole CloudEvents as if they were data
-//! (the sidecar then puts an envelope of its own around them). None of that decides anything.
+//! (whoever delivers them then puts an envelope of its own around them). None of that decides anything.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde_json::value::RawValue;
 
-/// The fields of a body, each in its own digits; of a name that comes twice the last, as Dapr has it.
+/// The fields of a body, each in its own digits; of a name that comes twice the last, as others have it, too.
 pub type Fields = BTreeMap<String, Box<RawValue>>;
 
 /// Data in an envelope in a text: so deep and no deeper.

@@ -1,4 +1,4 @@
-//! What became of events, written in the transaction that has taken them: one statement a kind.
+//! The settlements of events, written in the transaction that has taken them: one statement for each kind.
 
 use std::time::Duration;
 

@@ -20,7 +20,7 @@ pub struct Taken {
     pub topic: String,
     /// CloudEvent `id`.
     pub event_id: String,
-    /// What it is about, as far as that is legible.
+    /// Its subject, as far as it is legible.
     pub subject: Option<String>,
     /// Its data.
     pub body: Vec<u8>,

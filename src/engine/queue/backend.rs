@@ -18,7 +18,7 @@ use tower_layer::Identity;
 /// `next` waits: for a free permit, for work, for a database that is away. It never fails, since apalis restarts a worker at
 /// once on a failed stream and drops what it has in hand; what goes wrong is logged and tried again inside.
 pub trait Source: Send + Sync + 'static {
-    /// What one apalis task works on.
+    /// The work of one apalis task.
     type Batch: Send + 'static;
 
     /// The next batch; cancel-safe between its awaits.

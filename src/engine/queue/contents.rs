@@ -1,4 +1,4 @@
-//! What the queues hold, for gauges and for people.
+//! Contents of the queues, for gauges and for people.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::Queue;
 use crate::platform::database::PgPool;
 
-/// What a queue holds.
+/// Contents of one queue.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow)]
 pub struct Contents {
     /// The queue.
@@ -27,7 +27,7 @@ pub struct Contents {
     pub pause_reason: Option<String>,
 }
 
-/// What each of these queues holds. The cost is that of what is not finished, never of history.
+/// Contents of each of these queues. The cost depends on unfinished rows, never on history.
 ///
 /// # Errors
 ///

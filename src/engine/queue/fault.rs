@@ -1,4 +1,4 @@
-//! A transaction that was not applied, and whose fault it is.
+//! A transaction that failed, and the cause: its rows, the environment, or a bug.
 
 use std::panic::AssertUnwindSafe;
 
@@ -16,7 +16,7 @@ pub enum Fault {
     /// A bug.
     #[error("panicked: {0}")]
     Panicked(String),
-    /// What is to be done cannot be read: another version has written it, or nobody knows it.
+    /// The request cannot be read: another version has written it, or its kind is unknown.
     #[error("{0}")]
     Unknown(String),
 }

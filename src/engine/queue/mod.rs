@@ -6,7 +6,8 @@
 //! # Correctness never rests on a lease
 //!
 //! Where the effect is in this database (events, runs) the applying transaction takes the rows itself: `for update skip locked`,
-//! decide, delete, commit. Whoever deletes a row owns its effect. A COMMIT of unknown outcome is tried again: no row left, done.
+//! decide, delete, commit. The transaction that deletes a row owns its effect. After a COMMIT of unknown outcome the work is tried
+//! again: if the row is gone, it was done.
 //!
 //! # Leases give order where the network is involved
 //!
@@ -17,25 +18,25 @@
 //!
 //! # After a crash
 //!
-//! What a worker has in hand stands in its row of `order_worker.workers` before it is sent. Whoever finds that worker dead notes
-//! those rows (`order_worker.exposures`), and they are sent one at a time, so that a row that kills the process is found, and
-//! waits longer each time. Deaths alone never make a row dead.
+//! Rows are written into the worker's row of `order_worker.workers` before they are sent. When another worker finds it dead, it notes
+//! these rows (`order_worker.exposures`). They are then sent one at a time, so that a row that kills the process is found, and it waits
+//! longer each time. Deaths of workers alone never make a row dead.
 //!
 //! # Failure has two classes
 //!
-//! See `react.rs`: a row that fails while others get through is retried with back-off and given up in the end; one that fails with all
-//! others counts nothing, and the queue pauses. A batch that fails as a whole is split within its turn (`split.rs`).
+//! A row that fails while others get through is retried with back-off, and is dead in the end. When all rows fail, no attempt is
+//! counted and the circuit breaker opens (`react.rs`, `breaker.rs`). A batch that fails as a whole is split within its turn
+//! (`split.rs`).
 //!
 //! The mechanism runs on apalis: a [`Backend`] turns a [`Source`] of batches into an apalis backend, one task a batch, run by
 //! apalis' Monitor with its tower layers.
 
 mod backend;
+mod breaker;
 mod contents;
 mod fault;
 mod lanes;
 mod outgoing;
-mod pace;
-pub mod pauses;
 mod react;
 mod sample;
 pub mod settings;
@@ -44,11 +45,11 @@ mod state;
 mod wake;
 
 pub use backend::{Backend, Source};
+pub use breaker::CircuitBreaker;
 pub use contents::{Contents, contents};
 pub use fault::{Fault, attempt, is_splittable};
 pub use lanes::{Lanes, is_drained, worker_name};
 pub use outgoing::{Batch, Outgoing, Row};
-pub use pace::Pace;
 pub use react::{Others, Outcome, Reaction, Verdict, react};
 pub use sample::{Sample, Sampler};
 pub use split::Split;

@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::backend::Source;
-use super::{Lanes, Pace, Queue, Wake};
+use super::{CircuitBreaker, Lanes, Queue, Wake};
 use crate::platform::database::PgPool;
 
 /// How often a lane is read from its very start: a lower id may commit after a higher one.
@@ -29,23 +29,23 @@ pub struct Row {
     pub day: NaiveDate,
     /// The lane of its key.
     pub lane: i16,
-    /// What keeps the order.
+    /// Rows of one key are sent one after the other.
     pub key: String,
     /// Counted failures so far.
     pub attempts: i32,
     /// Deaths of workers that had it in hand.
     pub exposed: i32,
-    /// Which edition of it this is: whoever settles it settles no other.
+    /// Its edition: a settlement of another edition has no effect.
     pub edition: i64,
     /// Seconds since it was written.
     pub age: f64,
     /// Seconds since the event that caused it reached a worker, or since it was written.
     pub since_cause: f64,
-    /// Its id for ever: whoever receives it twice knows it by that.
+    /// Its id, the same for ever: a receiver recognises a repetition by it.
     pub event_id: String,
     /// Which of the channel's topics or calls it is.
     pub topic: String,
-    /// What it is about.
+    /// Its subject.
     pub subject: String,
     /// JSON.
     pub body: String,
@@ -61,7 +61,16 @@ pub struct Batch {
     in_hand: Arc<InHand>,
     wake: Wake,
     queue: Queue,
+    /// Some of it are still to be sent.
+    unfinished: bool,
     _permits: OwnedSemaphorePermit,
+}
+
+impl Batch {
+    /// Every row of it was settled: there is nothing of it to read again.
+    pub const fn finished(&mut self) {
+        self.unfinished = false;
+    }
 }
 
 impl Drop for Batch {
@@ -69,21 +78,33 @@ impl Drop for Batch {
         if self.rows.is_empty() {
             return;
         }
-        let mut in_hand = self.in_hand.rows();
+        let mut in_hand = self.in_hand.lock();
         for row in &self.rows {
-            in_hand.remove(&row.id);
+            in_hand.rows.remove(&row.id);
         }
-        drop(in_hand);
-        // Later rows of these keys may be taken now.
-        self.wake.look(self.queue);
+        in_hand.returned += 1;
+        // Later rows of these keys may be taken now, where there are any.
+        if std::mem::take(&mut in_hand.passed_over) || self.unfinished {
+            self.wake.look(self.queue);
+        }
     }
 }
 
 #[derive(Debug, Default)]
-struct InHand(Mutex<HashMap<i64, (i16, String)>>);
+struct InHand(Mutex<Held>);
+
+#[derive(Debug, Default)]
+struct Held {
+    /// Lane and key of each row in hand.
+    rows: HashMap<i64, (i16, String)>,
+    /// A read has passed over rows whose key is in hand: there is something to read when a batch is returned.
+    passed_over: bool,
+    /// Batches that were returned so far.
+    returned: u64,
+}
 
 impl InHand {
-    fn rows(&self) -> MutexGuard<'_, HashMap<i64, (i16, String)>> {
+    fn lock(&self) -> MutexGuard<'_, Held> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -94,7 +115,7 @@ pub struct Outgoing {
     pool: PgPool,
     queue: Queue,
     lanes: Lanes,
-    pace: Arc<Pace>,
+    breaker: Arc<CircuitBreaker>,
     wake: Wake,
     in_hand: Arc<InHand>,
     permits: Arc<Semaphore>,
@@ -118,16 +139,25 @@ struct Reading {
     aside: HashSet<String>,
     /// Rows of a dead worker were met: one row at a time.
     careful: bool,
+    /// The last read has left nothing to be read.
+    short: bool,
 }
 
 impl Outgoing {
     /// A queue with at most `concurrency` batches in hand.
     #[must_use]
-    pub fn new(pool: PgPool, queue: Queue, lanes: Lanes, pace: Pace, wake: Wake, concurrency: u32) -> Self {
-        let pace = Arc::new(pace);
+    pub fn new(
+        pool: PgPool,
+        queue: Queue,
+        lanes: Lanes,
+        breaker: CircuitBreaker,
+        wake: Wake,
+        concurrency: u32,
+    ) -> Self {
+        let breaker = Arc::new(breaker);
         let permits = Arc::new(Semaphore::new(concurrency as usize));
         let (in_hand, reading) = (Arc::default(), Mutex::default());
-        Self { pool, queue, lanes, pace, wake, in_hand, permits, concurrency, reading }
+        Self { pool, queue, lanes, breaker, wake, in_hand, permits, concurrency, reading }
     }
 
     /// Where its rows are.
@@ -136,7 +166,7 @@ impl Outgoing {
         &self.pool
     }
 
-    /// What wakes it.
+    /// Its wake-up signals.
     #[must_use]
     pub const fn wake(&self) -> &Wake {
         &self.wake
@@ -154,10 +184,10 @@ impl Outgoing {
         self.concurrency as usize
     }
 
-    /// The pace of this queue.
+    /// The breaker of this queue.
     #[must_use]
-    pub const fn pace(&self) -> &Arc<Pace> {
-        &self.pace
+    pub const fn breaker(&self) -> &Arc<CircuitBreaker> {
+        &self.breaker
     }
 
     /// The lease of this queue.
@@ -168,7 +198,7 @@ impl Outgoing {
 
     /// Keeps the lease for as long as it is polled.
     pub async fn keep_lanes(&self) {
-        self.lanes.keep(|| self.in_hand.rows().values().map(|(lane, _)| *lane).collect::<BTreeSet<i16>>()).await;
+        self.lanes.keep(|| self.in_hand.lock().rows.values().map(|(lane, _)| *lane).collect::<BTreeSet<i16>>()).await;
     }
 
     fn reading(&self) -> MutexGuard<'_, Reading> {
@@ -176,10 +206,15 @@ impl Outgoing {
     }
 
     async fn fetch(&self, limit: usize) -> Result<Vec<Row>, sqlx::Error> {
-        let Some((worker, lanes)) = self.lanes.mine() else { return Ok(Vec::new()) };
-        let (ids, mut keys): (Vec<i64>, BTreeSet<String>) = {
-            let rows = self.in_hand.rows();
-            (rows.keys().copied().collect(), rows.values().map(|(_, key)| key.clone()).collect())
+        let Some((worker, lanes)) = self.lanes.mine() else {
+            // Until there are lanes.
+            self.reading().short = true;
+            return Ok(Vec::new());
+        };
+        let (ids, mut keys, returned): (Vec<i64>, BTreeSet<String>, u64) = {
+            let held = self.in_hand.lock();
+            let keys = held.rows.values().map(|(_, key)| key.clone()).collect();
+            (held.rows.keys().copied().collect(), keys, held.returned)
         };
         let again = self.wake.take_again(self.queue);
         let (full, floors) = {
@@ -214,10 +249,18 @@ impl Outgoing {
                 self.wake.again(self.queue);
             }
         }
-        let mut in_hand = self.in_hand.rows();
+        let told = |name| found.first().map(|row| row.try_get::<bool, _>(name)).transpose();
+        let (passed_over, more) = (told("passed_over")?.unwrap_or(false), told("more")?.unwrap_or(false));
+        let mut in_hand = self.in_hand.lock();
+        if passed_over && in_hand.returned == returned {
+            in_hand.passed_over = true;
+        } else if passed_over {
+            // Its batch was returned while this read was under way.
+            self.wake.look(self.queue);
+        }
         if full {
             let mut firsts: BTreeMap<i16, i64> = BTreeMap::new();
-            let held = in_hand.iter().map(|(id, (lane, _))| (*lane, *id));
+            let held = in_hand.rows.iter().map(|(id, (lane, _))| (*lane, *id));
             for (lane, id) in held.chain(rows.iter().map(|row| (row.lane, row.id))) {
                 firsts.entry(lane).and_modify(|first| *first = id.min(*first)).or_insert(id);
             }
@@ -227,19 +270,22 @@ impl Outgoing {
             reading.firsts = firsts;
             reading.full_at = Some(Instant::now());
         }
-        in_hand.extend(rows.iter().map(|row| (row.id, (row.lane, row.key.clone()))));
+        in_hand.rows.extend(rows.iter().map(|row| (row.id, (row.lane, row.key.clone()))));
+        drop(in_hand);
+        // Where nothing is left the next read waits until somebody says that there is more.
+        self.reading().short = !more;
         Ok(rows)
     }
 
     /// Something got through: what was set aside has its turn.
     pub fn got_through(&self) {
-        self.pace.success();
+        self.breaker.success();
         self.reading().aside.clear();
     }
 
     fn batch(&self, rows: Vec<Row>, permits: OwnedSemaphorePermit) -> Batch {
         let (in_hand, wake) = (Arc::clone(&self.in_hand), self.wake.clone());
-        Batch { rows, in_hand, wake, queue: self.queue, _permits: permits }
+        Batch { rows, in_hand, wake, queue: self.queue, unfinished: true, _permits: permits }
     }
 
     /// Sets the key of a row aside, which failed with all others: others are tried before it.
@@ -256,14 +302,21 @@ impl Source for Outgoing {
 
     async fn next(&self) -> Batch {
         loop {
-            self.pace.ready().await;
+            if std::mem::take(&mut self.reading().short) {
+                tokio::select! {
+                    () = self.wake.woken(self.queue) => {}
+                    () = self.lanes.changed() => {}
+                    () = tokio::time::sleep(FROM_THE_START) => {}
+                }
+            }
+            self.breaker.closed().await;
             let careful = self.reading().careful;
             let permits = if careful { self.concurrency } else { 1 };
             let Ok(permits) = Arc::clone(&self.permits).acquire_many_owned(permits).await else {
                 // The semaphore is never closed.
                 std::future::pending().await
             };
-            let limit = if careful { 1 } else { self.pace.limit() };
+            let limit = if careful { 1 } else { self.breaker.batch_size() };
             let batch = match self.fetch(limit).await {
                 Ok(rows) => self.batch(rows, permits),
                 Err(error) => {
@@ -276,6 +329,7 @@ impl Source for Outgoing {
             let exposed = batch.rows.iter().any(|row| row.exposed > 0);
             self.reading().careful = exposed;
             if exposed && !careful {
+                self.reading().short = false;
                 continue;
             }
             if !batch.rows.is_empty() {
@@ -283,13 +337,9 @@ impl Source for Outgoing {
             }
             drop(batch);
             // All that is left was set aside: it is tried anew, after the pause.
-            if !std::mem::take(&mut self.reading().aside).is_empty() {
-                continue;
-            }
-            tokio::select! {
-                () = self.wake.woken(self.queue) => {}
-                () = self.lanes.changed() => {}
-                () = tokio::time::sleep(FROM_THE_START) => {}
+            let mut reading = self.reading();
+            if !std::mem::take(&mut reading.aside).is_empty() {
+                reading.short = false;
             }
         }
     }

@@ -1,7 +1,7 @@
-//! The consequence of a send. Pure.
+//! The reaction to the verdict of a send. Pure.
 //!
-//! Blame needs a witness: a failure counts against a row only when others got through the same way. Until then it may be the
-//! environment's, whatever the answer says: a scope that is refused, a method that is not implemented, no answer in time.
+//! A failure counts against a row only with a witness: another row got through the same way after it. Without one the environment may
+//! be the cause, whatever the answer says: a scope that is refused, a method that is not implemented, no answer in time.
 
 /// The answer to one row that was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,7 +10,7 @@ pub enum Verdict {
     Sent,
     /// The other side answered no, for good.
     Refused(String),
-    /// Nobody wants it any more: it was not sent.
+    /// It is obsolete: it was not sent.
     Obsolete(String),
     /// It did not arrive.
     Failed(String),
@@ -26,7 +26,7 @@ impl Verdict {
     }
 }
 
-/// How a row ended, by its name in `order_worker.outbox_outcomes`.
+/// The end of a row: `order_worker.outbox_outcomes.outcome`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::IntoStaticStr, strum::VariantNames)]
 #[strum(serialize_all = "snake_case")]
 pub enum Outcome {
@@ -34,7 +34,7 @@ pub enum Outcome {
     Sent,
     /// The other side answered no.
     Refused,
-    /// Nobody wanted it any more.
+    /// It was obsolete, and was not sent.
     Obsolete,
     /// An operator has given it up.
     Skipped,
@@ -45,7 +45,7 @@ pub enum Outcome {
 pub enum Reaction {
     /// Settled: the row is deleted, the outcome noted.
     Settle {
-        /// How it ended.
+        /// Its outcome.
         outcome: Outcome,
         /// Why, when it was not sent.
         reason: Option<String>,
@@ -62,20 +62,20 @@ pub enum Reaction {
     Keep,
 }
 
-/// How the others fared.
+/// The fate of the other rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Others {
     /// One got through after the row had failed: a witness.
     Succeed,
     /// All that were sent with it failed, and none has got through since.
     Fail,
-    /// Nobody can tell: it was sent alone, or those that got through did so before it failed.
+    /// Unknown: it was sent alone, or others got through only before it failed.
     Unknown,
 }
 
 /// `attempts`: the counted failures of the row before this one.
 ///
-/// | | others got through | others fail too | nobody can tell |
+/// | | others got through | others fail too | unknown |
 /// |---|---|---|---|
 /// | failed | the attempt counts, in the end dead | the queue pauses | the row waits, uncounted |
 #[must_use]

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{Contents, Pace, Queue, contents};
+use super::{CircuitBreaker, Contents, Queue, contents};
 use crate::platform::database::PgPool;
 
 /// One look at the queues. What is not listed is zero: a grouped count has no row for nothing.
@@ -28,7 +28,7 @@ pub struct Sample {
 pub struct Sampler {
     pool: PgPool,
     queues: Vec<Queue>,
-    paces: Vec<Arc<Pace>>,
+    breakers: Vec<Arc<CircuitBreaker>>,
     snapshot: Mutex<Oldest>,
 }
 
@@ -40,10 +40,10 @@ struct Server {
 }
 
 impl Sampler {
-    /// `paces` are those of this process's queues.
+    /// `breakers` are those of this process's queues.
     #[must_use]
-    pub fn new(pool: PgPool, queues: Vec<Queue>, paces: Vec<Arc<Pace>>) -> Self {
-        Self { pool, queues, paces, snapshot: Mutex::default() }
+    pub fn new(pool: PgPool, queues: Vec<Queue>, breakers: Vec<Arc<CircuitBreaker>>) -> Self {
+        Self { pool, queues, breakers, snapshot: Mutex::default() }
     }
 
     /// Looks once.
@@ -57,14 +57,16 @@ impl Sampler {
         let server: Server = sqlx::query_as(include_str!("sql/sample_server.sql")).fetch_one(&self.pool).await?;
         let by_operators = |queue: &&Queue| queues.iter().any(|c| c.queue == queue.as_str() && c.paused_at.is_some());
         let mut paused: Vec<&str> = self.queues.iter().filter(by_operators).map(|queue| queue.as_str()).collect();
-        paused.extend(self.paces.iter().filter(|pace| pace.paused()).map(|pace| pace.queue().as_str()));
+        paused.extend(
+            self.breakers.iter().filter(|breaker| breaker.is_tripped()).map(|breaker| breaker.queue().as_str()),
+        );
         let oldest_snapshot = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner).age(server.oldest_snapshot);
         let Server { partitions_ready, quarantined, .. } = server;
         Ok(Sample { queues, paused, oldest_snapshot, partitions_ready, quarantined, jobs })
     }
 }
 
-/// The oldest snapshot that somebody holds, and since when it is seen here: its true age is that or more.
+/// The oldest snapshot that is held, and since when it is seen here: its true age is that or more.
 #[derive(Debug, Default)]
 struct Oldest(Option<(String, Instant)>);
 

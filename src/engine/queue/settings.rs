@@ -1,26 +1,12 @@
-//! How a queue is drained.
+//! Settings of a queue.
 
-use serde::Deserialize;
+use crate::platform::settings::{Rule, section};
 
-use crate::platform::settings::{Key, Rule};
-
-/// How one use of the queue is drained.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Drain {
-    /// The most rows taken at once.
-    pub batch: u32,
-    /// Batches in hand at once.
-    pub concurrency: usize,
-    /// Failures of a row, while others succeed, after which it is dead.
-    pub max_attempts: u16,
-}
-
-impl Drain {
-    /// The keys of this section.
-    pub const KEYS: &[Key] = &[
-        Key::value("batch", Rule::whole(1, 10_000)),
-        Key::value("concurrency", Rule::whole(1, 256)),
-        Key::value("max_attempts", Rule::whole(1, 1_000)),
-    ];
+section! {
+    /// How one use of the queue is drained.
+    pub struct Drain {
+        batch: u32 = Rule::integer(1, 10_000),
+        concurrency: usize = Rule::integer(1, 256),
+        max_attempts: u16 = Rule::integer(1, 1_000),
+    }
 }

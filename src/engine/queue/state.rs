@@ -1,7 +1,24 @@
-//! Where an unfinished row stands.
+//! The states of unfinished rows.
+
+use serde::Serialize;
+
+use crate::platform::database::read_by_name;
 
 /// The state of a row of `order_worker.pending`, by its name there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::EnumString, strum::IntoStaticStr, strum::VariantNames)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    strum::Display,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantNames,
+)]
+#[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum State {
     /// To be done now.
@@ -17,6 +34,8 @@ pub enum State {
     /// Its key is known with another body; an operator decides.
     Quarantined,
 }
+
+read_by_name!(State);
 
 impl State {
     /// Its name in the database.

@@ -113,15 +113,16 @@ impl Field {
         let mut values = 0;
         for part in text.split(',') {
             let refuse = |why: String| Malformed(format!("{part:?} as {}: {why}", unit.name));
+            let value = |text: &str| unit.value(text).ok_or_else(|| refuse(unit.allowed()));
             let (range, step) = part.split_once('/').map_or((part, None), |(range, step)| (range, Some(step)));
             let (first, last) = if range == "*" {
                 (unit.first, unit.last)
             } else if let Some((first, last)) = range.split_once('-') {
-                let (first, last) = (unit.value(first).map_err(refuse)?, unit.value(last).map_err(refuse)?);
+                let (first, last) = (value(first)?, value(last)?);
                 // Friday to Sunday.
                 (first, if unit.last == 7 && last == 0 && first > 0 { 7 } else { last })
             } else {
-                let value = unit.value(range).map_err(refuse)?;
+                let value = value(range)?;
                 if let Some(step) = step {
                     return Err(refuse(format!("a step follows a range: {range}-{}/{step}", unit.last)));
                 }
@@ -149,18 +150,21 @@ impl Field {
 
 impl Unit {
     /// A number or a name.
-    fn value(&self, text: &str) -> Result<u32, String> {
+    fn value(&self, text: &str) -> Option<u32> {
         let named = self.names.iter().position(|name| name.eq_ignore_ascii_case(text));
         let number = || text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten();
         let value = named.and_then(|place| u32::try_from(place).ok()).map(|place| self.first + place).or_else(number);
-        value.filter(|value| (self.first..=self.last).contains(value)).ok_or_else(|| {
-            let names = match self.names {
-                [] => String::new(),
-                [first, second, ..] => format!(", {first}, {second}, …"),
-                [name] => format!(", {name}"),
-            };
-            format!("allowed are {} to {}{names}, ranges, lists, and steps behind * or a range", self.first, self.last)
-        })
+        value.filter(|value| (self.first..=self.last).contains(value))
+    }
+
+    /// The values that it may have, for people.
+    fn allowed(&self) -> String {
+        let names = match self.names {
+            [] => String::new(),
+            [first, second, ..] => format!(", {first}, {second}, …"),
+            [name] => format!(", {name}"),
+        };
+        format!("allowed are {} to {}{names}, ranges, lists, and steps behind * or a range", self.first, self.last)
     }
 }
 

@@ -4,11 +4,12 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::{RunKind, RunState};
 use crate::platform::database::PgPool;
 
 /// A job with its last run, for people.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow)]
-pub struct Listed {
+pub struct JobSummary {
     /// The job.
     pub job: String,
     /// Its expression; none: no worker has registered it yet.
@@ -22,13 +23,13 @@ pub struct Listed {
     /// Of the last run: its tick,
     pub last_tick: Option<DateTime<Utc>>,
     /// its kind,
-    pub last_kind: Option<String>,
+    pub last_kind: Option<RunKind>,
     /// its beginning,
     pub last_started_at: Option<DateTime<Utc>>,
     /// its end,
     pub last_finished_at: Option<DateTime<Utc>>,
-    /// `succeeded`, `failed`, `running` or `waiting`,
-    pub last_outcome: Option<String>,
+    /// its state,
+    pub last_outcome: Option<RunState>,
     /// what it changed,
     pub last_items: Option<i64>,
     /// what went wrong,
@@ -48,19 +49,19 @@ pub struct Listed {
 /// # Errors
 ///
 /// The database's.
-pub async fn list(pool: &PgPool, names: &[&str]) -> Result<Vec<Listed>, sqlx::Error> {
+pub async fn list(pool: &PgPool, names: &[&str]) -> Result<Vec<JobSummary>, sqlx::Error> {
     sqlx::query_as(include_str!("sql/list.sql")).bind(names).fetch_all(pool).await
 }
 
 /// A run, for people.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow)]
-pub struct Past {
+pub struct RunSummary {
     /// `cron_runs.id`.
     pub id: i64,
     /// Its tick.
     pub tick: DateTime<Utc>,
-    /// `scheduled`, `caught_up` or `manual`.
-    pub kind: String,
+    /// Why it was made.
+    pub kind: RunKind,
     /// Ticks before it that got no run of their own.
     pub missed: i32,
     /// The first of these.
@@ -71,17 +72,17 @@ pub struct Past {
     pub finished_at: Option<DateTime<Utc>>,
     /// Who made its last batch.
     pub worker: Option<String>,
-    /// What it changed.
+    /// Items that it changed.
     pub items: i64,
     /// In how many transactions.
     pub batches: i32,
     /// Rows that could not be done and were passed over.
     pub passed_over: i64,
-    /// `succeeded`, `failed`, `running` or `waiting`.
-    pub outcome: String,
+    /// Its state.
+    pub outcome: RunState,
     /// Why it failed; why its last batch did, of one that goes on; or why a row was passed over.
     pub error: Option<String>,
-    /// What it did not give up, though its time was up.
+    /// What it has spared, though its time was up: as the work has written it.
     pub spared: Option<Value>,
 }
 
@@ -90,7 +91,7 @@ pub struct Past {
 /// # Errors
 ///
 /// The database's.
-pub async fn history(pool: &PgPool, job: &str, limit: u32) -> Result<Vec<Past>, sqlx::Error> {
+pub async fn list_runs(pool: &PgPool, job: &str, limit: u32) -> Result<Vec<RunSummary>, sqlx::Error> {
     let query = sqlx::query_as(include_str!("sql/history.sql")).bind(job);
     query.bind(i64::from(limit)).bind(None::<i64>).fetch_all(pool).await
 }
@@ -100,14 +101,14 @@ pub async fn history(pool: &PgPool, job: &str, limit: u32) -> Result<Vec<Past>, 
 /// # Errors
 ///
 /// The database's, also when there is no such run.
-pub async fn past(pool: &PgPool, job: &str, run: i64) -> Result<Past, sqlx::Error> {
+pub async fn run(pool: &PgPool, job: &str, run: i64) -> Result<RunSummary, sqlx::Error> {
     sqlx::query_as(include_str!("sql/history.sql")).bind(job).bind(1_i64).bind(run).fetch_one(pool).await
 }
 
-/// How far a run has come.
+/// The progress of a run, for whoever waits for it.
 #[derive(Clone, Debug, sqlx::FromRow)]
-pub struct Standing {
-    /// What it has looked at or changed.
+pub struct RunStatus {
+    /// Items that it has looked at or changed.
     pub seen: i64,
     /// Whether it has ended.
     pub finished: bool,
@@ -117,11 +118,11 @@ pub struct Standing {
     pub problem: Option<String>,
 }
 
-/// How far a run has come; none: it is forgotten.
+/// The progress of a run; none: the run is forgotten.
 ///
 /// # Errors
 ///
 /// The database's.
-pub async fn standing(pool: &PgPool, run: i64) -> Result<Option<Standing>, sqlx::Error> {
-    sqlx::query_as(include_str!("sql/standing.sql")).bind(run).fetch_optional(pool).await
+pub async fn status(pool: &PgPool, run: i64) -> Result<Option<RunStatus>, sqlx::Error> {
+    sqlx::query_as(include_str!("sql/status.sql")).bind(run).fetch_optional(pool).await
 }

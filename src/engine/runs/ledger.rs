@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 use serde_json::Value;
 use sqlx::PgConnection;
 
 use super::schedule::first_without_run;
-use super::{Schedule, due};
-use crate::platform::database::{PgPool, column};
+use super::{RunKind, Schedule, due};
+use crate::platform::database::{PgPool, column, read_by_name};
 
-/// How far a run has come: behind this candidate, by time and then by id. No time: before all times.
+/// The place of a run: behind this candidate, by time and then by id. No time: before all times.
 #[derive(Clone, Debug, Default, PartialEq, Eq, sqlx::FromRow)]
 pub struct Cursor {
     /// The candidate's time.
@@ -32,8 +33,8 @@ pub struct Scheduled {
     pub enabled: bool,
 }
 
-/// How a run ended, by its name in the ledger.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::IntoStaticStr, strum::VariantNames)]
+/// The end of a run: `order_worker.cron_runs.outcome`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::EnumString, strum::IntoStaticStr, strum::VariantNames)]
 #[strum(serialize_all = "snake_case")]
 pub enum RunOutcome {
     /// It is done.
@@ -42,6 +43,25 @@ pub enum RunOutcome {
     Failed,
 }
 
+/// The state of a run, for people.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, strum::Display, strum::EnumString, strum::IntoStaticStr,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum RunState {
+    /// No batch of it was made yet.
+    Waiting,
+    /// Some batches are made.
+    Running,
+    /// It ended: [`RunOutcome::Succeeded`].
+    Succeeded,
+    /// It ended: [`RunOutcome::Failed`].
+    Failed,
+}
+
+read_by_name!(RunOutcome, RunState);
+
 /// A run whose next batch is to be made.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct Run {
@@ -49,9 +69,9 @@ pub struct Run {
     pub id: i64,
     /// Its job's name.
     pub job: String,
-    /// What an operator has asked for, where there is a choice.
+    /// The operator's request, where there is a choice.
     pub request: Option<Value>,
-    /// What that has come to.
+    /// The result so far.
     pub result: Option<Value>,
     /// Its tick; ages are counted back from it, so that a run means the same whenever its batches are made.
     pub tick: DateTime<Utc>,
@@ -75,21 +95,21 @@ impl Run {
     }
 }
 
-/// What a run has come to.
+/// The progress of a run.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct Progress {
-    /// `scheduled`, `caught_up` or `asked`.
-    pub kind: String,
-    /// Ticks before it that nobody ran.
+    /// Why it was made.
+    pub kind: RunKind,
+    /// Ticks before it that got no run.
     pub missed: i32,
-    /// What it has changed.
+    /// Items that it has changed.
     pub items: i64,
     /// Its batches.
     pub batches: i32,
     /// Rows that it went on behind.
     pub passed_over: i64,
-    /// How it ended; none while it goes on.
-    pub outcome: Option<String>,
+    /// Its outcome; none while it goes on.
+    pub outcome: Option<RunOutcome>,
     /// Why it failed, or what it could not do.
     pub error: Option<String>,
     /// From its first batch on.
@@ -252,13 +272,13 @@ pub(super) async fn take(tx: &mut PgConnection, names: &[&str]) -> Result<Option
 /// Where a run is after a batch.
 #[derive(Debug)]
 pub(super) struct Place<'a> {
-    /// What the batch has changed.
+    /// Items that the batch has changed.
     pub(super) items: usize,
     /// Behind its last candidate.
     pub(super) cursor: &'a Cursor,
     /// Whether it was the last.
     pub(super) finished: bool,
-    /// What it has come to, where it counts that.
+    /// The run's result so far, where it counts one.
     pub(super) result: Option<Value>,
     /// Why the run is ended before it was through.
     pub(super) stopped: Option<&'a str>,

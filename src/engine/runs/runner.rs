@@ -12,7 +12,7 @@ use tracing::Instrument;
 use super::ledger::{self, Failed, Place};
 use super::{PassedOver, Run, RunOutcome, Scheduled, Work};
 use crate::engine::Metrics;
-use crate::engine::queue::{Fault, Pace, Queue, Source, Split, Wake, attempt};
+use crate::engine::queue::{CircuitBreaker, Fault, Queue, Source, Split, Wake, attempt};
 use crate::platform::backoff::delay;
 use crate::platform::database::PgPool;
 use crate::platform::failpoint;
@@ -22,7 +22,7 @@ use crate::platform::telemetry::spans;
 const MAX_ATTEMPTS: i32 = 10;
 /// The longest rest after a batch.
 const LONGEST_REST: Duration = Duration::from_secs(1);
-/// How long a run waits whose batch failed through no fault of its own.
+/// The wait of a run whose batch failed through no fault of its own.
 const UNCOUNTED: Duration = Duration::from_secs(2);
 /// Rows that cannot be done, of a run in which nothing has got through: then it is not they that are to blame, and the run has failed.
 const UNPROVEN: i64 = 20;
@@ -32,12 +32,12 @@ const UNPROVEN: i64 = 20;
 pub struct Runner {
     pool: PgPool,
     wake: Wake,
-    pace: Arc<Pace>,
+    breaker: Arc<CircuitBreaker>,
     metrics: Metrics,
     works: Vec<Arc<dyn Work>>,
     jobs: Vec<Scheduled>,
     worker: String,
-    /// One turn at a time, whoever makes it: the poll, or a tick.
+    /// One turn at a time, of the poll or of a tick.
     turns: Mutex<()>,
 }
 
@@ -52,7 +52,7 @@ struct InHand {
     limit: usize,
 }
 
-/// What a turn has found to do.
+/// The result of a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turned {
     /// A batch of the run with this id was made; `finished` when it was its last.
@@ -84,8 +84,8 @@ impl Runner {
         jobs: Vec<Scheduled>,
         worker: String,
     ) -> Self {
-        let pace = Arc::new(Pace::new(Queue::RUNS, 1));
-        Self { pool, wake, pace, metrics, works, jobs, worker, turns: Mutex::new(()) }
+        let breaker = Arc::new(CircuitBreaker::new(Queue::RUNS, 1));
+        Self { pool, wake, breaker, metrics, works, jobs, worker, turns: Mutex::new(()) }
     }
 
     /// Each job with its schedule, and whether it is enabled.
@@ -97,10 +97,10 @@ impl Runner {
     /// Writes down which jobs there are and when they run. Waits for a database that is away.
     pub async fn register(&self) {
         while let Err(error) = ledger::register(&self.pool, &self.jobs, true).await {
-            self.pace.away(&error.to_string());
-            self.pace.ready().await;
+            self.breaker.trip(&error.to_string());
+            self.breaker.closed().await;
         }
-        self.pace.success();
+        self.breaker.success();
         self.wake.look(Queue::RUNS);
     }
 
@@ -148,13 +148,13 @@ impl Runner {
             self.turn(&names).await
         };
         match turned.await {
-            Ok(Turned::Nothing) => self.pace.success(),
+            Ok(Turned::Nothing) => self.breaker.success(),
             Ok(Turned::Batch { .. }) => {
-                self.pace.success();
+                self.breaker.success();
                 self.wake.look(Queue::RUNS);
             }
             Err(fault) => {
-                self.pace.away(&fault.to_string());
+                self.breaker.trip(&fault.to_string());
                 self.wake.look(Queue::RUNS);
             }
         }
@@ -262,9 +262,8 @@ impl Runner {
             }
             self.metrics.run_items(&run.job, step.items as u64);
             if finished {
-                work.tell_ended(run, &progress);
-                let failed = progress.outcome.as_deref() == Some("failed");
-                let outcome = if failed { RunOutcome::Failed } else { RunOutcome::Succeeded };
+                work.log_end(run, &progress);
+                let outcome = progress.outcome.unwrap_or(RunOutcome::Succeeded);
                 let took = Duration::try_from_secs_f64(progress.seconds).unwrap_or_default();
                 self.metrics.run_finished(&run.job, outcome, Some(took));
             }
@@ -295,7 +294,7 @@ impl Runner {
         let mut tx = self.pool.begin().await?;
         let same = |now: &Run| now.id == run.id && now.cursor == run.cursor;
         let Some(run) = ledger::take(&mut tx, &[&run.job]).await?.filter(same) else {
-            // Somebody else goes on with it.
+            // Another worker goes on with it.
             tx.rollback().await?;
             return Ok(Turned::Batch { run: run.id, finished: false });
         };
@@ -333,7 +332,7 @@ impl Source for Runner {
 
     async fn next(&self) -> Turn {
         self.wake.woken(Queue::RUNS).await;
-        self.pace.ready().await;
+        self.breaker.closed().await;
         Turn
     }
 

@@ -6,9 +6,10 @@ use std::time::Duration;
 use chrono::{DateTime, Datelike, NaiveDateTime, SubsecRound, TimeDelta, Utc};
 use jiff::Timestamp;
 use jiff::tz::{self, TimeZoneDatabase};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::Expression;
+use crate::platform::database::read_by_name;
 use crate::platform::settings::rule::Malformed;
 
 /// Ticks that are counted one by one; of more it is said that they were so many.
@@ -156,9 +157,22 @@ impl Schedule {
     }
 }
 
-/// Why a run is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+/// Why a run is made: `order_worker.cron_runs.kind`.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Serialize,
+    strum::Display,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantNames,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum RunKind {
     /// Its tick came.
     Scheduled,
     /// Its tick came and went while nobody was there.
@@ -167,15 +181,13 @@ pub enum Kind {
     Manual,
 }
 
-impl Kind {
-    /// The name in the ledger.
+read_by_name!(RunKind);
+
+impl RunKind {
+    /// Its name in the ledger.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Scheduled => "scheduled",
-            Self::CaughtUp => "caught_up",
-            Self::Manual => "manual",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 
@@ -185,7 +197,7 @@ pub struct Due {
     /// Its tick: the last one that has come.
     pub tick: DateTime<Utc>,
     /// Why it is made.
-    pub kind: Kind,
+    pub kind: RunKind,
     /// Ticks before it that get no run of their own.
     pub missed: i32,
     /// The first of these.
@@ -219,7 +231,7 @@ pub fn due(schedule: &Schedule, next_tick: DateTime<Utc>, now: DateTime<Utc>) ->
     let missed = passed.take_while(|passed| *passed < tick).take(MOST_MISSED as usize).count();
     let missed = i32::try_from(missed).unwrap_or(MOST_MISSED);
     let late = (now - tick).to_std().is_ok_and(|late| late > LATE);
-    let kind = if missed > 0 || late { Kind::CaughtUp } else { Kind::Scheduled };
+    let kind = if missed > 0 || late { RunKind::CaughtUp } else { RunKind::Scheduled };
     Some(Due { tick, kind, missed, missed_from: (missed > 0).then_some(next_tick), next: schedule.after(now) })
 }
 

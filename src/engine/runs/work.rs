@@ -1,4 +1,4 @@
-//! The seam to whoever knows what a run does.
+//! The seam to the code that knows what a run does.
 
 use std::time::Duration;
 
@@ -8,19 +8,19 @@ use serde_json::Value;
 use sqlx::PgConnection;
 
 use super::ledger::Progress;
-use super::{Cursor, Run};
+use super::{Cursor, Run, RunOutcome};
 use crate::engine::queue::{Fault, Queue};
 
-/// What a batch of a run has done.
+/// The result of a batch.
 #[derive(Clone, Debug, Default)]
 pub struct Step {
-    /// What it has changed.
+    /// Items that it has changed.
     pub items: usize,
     /// Behind its last candidate.
     pub cursor: Cursor,
     /// No candidate is left.
     pub last: bool,
-    /// What the run has come to, where it counts that.
+    /// The run's result so far, where it counts one.
     pub result: Option<Value>,
     /// Why the run ends before it is through.
     pub stopped: Option<String>,
@@ -47,7 +47,7 @@ pub struct PassedOver {
     pub cursor: Cursor,
     /// Its name, for people.
     pub row: String,
-    /// What the run has come to with it, where it counts that.
+    /// The run's result with it, where it counts one.
     pub result: Option<Value>,
     /// Why that ends the run.
     pub stopped: Option<String>,
@@ -63,7 +63,7 @@ pub trait Work: std::fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`Fault::Unknown`] when nobody can tell what the run is to do.
+    /// [`Fault::Unknown`] when the run's request cannot be read.
     fn limit(&self, run: &Run) -> Result<u32, Fault>;
 
     /// Makes the next batch of at most `limit` rows behind the run's cursor, in a transaction that holds the run and is committed with
@@ -82,15 +82,15 @@ pub trait Work: std::fmt::Debug + Send + Sync + 'static {
     async fn next(&self, tx: &mut PgConnection, run: &Run) -> Result<Option<PassedOver>, Fault>;
 
     /// Says in a log line that a run has ended; `progress` is what it has come to.
-    fn tell_ended(&self, run: &Run, progress: &Progress) {
+    fn log_end(&self, run: &Run, progress: &Progress) {
         let Progress { kind, missed, items, batches, passed_over, outcome, error, seconds } = progress;
         let name = self.name();
-        if outcome.as_deref() == Some("failed") {
+        if *outcome == Some(RunOutcome::Failed) {
             let error = error.as_deref().unwrap_or_default();
             tracing::error!(job = name, tick = %run.tick, passed_over, "Job failed: {name}, error={error}");
         } else {
             tracing::info!(
-                job = name, tick = %run.tick, kind, missed, batches, passed_over,
+                job = name, tick = %run.tick, kind = kind.as_str(), missed, batches, passed_over,
                 "Job finished: {name}, items={items}, seconds={seconds:.3}"
             );
         }

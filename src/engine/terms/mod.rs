@@ -1,9 +1,9 @@
-//! By which settings workers judge, for whoever has to judge without being a worker.
+//! The settings by which workers act, for commands that act without being a worker.
 //!
-//! A worker performs by its own configuration. At its start it writes down what decides in it (`order_worker.worker_terms`): the one
-//! that started last stands, so that after a rollout the new settings do. A command that rehearses, or performs where no worker is
-//! alive, takes them from there, since the configuration of the shell it runs in may be another one. That a kind was never registered
-//! says that no such worker has ever run on this database.
+//! A worker acts by its own configuration. At its start it registers the settings that decide something (`order_worker.worker_terms`).
+//! The worker that started last overwrites the others, so that after a rollout the new settings are there. A command that rehearses a
+//! run, or makes it where no worker is alive, takes them from there: the configuration of its own shell may be another one. A kind that
+//! was never registered means that no such worker has ever run on this database.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;

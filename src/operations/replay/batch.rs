@@ -7,13 +7,14 @@ use sqlx::PgConnection;
 
 use super::{Request, Tally, event_id};
 use crate::engine::inbox::Outcome;
+use crate::engine::queue::State;
 use crate::engine::runs::Cursor;
 use crate::platform::database::column;
 use crate::shop::announcements::STATUS_CHANGED_TOPIC;
 use crate::shop::orders::{self, Action, AmountMismatch, Decided, Decision, Locked};
-use crate::shop::payments::{Told, announces, outcome, read};
+use crate::shop::payments::{PaymentEvent, announces, outcome, read};
 
-/// What a batch has done.
+/// The result of a batch.
 #[derive(Debug, Default)]
 pub struct Step {
     /// Events looked at.
@@ -36,7 +37,7 @@ pub struct Step {
     pub calls: bool,
 }
 
-/// What differs about one event, as lines of a diff.
+/// The difference about one event, as lines of a diff.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
     /// The CloudEvent's id.
@@ -48,7 +49,7 @@ pub struct Difference {
 }
 
 impl Step {
-    /// What the replay has come to with it.
+    /// The counts of the replay with it.
     #[must_use]
     pub fn counted(&self, before: &Tally) -> Tally {
         let count = |some: &[Difference]| some.len() as u64;
@@ -67,16 +68,16 @@ impl Step {
 }
 
 #[derive(Debug, sqlx::FromRow)]
-struct Found {
+struct Candidate {
     id: i64,
     day: NaiveDate,
     cause: String,
     topic: String,
     event_id: String,
     order_id: Option<String>,
-    outcome: Option<String>,
-    state: Option<String>,
-    /// What a person has decided: `rejected`, `dropped`, `skipped`, or the incident that was resolved.
+    outcome: Option<Outcome>,
+    state: Option<State>,
+    /// A person's decision: `rejected`, `dropped`, `skipped`, or the incident that was resolved.
     #[sqlx(skip)]
     closed: Option<String>,
     /// Whether a person has said that its amount will do.
@@ -92,7 +93,7 @@ struct Body {
     received_at: DateTime<Utc>,
 }
 
-impl Found {
+impl Candidate {
     /// The id of the announcement that it asks for.
     fn announcement(&self) -> Option<String> {
         let (status, order_id) = (announces(&self.topic)?, self.order_id.as_deref()?);
@@ -124,44 +125,48 @@ pub async fn batch(
     let mut last = found.len() < limit as usize;
 
     // What was announced stands; what is neither settled nor the inbox's to hand out is not touched.
-    let ids: Vec<String> = found.iter().filter_map(Found::announcement).collect();
-    let told: HashSet<String> =
-        sqlx::query_scalar(include_str!("sql/told.sql")).bind(&ids).fetch_all(&mut *tx).await?.into_iter().collect();
-    let stands = |event: &Found| event.announcement().is_some_and(|id| told.contains(&id));
+    let ids: Vec<String> = found.iter().filter_map(Candidate::announcement).collect();
+    let known: HashSet<String> = sqlx::query_scalar(include_str!("sql/announced.sql"))
+        .bind(&ids)
+        .fetch_all(&mut *tx)
+        .await?
+        .into_iter()
+        .collect();
+    let stands = |event: &Candidate| event.announcement().is_some_and(|id| known.contains(&id));
     // What a person has decided is final.
-    let left = |event: &Found| event.closed.is_some() && !request.include_decided;
-    let is_judged = |event: &&Found| event.outcome.is_some() && !stands(event) && !left(event);
-    let judged: Vec<&Found> = found.iter().filter(is_judged).collect();
+    let left = |event: &Candidate| event.closed.is_some() && !request.include_decided;
+    let is_judged = |event: &&Candidate| event.outcome.is_some() && !stands(event) && !left(event);
+    let judged: Vec<&Candidate> = found.iter().filter(is_judged).collect();
 
     let ids: BTreeSet<&str> = judged.iter().filter_map(|event| event.order_id.as_deref()).collect();
     let mut locked = orders::lock(tx, &ids).await?;
-    let elsewhere = |event: &&Found| event.order_id.as_deref().is_some_and(|id| locked.elsewhere.contains(id));
+    let elsewhere = |event: &&Candidate| event.order_id.as_deref().is_some_and(|id| locked.elsewhere.contains(id));
     // An order that somebody else changes just now: the batch ends before its event, and the next begins with it.
     if let Some(blocked) = judged.iter().copied().find(elsewhere) {
         let (day, id) = (blocked.day, blocked.id);
         found.truncate(found.iter().position(|event| (event.day, event.id) == (day, id)).unwrap_or(0));
         last = false;
     }
-    let judged: Vec<&Found> = found.iter().filter(is_judged).collect();
+    let judged: Vec<&Candidate> = found.iter().filter(is_judged).collect();
     let (changed, calls) = judge(tx, run, &judged, &mut locked, on_mismatch).await?;
 
     let unfinished =
-        |event: &&Found| matches!(event.state.as_deref(), Some("waiting" | "held" | "dead")) && !left(event);
-    let again: Vec<&Found> = found.iter().filter(unfinished).collect();
+        |event: &&Candidate| matches!(event.state, Some(State::Waiting | State::Held | State::Dead)) && !left(event);
+    let again: Vec<&Candidate> = found.iter().filter(unfinished).collect();
     if !again.is_empty() {
         let ids = column(&again, |event| event.id);
         sqlx::query(include_str!("sql/again.sql")).bind(ids).bind(run).execute(&mut *tx).await?;
     }
     let again = again.into_iter().map(|event| {
         event.differs(vec![
-            format!("- {}", event.state.as_deref().unwrap_or_default()),
+            format!("- {}", event.state.map_or("", State::as_str)),
             "+ handled again by the inbox".into(),
         ])
     });
     let again = again.collect();
 
     // Of one whose effect stands there is nothing to overrule.
-    let decided = |event: &&Found| event.closed.is_some() && !stands(event);
+    let decided = |event: &&Candidate| event.closed.is_some() && !stands(event);
     let decided: Vec<Difference> = found
         .iter()
         .filter(decided)
@@ -175,13 +180,13 @@ pub async fn batch(
 
     let mut announced = Vec::new();
     if request.announce {
-        let sent: Vec<&Found> = found.iter().filter(|event| stands(event)).collect();
+        let sent: Vec<&Candidate> = found.iter().filter(|event| stands(event)).collect();
         let ids: Vec<String> = sent.iter().filter_map(|event| event.announcement()).collect();
         announce(tx, &ids).await?;
         let line = || format!("+ {STATUS_CHANGED_TOPIC} again, under its first id");
         announced = sent.into_iter().map(|event| event.differs(vec![line()])).collect();
     }
-    let cursor = found.last().map_or_else(|| cursor.clone(), Found::place);
+    let cursor = found.last().map_or_else(|| cursor.clone(), Candidate::place);
     Ok(Step { seen: found.len(), cursor, last, again, changed, decided, left, announced, calls })
 }
 
@@ -208,7 +213,7 @@ async fn select(
     tally: &Tally,
     cursor: &Cursor,
     limit: u32,
-) -> Result<Vec<Found>, sqlx::Error> {
+) -> Result<Vec<Candidate>, sqlx::Error> {
     let (from, to) = request.share(tally.phase);
     // A body's day may be one earlier than its receipt, across midnight.
     let first = request.since.date_naive().pred_opt().unwrap_or(NaiveDate::MIN);
@@ -232,7 +237,7 @@ async fn select(
 }
 
 /// Reads what persons have decided about these events.
-async fn decided(tx: &mut PgConnection, found: &mut [Found]) -> Result<(), sqlx::Error> {
+async fn decided(tx: &mut PgConnection, found: &mut [Candidate]) -> Result<(), sqlx::Error> {
     let spoken: Vec<(i64, Option<String>, bool)> = sqlx::query_as(include_str!("sql/decided.sql"))
         .bind(column(found, |event| event.id))
         .bind(column(found, |event| event.cause.as_str()))
@@ -248,9 +253,9 @@ async fn decided(tx: &mut PgConnection, found: &mut [Found]) -> Result<(), sqlx:
 
 /// An event with what today's code says.
 struct Judged<'a> {
-    event: &'a Found,
+    event: &'a Candidate,
     body: &'a Body,
-    told: Told,
+    payment: PaymentEvent,
     on_mismatch: AmountMismatch,
     decision: Decision,
 }
@@ -259,7 +264,7 @@ struct Judged<'a> {
 async fn judge(
     tx: &mut PgConnection,
     run: i64,
-    events: &[&Found],
+    events: &[&Candidate],
     locked: &mut Locked,
     on_mismatch: AmountMismatch,
 ) -> Result<(Vec<Difference>, bool), sqlx::Error> {
@@ -282,19 +287,19 @@ async fn judge(
     let mut differing = Vec::new();
     for event in events {
         let Some(body) = bodies.get(&event.id) else { continue };
-        let Ok(mut told) = read(&event.topic, &body.body) else { continue };
-        told.set_order_id(locked.id(event.order_id.as_deref().unwrap_or(told.order_id())));
-        let Some(order) = locked.orders.get_mut(told.order_id()) else { continue };
+        let Ok(mut payment) = read(&event.topic, &body.body) else { continue };
+        payment.set_order_id(locked.id(event.order_id.as_deref().unwrap_or(payment.order_id())));
+        let Some(order) = locked.orders.get_mut(payment.order_id()) else { continue };
         let on_mismatch = if event.approved { on_mismatch.approved() } else { on_mismatch };
-        let fact = told.fact(on_mismatch);
-        let (id, kind) = told.known_by();
+        let fact = payment.fact(on_mismatch);
+        let (id, kind) = payment.known_by();
         if own.contains(&(event.cause.clone(), id.to_owned(), kind.to_owned())) {
             order.forget(&fact);
         }
-        let Some(decision) = locked.decide(told.order_id(), &fact) else { continue };
-        let said = outcome(&decision).map(Outcome::as_str);
-        if said.is_some() && said != event.outcome.as_deref() {
-            differing.push(Judged { event, body, told, on_mismatch, decision });
+        let Some(decision) = locked.decide(payment.order_id(), &fact) else { continue };
+        let said = outcome(&decision);
+        if said.is_some() && said != event.outcome {
+            differing.push(Judged { event, body, payment, on_mismatch, decision });
         }
     }
     write(tx, run, &differing).await?;
@@ -309,8 +314,8 @@ async fn write(tx: &mut PgConnection, run: i64, differing: &[Judged<'_>]) -> Res
     let decided: Vec<Decided<'_>> = differing
         .iter()
         .map(|one| Decided {
-            order_id: one.told.order_id(),
-            fact: one.told.fact(one.on_mismatch),
+            order_id: one.payment.order_id(),
+            fact: one.payment.fact(one.on_mismatch),
             decision: &one.decision,
             cause: &one.event.cause,
             traceparent: one.body.traceparent.as_deref(),
@@ -331,10 +336,10 @@ async fn write(tx: &mut PgConnection, run: i64, differing: &[Judged<'_>]) -> Res
 
 impl Judged<'_> {
     fn difference(&self) -> Difference {
-        let words = self.told.words();
+        let words = self.payment.words();
         let mut lines = vec![
-            format!("- {words}: {}", self.event.outcome.as_deref().unwrap_or_default()),
-            format!("+ {words}: {}", outcome(&self.decision).map(Outcome::as_str).unwrap_or_default()),
+            format!("- {words}: {}", self.event.outcome.map_or("", Outcome::as_str)),
+            format!("+ {words}: {}", outcome(&self.decision).map_or("", Outcome::as_str)),
         ];
         if let Some(change) = self.decision.change() {
             if let Some(status) = change.status {

@@ -1,20 +1,21 @@
-//! What a replay would change: its batches, made and rolled back.
+//! A rehearsal of a replay: its batches are made and rolled back.
 
 use std::collections::BTreeMap;
 
 use super::request::write;
 use super::{Difference, Request, Tally, batch};
 use crate::engine::runs::Cursor;
+use crate::operations::Error;
 use crate::platform::database::PgPool;
 use crate::shop::orders::AmountMismatch;
 
 /// Events of one batch.
 const BATCH: u32 = 5_000;
 
-/// What would differ.
+/// The result of a rehearsal.
 #[derive(Debug, Default)]
 pub struct Rehearsal {
-    /// What the replay would come to.
+    /// The counts that the replay would have.
     pub tally: Tally,
     /// Differences by their lines, with how many events differ so: memory stays as it is, however many there are.
     pub groups: BTreeMap<Vec<String>, Alike>,
@@ -25,7 +26,7 @@ pub struct Rehearsal {
 /// Events that differ alike.
 #[derive(Debug)]
 pub struct Alike {
-    /// How many.
+    /// The number of rows.
     pub events: u64,
     /// The CloudEvent id of one of them.
     pub event_id: String,
@@ -39,7 +40,7 @@ pub async fn rehearse(
     request: &Request,
     on_mismatch: AmountMismatch,
     goes_on: impl Fn(&Tally) -> bool,
-) -> Result<Rehearsal, sqlx::Error> {
+) -> Result<Rehearsal, Error> {
     let request = Request { canary: None, ..request.clone() };
     let mut rehearsal = Rehearsal { tally: request.begin(), ..Rehearsal::default() };
     let mut cursor = Cursor::default();

@@ -1,4 +1,4 @@
-//! What is asked of a replay, and what it has come to.
+//! The request of a replay, and its result.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -11,15 +11,15 @@ use sqlx::PgConnection;
 use sqlx::types::Json;
 
 use crate::engine::audit;
-use crate::engine::runs::{Cursor, ledger};
-use crate::operations::Error;
+use crate::engine::runs::{Cursor, RunState};
 use crate::operations::events::Selection;
+use crate::operations::{Error, jobs};
 use crate::platform::database::PgPool;
 
 /// A replay's name in the ledger.
 pub const REPLAY: &str = "inbox_replay";
 
-/// What is to be replayed, and how.
+/// A replay's request.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Request {
     /// The first moment at which they were received.
@@ -51,6 +51,11 @@ pub struct Request {
     pub most_failures: Option<u64>,
 }
 
+/// A text that is no share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a share is a percentage from 0.01% to 99%, as 1%")]
+pub struct NoShare;
+
 /// A share, of 10,000.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Share(u16);
@@ -64,13 +69,12 @@ impl Share {
 }
 
 impl FromStr for Share {
-    type Err = String;
+    type Err = NoShare;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || "a share is a percentage from 0.01% to 99%, as 1%".to_owned();
-        let percent: Decimal = text.strip_suffix('%').ok_or_else(wrong)?.trim().parse().map_err(|_| wrong())?;
-        let of_10_000 = u16::try_from((percent * Decimal::ONE_HUNDRED).round()).map_err(|_| wrong())?;
-        if (1..=9_900).contains(&of_10_000) { Ok(Self(of_10_000)) } else { Err(wrong()) }
+    fn from_str(text: &str) -> Result<Self, NoShare> {
+        let percent: Decimal = text.strip_suffix('%').ok_or(NoShare)?.trim().parse().map_err(|_| NoShare)?;
+        let of_10_000 = u16::try_from((percent * Decimal::ONE_HUNDRED).round()).map_err(|_| NoShare)?;
+        if (1..=9_900).contains(&of_10_000) { Ok(Self(of_10_000)) } else { Err(NoShare) }
     }
 }
 
@@ -85,7 +89,7 @@ pub enum Phase {
     Rest,
 }
 
-/// What a replay has done so far.
+/// The counts of a replay.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
     /// Which share is under way.
@@ -131,7 +135,7 @@ impl Request {
         }
     }
 
-    /// What a replay begins with.
+    /// The counts at the beginning of a replay.
     #[must_use]
     pub fn begin(&self) -> Tally {
         Tally { phase: if self.canary.is_some() { Phase::Canary } else { Phase::Rest }, ..Tally::default() }
@@ -159,12 +163,12 @@ pub struct Replay {
     pub started_at: Option<DateTime<Utc>>,
     /// When it ended.
     pub finished_at: Option<DateTime<Utc>>,
-    /// What was asked for.
+    /// The request.
     pub request: Value,
-    /// What it has come to.
+    /// The result so far.
     pub result: Option<Json<Tally>>,
-    /// `waiting`, `running`, `succeeded` or `failed`.
-    pub outcome: String,
+    /// Its state.
+    pub outcome: RunState,
     /// Why it failed.
     pub error: Option<String>,
 }
@@ -186,9 +190,8 @@ pub async fn ask(tx: &mut PgConnection, request: &Request, reason: Option<&str>,
 }
 
 /// Writes a replay down. Returns its number.
-pub(super) async fn write(tx: &mut PgConnection, request: &Request) -> Result<i64, sqlx::Error> {
-    let (run, _) = ledger::ask(tx, REPLAY, Some(json!(request))).await?.ok_or(sqlx::Error::RowNotFound)?;
-    Ok(run)
+pub(super) async fn write(tx: &mut PgConnection, request: &Request) -> Result<i64, Error> {
+    Ok(jobs::ask(tx, REPLAY, Some(json!(request))).await?.0)
 }
 
 /// The last `limit` replays, the newest first; or the one with this number.

@@ -10,7 +10,7 @@ use super::batch::{batch, next};
 use super::request::canary;
 use super::{Phase, REPLAY, Request, Tally};
 use crate::engine::queue::{Fault, Queue};
-use crate::engine::runs::{self, Cursor, PassedOver, Progress, Run, Step, Work};
+use crate::engine::runs::{self, Cursor, PassedOver, Progress, Run, RunOutcome, Step, Work};
 use crate::engine::terms;
 use crate::platform::database::PgPool;
 use crate::shop::orders::AmountMismatch;
@@ -21,7 +21,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 /// The most events of one batch.
 const BATCH: u32 = 1_000;
 
-/// By what a replay judges a payment of another amount.
+/// The policy for payments of another amount in a replay.
 #[derive(Clone, Copy, Debug)]
 pub enum Judging {
     /// By the settings of a process that takes events in itself.
@@ -55,7 +55,7 @@ impl Replays {
     }
 }
 
-/// What a replay was asked for, and what it has come to.
+/// The request of a replay, and its counts.
 fn asked(run: &Run) -> Result<(Request, Tally), Fault> {
     let request: Request = runs::read(run.request.clone().unwrap_or_default())?;
     let tally = run.result.clone().map_or_else(|| Ok(request.begin()), runs::read)?;
@@ -120,8 +120,8 @@ impl Work for Replays {
         }))
     }
 
-    fn tell_ended(&self, run: &Run, progress: &Progress) {
-        let how = progress.error.as_deref().filter(|_| progress.outcome.as_deref() == Some("failed"));
+    fn log_end(&self, run: &Run, progress: &Progress) {
+        let how = progress.error.as_deref().filter(|_| progress.outcome == Some(RunOutcome::Failed));
         tracing::info!(
             run = run.id,
             items = progress.items,

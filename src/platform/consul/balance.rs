@@ -6,10 +6,10 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
+use super::balancer::{Balancer, Target};
 use super::client::Client;
 use super::resolver::Resolver;
 use super::settings::Consul;
-use super::spread::{End, Spread};
 use crate::platform::connection::connect;
 use crate::platform::settings::GrpcEndpoint;
 
@@ -20,7 +20,7 @@ pub fn service_of(endpoint: &GrpcEndpoint) -> Option<&str> {
     host.parse::<std::net::IpAddr>().is_err().then(|| host.split('.').next().unwrap_or(host))
 }
 
-/// A connection to the instances of `service`, spread over them, and to `fallback` while Consul names nobody; `named` is told how many
+/// A connection to the instances of `service`, balanced over them, and to `fallback` while Consul names nobody; `named` is told how many
 /// it names.
 /// It follows Consul until `keep` is cancelled. A call in flight ends where it began; an instance that is no longer named gets
 /// no new ones.
@@ -32,30 +32,30 @@ pub fn balanced(
     fallback: Channel,
     named: impl Fn(usize) + Send + 'static,
     keep: CancellationToken,
-) -> Spread {
-    let fallback = End::new(String::new(), fallback);
+) -> Balancer {
+    let fallback = Target::new(String::new(), fallback);
     let called = vec![Arc::clone(&fallback)];
-    let spread = Spread::over(called.clone());
+    let balancer = Balancer::over(called.clone());
     let resolver = Resolver::new(client, service.to_owned(), settings.stale_after);
-    let (service, followed) = (service.to_owned(), spread.clone());
+    let (service, followed) = (service.to_owned(), balancer.clone());
     tokio::spawn(async move {
         let tell = Box::new(named);
-        let mut ends = Ends { service, fallback, named: BTreeSet::new(), called, followed, tell };
-        keep.run_until_cancelled(ends.follow(resolver)).await;
+        let mut targets = Targets { service, fallback, named: BTreeSet::new(), called, followed, tell };
+        keep.run_until_cancelled(targets.follow(resolver)).await;
     });
-    spread
+    balancer
 }
 
-struct Ends {
+struct Targets {
     service: String,
-    fallback: Arc<End>,
+    fallback: Arc<Target>,
     named: BTreeSet<String>,
-    called: Vec<Arc<End>>,
-    followed: Spread,
+    called: Vec<Arc<Target>>,
+    followed: Balancer,
     tell: Box<dyn Fn(usize) + Send>,
 }
 
-impl Ends {
+impl Targets {
     async fn follow(&mut self, mut resolver: Resolver) {
         self.change(BTreeSet::new());
         loop {
@@ -77,9 +77,9 @@ impl Ends {
         (self.tell)(named.len());
         let mut called = Vec::new();
         for name in &named {
-            let known = self.called.iter().find(|end| end.name() == name).cloned();
-            match known.map_or_else(|| connect(format!("http://{name}")).map(|to| End::new(name.clone(), to)), Ok) {
-                Ok(end) => called.push(end),
+            let known = self.called.iter().find(|target| target.name() == name).cloned();
+            match known.map_or_else(|| connect(format!("http://{name}")).map(|to| Target::new(name.clone(), to)), Ok) {
+                Ok(target) => called.push(target),
                 Err(error) => tracing::warn!("An instance cannot be called: service={}, error={error}", self.service),
             }
         }

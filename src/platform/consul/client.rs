@@ -16,7 +16,7 @@ use url::Url;
 use super::instance::{Entry, Instance};
 use super::settings::Consul;
 use crate::platform::telemetry::Metrics;
-use crate::platform::tls;
+use crate::platform::tls::{self, TlsError};
 
 /// A connection to the agent.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -27,18 +27,29 @@ const LARGEST: usize = 4 * 1024 * 1024;
 /// The most of a refusal that is told on.
 const TOLD: usize = 200;
 
+/// Settings of which no client can be made.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The token cannot travel in a header.
+    #[error("worker.consul.token has characters that no header may have")]
+    Token,
+    /// The agent's certificate cannot be checked.
+    #[error("worker.consul.addr is https: {0}")]
+    Tls(TlsError),
+}
+
 /// Why there is no answer to work with.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// It cannot be reached, or does not answer in time.
     #[error("{0}")]
-    Away(String),
+    Unreachable(String),
     /// It answers, and says no.
     #[error("it answers {status}: {said}")]
     Refused {
         /// The HTTP status.
         status: u16,
-        /// What it says, shortened.
+        /// The body, shortened.
         said: String,
     },
     /// It answers what cannot be read, or too much.
@@ -50,14 +61,14 @@ impl ClientError {
     /// Tells one trouble from another: another kind, or another status.
     pub(super) fn kind(&self) -> (u8, u16) {
         match self {
-            Self::Away(_) => (0, 0),
+            Self::Unreachable(_) => (0, 0),
             Self::Refused { status, .. } => (1, *status),
             Self::Unreadable(_) => (2, 0),
         }
     }
 }
 
-/// What a query by name brought.
+/// The answer to a query by name.
 #[derive(Debug)]
 pub(super) struct Listed {
     /// X-Consul-Index.
@@ -79,17 +90,16 @@ impl Client {
     /// A client of `worker.consul`; `None` where no agent is named. Opens nothing.
     ///
     /// # Errors
-    /// When the agent is to be reached by TLS and the machine has no certificates to trust.
-    pub fn new(settings: &Consul, metrics: Metrics) -> Result<Option<Self>, String> {
+    /// [`SetupError`].
+    pub fn new(settings: &Consul, metrics: Metrics) -> Result<Option<Self>, SetupError> {
         let Some(agent) = &settings.addr else { return Ok(None) };
         let token = settings.token.as_ref().map(|token| HeaderValue::from_str(token.expose())).transpose();
-        let mut token = token.map_err(|_| "worker.consul.token has characters that no header may have".to_owned())?;
+        let mut token = token.map_err(|_| SetupError::Token)?;
         if let Some(token) = &mut token {
             token.set_sensitive(true);
         }
         let encrypted = agent.url().scheme() == "https";
-        let tls =
-            tls::client(encrypted.then_some("")).map_err(|error| format!("worker.consul.addr is https: {error}"))?;
+        let tls = tls::client(encrypted.then_some("")).map_err(SetupError::Tls)?;
         let mut connector = HttpConnector::new();
         connector.enforce_http(false);
         connector.set_nodelay(true);
@@ -137,7 +147,7 @@ impl Client {
         Ok(Listed { index, instances })
     }
 
-    /// How many instances of a service pass, asked once.
+    /// The number of instances of a service whose checks pass, asked once.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -184,8 +194,8 @@ impl Client {
         let request =
             request.body(Full::from(body)).map_err(|error| ClientError::Unreadable(format!("{url}: {error}")))?;
         let answer = tokio::time::timeout(limit, self.exchange(request)).await;
-        let answer = answer.unwrap_or_else(|_| Err(ClientError::Away(format!("no answer in {limit:?}"))));
-        self.metrics.consul_up(!matches!(answer, Err(ClientError::Away(_))));
+        let answer = answer.unwrap_or_else(|_| Err(ClientError::Unreachable(format!("no answer in {limit:?}"))));
+        self.metrics.consul_up(!matches!(answer, Err(ClientError::Unreachable(_))));
         answer
     }
 
@@ -194,7 +204,7 @@ impl Client {
             .http
             .request(request)
             .await
-            .map_err(|error| ClientError::Away(crate::platform::telemetry::chain(&error).to_string()))?;
+            .map_err(|error| ClientError::Unreachable(crate::platform::telemetry::chain(&error).to_string()))?;
         let (head, body) = answer.into_parts();
         let index = head.headers.get("x-consul-index").and_then(|index| index.to_str().ok()?.parse().ok());
         let body = Limited::new(body, LARGEST).collect().await;

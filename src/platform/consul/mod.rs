@@ -1,4 +1,4 @@
-//! Being found by Consul, and finding others by it.
+//! Consul: registration of the worker, and discovery of the warehouse.
 //!
 //! With `worker.consul.addr` (CONSUL_ADDR) the worker does what the shop's Kratos services do. It registers its gRPC port with
 //! a TTL check, which its heartbeat keeps passing, and a TCP check, which the agent dials ([`Registration`]); and it calls the
@@ -16,7 +16,7 @@
 //! heartbeat may meet one that does not know the worker; it then registers there too, and the other entry becomes critical
 //! and is removed by its agent after ten minutes. An agent on each node (CONSUL_ADDR from the pod's host IP) has no such leftovers.
 //!
-//! **An instance that Consul calls healthy and that does not answer** is left alone for a while: `spread.rs`.
+//! **An instance that Consul calls healthy and that does not answer** is ejected for a while: `balancer.rs`.
 //!
 //! **Whose service.** `warehouse-service:81` is the service `warehouse-service`: the first label of the configured host. An
 //! address is no name, and is called as it stands.
@@ -26,14 +26,14 @@
 //! 600 s, blocking queries of 55 s.
 
 mod balance;
+mod balancer;
 mod client;
 mod instance;
 mod registration;
 mod resolver;
 pub mod settings;
-mod spread;
 
 pub use balance::{balanced, service_of};
+pub use balancer::Balancer;
 pub use client::Client;
 pub use registration::Registration;
-pub use spread::Spread;

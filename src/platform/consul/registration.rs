@@ -10,11 +10,12 @@ use super::client::{Client, ClientError};
 use super::settings::Consul;
 use crate::platform::backoff;
 use crate::platform::settings::ListenAddr;
+use crate::platform::telemetry::LogOnce;
 
-/// How long the end of the worker waits for Consul.
+/// The limit of the deregistration, when the worker ends.
 pub const FAREWELL: Duration = Duration::from_secs(2);
 
-/// What Consul is told, for as long as the worker runs.
+/// The registration of this worker, for as long as it runs.
 #[derive(Debug)]
 pub struct Registration {
     client: Client,
@@ -48,7 +49,7 @@ impl Registration {
     /// `held` is what Consul may know the worker by, also when the answer to the registration never came.
     async fn heartbeats(&self, held: &mut Option<String>) {
         let half = self.settings.ttl / 2;
-        let (mut registered, mut failures, mut told) = (false, 0_u32, None);
+        let (mut registered, mut waits, mut trouble) = (false, backoff::exponential(half), LogOnce::default());
         loop {
             let known = held.as_deref().filter(|_| registered);
             let done = match known {
@@ -57,31 +58,31 @@ impl Registration {
             };
             match done {
                 Ok(()) => {
+                    let recovered = trouble.is_over();
                     if !registered {
                         let id = held.as_deref().unwrap_or_default();
                         tracing::info!("Registered with Consul: service={}, id={id}", self.settings.service_name);
-                    } else if failures > 0 {
+                    } else if recovered {
                         tracing::info!("Consul takes heartbeats again");
                     }
-                    (registered, failures, told) = (true, 0, None);
+                    (registered, waits) = (true, backoff::exponential(half));
                     tokio::time::sleep(half.mul_f64(0.9 + fastrand::f64() / 10.0)).await;
                 }
                 // The agent answers and does not know the check: it was started anew, or took the service for dead.
                 Err(ClientError::Refused { .. }) if registered => registered = false,
                 Err(error) => {
-                    if told.replace(error.kind()) != Some(error.kind()) {
+                    if trouble.is_new(error.kind()) {
                         let what = if registered { "takes no heartbeat" } else { "does not register this worker" };
                         tracing::warn!("Consul {what}, it is tried again: error={error}");
                     }
-                    failures = failures.saturating_add(1);
-                    tokio::time::sleep(backoff::delay(failures).min(half)).await;
+                    tokio::time::sleep(waits.next().unwrap_or(half).min(half)).await;
                 }
             }
         }
     }
 
     async fn register(&self, held: &mut Option<String>) -> Result<(), ClientError> {
-        let host = self.reached_at().await.map_err(|error| ClientError::Away(error.to_string()))?;
+        let host = self.reached_at().await.map_err(|error| ClientError::Unreachable(error.to_string()))?;
         let name = &self.settings.service_name;
         let id = held.insert(format!("{name}-{host}-{}", self.port));
         self.client.register(&service(id, name, &host, self.port, self.settings.ttl)).await?;

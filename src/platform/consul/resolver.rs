@@ -1,19 +1,21 @@
-//! Who a service is, followed by blocking queries.
+//! The instances of a service, followed by blocking queries.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use backon::ExponentialBackoff;
 use tokio::time::Instant;
 
-use super::client::{Client, ClientError, Listed};
+use super::client::{Client, Listed};
 use super::instance::Instance;
 use crate::platform::backoff;
+use crate::platform::telemetry::LogOnce;
 
-/// How long Consul may hold a query of which nothing has changed.
+/// The longest that Consul holds a query while nothing changes.
 const WAIT: Duration = Duration::from_secs(55);
 /// Between two queries, however fast the answers come.
 const SPACING: Duration = Duration::from_millis(200);
-/// Between two tries while Consul is away.
+/// The longest pause between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// Instances that are used of a list.
 const MOST: usize = 256;
@@ -24,12 +26,11 @@ pub(super) struct Resolver {
     client: Client,
     service: String,
     known: Known,
-    failures: u32,
-    /// The trouble that was told last, until it is over.
-    told: Option<(u8, u16)>,
+    waits: ExponentialBackoff,
+    trouble: LogOnce<(u8, u16)>,
 }
 
-/// What is known of a service. Pure but for the clock.
+/// The state of a followed service. Pure but for the clock.
 #[derive(Debug)]
 struct Known {
     index: u64,
@@ -43,8 +44,8 @@ impl Resolver {
             client,
             service,
             known: Known { index: 0, answered: Instant::now(), stale_after },
-            failures: 0,
-            told: None,
+            waits: backoff::exponential(LONGEST_PAUSE),
+            trouble: LogOnce::default(),
         }
     }
 
@@ -53,35 +54,29 @@ impl Resolver {
         loop {
             match self.client.passing(&self.service, self.known.index, WAIT).await {
                 Ok(listed) => {
-                    if self.failures > 0 {
+                    if self.trouble.is_over() {
                         tracing::info!("Consul names instances again: service={}", self.service);
                     }
-                    (self.failures, self.told) = (0, None);
+                    self.waits = backoff::exponential(LONGEST_PAUSE);
                     let list = self.known.answered(listed);
                     tokio::time::sleep(SPACING.mul_f64(0.75 + fastrand::f64() / 2.0)).await;
                     return list;
                 }
                 Err(error) => {
                     let stale = self.known.unanswered();
-                    self.complain(&error);
-                    tokio::time::sleep(backoff::delay(self.failures).min(LONGEST_PAUSE)).await;
+                    if self.trouble.is_new(error.kind()) {
+                        tracing::warn!(
+                            "Consul names no instances, those known are used, then the configured endpoint: service={}, error={error}",
+                            self.service
+                        );
+                    }
+                    tokio::time::sleep(self.waits.next().unwrap_or(LONGEST_PAUSE).min(LONGEST_PAUSE)).await;
                     if stale {
                         return BTreeSet::new();
                     }
                 }
             }
         }
-    }
-
-    /// Once, when it begins, and when it is another.
-    fn complain(&mut self, error: &ClientError) {
-        if self.told.replace(error.kind()) != Some(error.kind()) {
-            tracing::warn!(
-                "Consul names no instances, those known are used, then the configured endpoint: service={}, error={error}",
-                self.service
-            );
-        }
-        self.failures = self.failures.saturating_add(1);
     }
 }
 

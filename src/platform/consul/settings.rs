@@ -6,68 +6,49 @@ use std::time::Duration;
 use serde::Deserialize;
 use url::{Host, Url};
 
-use crate::platform::settings::Key;
-use crate::platform::settings::rule::{Malformed, Rule, optional};
-use crate::platform::settings::{HttpEndpoint, RemoteAddr, Secret};
+use crate::platform::settings::rule::{Malformed, optional};
+use crate::platform::settings::{HttpEndpoint, Rule, Secret, section};
 
-/// Finding services by name, and being found.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Consul {
-    /// Where the agent is; `None`: there is none.
-    #[serde(deserialize_with = "optional")]
-    pub addr: Option<Agent>,
-    /// The token shown to it; `None`: none.
-    #[serde(deserialize_with = "optional")]
-    pub token: Option<Secret>,
-    /// The name under which the worker registers.
-    pub service_name: String,
-    /// The host under which others reach the worker; `None`: found out.
-    #[serde(deserialize_with = "optional")]
-    pub advertise: Option<AdvertisedHost>,
-    /// After so long without a heartbeat Consul calls the worker critical.
-    #[serde(with = "humantime_serde")]
-    pub ttl: Duration,
-    /// How long the last list of instances is used while Consul is away.
-    #[serde(with = "humantime_serde")]
-    pub stale_after: Duration,
-}
-
-impl Consul {
-    /// The keys of this section.
-    pub const KEYS: &[Key] = &[
-        Key::value("addr", Rule::optional_text::<Agent>(Agent::ALLOWED)),
-        Key::value("token", Rule::token()),
-        Key::value("service_name", Rule::name()),
-        Key::value("advertise", Rule::optional_text::<AdvertisedHost>(AdvertisedHost::ALLOWED)),
-        Key::value("ttl", Rule::time(Duration::from_secs(2), Duration::from_secs(600))),
-        Key::value("stale_after", Rule::time(Duration::from_secs(1), Duration::from_secs(86_400))),
-    ];
+section! {
+    /// Finding services by name, and being found.
+    pub struct Consul {
+        #[serde(deserialize_with = "optional")]
+        addr: Option<Agent> = Rule::optional_text::<Agent>(Agent::ALLOWED),
+        #[serde(deserialize_with = "optional")]
+        token: Option<Secret> = Rule::token(),
+        service_name: String = Rule::name(),
+        #[serde(deserialize_with = "optional")]
+        advertise: Option<AdvertisedHost> = Rule::optional_text::<AdvertisedHost>(AdvertisedHost::ALLOWED),
+        #[serde(with = "humantime_serde")]
+        ttl: Duration = Rule::time(Duration::from_secs(2), Duration::from_secs(600)),
+        #[serde(with = "humantime_serde")]
+        stale_after: Duration = Rule::time(Duration::from_secs(1), Duration::from_secs(86_400)),
+    }
 }
 
 /// An agent's HTTP API.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
-pub struct Agent(Url);
+pub struct Agent(HttpEndpoint);
 
 impl Agent {
-    /// What [`Agent`] accepts, for refusals.
-    pub const ALLOWED: &str = "host:port, http://host:port or https://host:port";
+    /// The form of an [`Agent`], for refusals.
+    pub const ALLOWED: &str = HttpEndpoint::ALLOWED_WITHOUT_SCHEME;
 
     /// The address with its scheme.
     #[must_use]
     pub const fn url(&self) -> &Url {
-        &self.0
+        self.0.url()
     }
 
     /// Host and port, to connect to.
     #[must_use]
     pub fn host_and_port(&self) -> (String, u16) {
-        let host = match self.0.host() {
+        let host = match self.url().host() {
             Some(Host::Ipv6(ip)) => ip.to_string(),
             host => host.map(|host| host.to_string()).unwrap_or_default(),
         };
-        (host, self.0.port_or_known_default().unwrap_or(8500))
+        (host, self.url().port_or_known_default().unwrap_or(8500))
     }
 }
 
@@ -75,19 +56,18 @@ impl TryFrom<String> for Agent {
     type Error = Malformed;
 
     fn try_from(text: String) -> Result<Self, Malformed> {
-        let text = if text.contains("://") { text } else { format!("http://{}", RemoteAddr::try_from(text)?) };
-        let endpoint = HttpEndpoint::try_from(text)?;
-        let url = Url::parse(endpoint.as_str()).map_err(|error| Malformed(error.to_string()))?;
+        let endpoint = HttpEndpoint::of(text)?;
+        let url = endpoint.url();
         if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
             return Err(Malformed("nothing may follow the port".to_owned()));
         }
-        Ok(Self(url))
+        Ok(Self(endpoint))
     }
 }
 
 impl fmt::Display for Agent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.as_str().trim_end_matches('/'))
+        self.0.fmt(f)
     }
 }
 
@@ -97,7 +77,7 @@ impl fmt::Display for Agent {
 pub struct AdvertisedHost(String);
 
 impl AdvertisedHost {
-    /// What [`AdvertisedHost`] accepts, for refusals.
+    /// The form of an [`AdvertisedHost`], for refusals.
     pub const ALLOWED: &str = "an IP address or a host name, without a port";
 
     /// As it was written.

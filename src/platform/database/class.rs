@@ -23,7 +23,7 @@ pub enum Class {
 
 /// A session that was made and cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum Unfit {
+pub enum UnusableSession {
     /// Nothing can be written.
     #[error("the database is read-only: {0}")]
     ReadOnly(&'static str),
@@ -32,7 +32,7 @@ pub enum Unfit {
     Pooled(String),
 }
 
-impl Unfit {
+impl UnusableSession {
     /// A session whose backend is another one than before.
     pub(super) fn exchanged() -> Self {
         Self::Pooled("the backend of a session was exchanged".into())
@@ -40,15 +40,15 @@ impl Unfit {
 }
 
 /// Its origin decides nothing, so it travels as an error of the connection.
-impl From<Unfit> for sqlx::Error {
-    fn from(unfit: Unfit) -> Self {
-        Self::Io(std::io::Error::other(unfit))
+impl From<UnusableSession> for sqlx::Error {
+    fn from(unusable_session: UnusableSession) -> Self {
+        Self::Io(std::io::Error::other(unusable_session))
     }
 }
 
 /// Why a session that was made cannot be used, where that is what the error says.
 #[must_use]
-pub fn unfit(error: &sqlx::Error) -> Option<&Unfit> {
+pub fn unusable_session(error: &sqlx::Error) -> Option<&UnusableSession> {
     match error {
         sqlx::Error::Io(error) => error.get_ref()?.downcast_ref(),
         _ => None,
@@ -77,7 +77,7 @@ pub fn class(error: &sqlx::Error) -> Class {
                 Class::Message
             }
         }
-        sqlx::Error::Io(_) if unfit(error).is_some() => Class::Environment,
+        sqlx::Error::Io(_) if unusable_session(error).is_some() => Class::Environment,
         sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::BeginFailed => Class::Session,
         sqlx::Error::ColumnDecode { .. }
         | sqlx::Error::Decode(_)
@@ -177,9 +177,9 @@ mod tests {
     #[test]
     fn a_connection_that_broke_is_the_sessions_and_one_that_may_not_write_the_environments() {
         let broken = sqlx::Error::Io(std::io::Error::from(std::io::ErrorKind::ConnectionReset));
-        assert_eq!((class(&broken), unfit(&broken).is_some()), (Class::Session, false));
-        let unwritable = sqlx::Error::from(Unfit::ReadOnly("it is a standby"));
-        assert_eq!((class(&unwritable), unfit(&unwritable).is_some()), (Class::Environment, true));
+        assert_eq!((class(&broken), unusable_session(&broken).is_some()), (Class::Session, false));
+        let unwritable = sqlx::Error::from(UnusableSession::ReadOnly("it is a standby"));
+        assert_eq!((class(&unwritable), unusable_session(&unwritable).is_some()), (Class::Environment, true));
         assert_eq!(class(&sqlx::Error::PoolTimedOut), Class::Environment);
         assert_eq!(class(&sqlx::Error::RowNotFound), Class::Message);
     }

@@ -1,11 +1,12 @@
 //! The database: sessions that cannot become zombies, the schema, and what an error of it means.
 
 mod class;
+mod names;
 mod pool;
 pub mod pooler;
+pub mod session_settings;
 pub mod settings;
 mod storable;
-pub mod terms;
 mod traced;
 
 use std::str::FromStr;
@@ -14,32 +15,35 @@ use std::time::Duration;
 use sqlx::ConnectOptions;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
-pub use class::{Class, Unfit, class, lacks_rights, unfit};
+pub use class::{Class, UnusableSession, class, lacks_rights, unusable_session};
+pub(crate) use names::read_by_name;
 pub use pool::{PgPool, Session};
 pub use storable::{storable, storable_json};
 pub use traced::traced;
 
 use crate::platform::telemetry::chain;
 use crate::platform::tls;
+use session_settings::SessionSettings;
 use settings::Database;
-use terms::Terms;
 
-/// What to do about an error of the TLS connection; none for other errors.
+/// A hint for an error of the TLS connection; none for other errors.
 #[must_use]
-pub fn tls_way_out(error: &sqlx::Error) -> Option<String> {
-    tls::way_out(&chain(error).to_string(), "sslrootcert of the database URL")
+pub fn tls_hint(error: &sqlx::Error) -> Option<String> {
+    tls::hint(&chain(error).to_string(), "sslrootcert of the database URL")
 }
 
-/// What to do about a pooler whose sessions are none.
+/// The hint for a pooler that shares sessions.
 pub const POOLED: &str = "the worker needs sessions of its own (limits, prepared statements, LISTEN): \
      name Postgres itself in DATABASE_URL, or a pooler with pool_mode = session";
 
-/// What to do about a session that was refused, or cannot be used; none for other errors.
+/// A hint for a session that was refused, or cannot be used; none for other errors.
 #[must_use]
-pub fn way_out(error: &sqlx::Error) -> Option<&'static str> {
-    match unfit(error) {
-        Some(Unfit::Pooled(_)) => return Some(POOLED),
-        Some(Unfit::ReadOnly(_)) => return Some("name the primary in DATABASE_URL, or let it be written again"),
+pub fn hint(error: &sqlx::Error) -> Option<&'static str> {
+    match unusable_session(error) {
+        Some(UnusableSession::Pooled(_)) => return Some(POOLED),
+        Some(UnusableSession::ReadOnly(_)) => {
+            return Some("name the primary in DATABASE_URL, or let it be written again");
+        }
         None => {}
     }
     let refusal = error.as_database_error()?.message();
@@ -53,7 +57,7 @@ pub fn column<'r, R, V>(rows: &'r [R], value: impl Fn(&'r R) -> V) -> Vec<V> {
     rows.iter().map(value).collect()
 }
 
-/// How to connect.
+/// The options of a connection.
 ///
 /// # Errors
 ///
@@ -78,14 +82,14 @@ fn certificates_are_there(url: &str) -> Result<(), sqlx::Error> {
     Ok(())
 }
 
-/// How long a connection of a pool is kept.
+/// The lifetime of a connection of a pool.
 const LIFETIME: Duration = Duration::from_secs(30 * 60);
 
 /// A pool for a command of an operator: what it asks differs from one time to the next, so each statement is planned as it is, and
 /// one that goes through a long history may take its time.
 pub fn connect_for_a_command(url: &str, settings: &Database) -> Result<PgPool, sqlx::Error> {
     let pool = PgPoolOptions::new().max_connections(2).acquire_timeout(settings.acquire_timeout);
-    Ok(PgPool::lazy(pool, worker_options(url, settings)?, Terms::of_a_command()))
+    Ok(PgPool::lazy(pool, worker_options(url, settings)?, SessionSettings::of_a_command()))
 }
 
 /// Connections of the console and the board together.
@@ -96,10 +100,10 @@ const PAGES: u32 = 4;
 pub fn connect_for_pages(url: &str, settings: &Database) -> Result<PgPool, sqlx::Error> {
     let pool =
         PgPoolOptions::new().max_connections(PAGES).acquire_timeout(settings.acquire_timeout).max_lifetime(LIFETIME);
-    Ok(PgPool::lazy(pool, pages_options(url, settings)?, Terms::of_pages(settings)))
+    Ok(PgPool::lazy(pool, pages_options(url, settings)?, SessionSettings::of_pages(settings)))
 }
 
-/// How [`connect_for_pages`] connects.
+/// The options by which [`connect_for_pages`] connects.
 pub fn pages_options(url: &str, settings: &Database) -> Result<PgConnectOptions, sqlx::Error> {
     Ok(worker_options(url, settings)?.application_name("order-worker console"))
 }
@@ -109,11 +113,14 @@ pub fn connect(url: &str, settings: &Database) -> Result<PgPool, sqlx::Error> {
     let pool = PgPoolOptions::new()
         .max_connections(settings.max_connections)
         .acquire_timeout(settings.acquire_timeout)
+        // A session that has broken meanwhile shows at the first statement, and the pool throws all of its age away (`pool.rs`): a ping
+        // before each would be a round trip for nothing.
+        .test_before_acquire(false)
         .max_lifetime(LIFETIME);
-    Ok(PgPool::lazy(pool, worker_options(url, settings)?, Terms::of_the_worker(settings)))
+    Ok(PgPool::lazy(pool, worker_options(url, settings)?, SessionSettings::of_the_worker(settings)))
 }
 
-/// How [`connect`] connects.
+/// The options by which [`connect`] connects.
 pub fn worker_options(url: &str, settings: &Database) -> Result<PgConnectOptions, sqlx::Error> {
     // With none, each statement would be prepared under a name that nothing takes back before the session ends.
     Ok(options(url)?.statement_cache_capacity(settings.statement_cache.max(1)))

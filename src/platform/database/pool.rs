@@ -7,7 +7,7 @@
 //! 1. a statement that fails for its session ([`Class::Session`]) makes every session distrusted that is as old as the failure: they
 //!    share its cause, and are closed instead of being given out again;
 //! 2. a session whose transaction was given up is closed, whatever the reason was: nothing of it is carried into the next;
-//! 3. a new session is told its limits, and asked whether it can write, before anything runs in it ([`Terms`]).
+//! 3. a new session is told its limits, and asked whether it can write, before anything runs in it ([`SessionSettings`]).
 
 use std::fmt;
 use std::ops::Deref;
@@ -20,28 +20,28 @@ use futures::{FutureExt, StreamExt, TryFutureExt, TryStreamExt};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgQueryResult, PgRow, PgStatement, PgTypeInfo};
 use sqlx::{ConnectOptions, Connection, Either, Execute, Executor, PgConnection, Postgres, SqlStr};
 
-use super::class::{Class, Unfit, class};
+use super::class::{Class, UnusableSession, class};
 use super::pooler;
-use super::terms::Terms;
+use super::session_settings::SessionSettings;
 
 /// A pool of connections, sqlx's, without sessions that are broken. Clones share it.
 #[derive(Clone)]
 pub struct PgPool {
     connections: sqlx::PgPool,
     trust: Arc<Trust>,
-    terms: Arc<Terms>,
+    settings: Arc<SessionSettings>,
 }
 
 impl PgPool {
     /// A pool that connects when it is needed.
     #[must_use]
-    pub(super) fn lazy(pool: PgPoolOptions, connect: PgConnectOptions, terms: Terms) -> Self {
-        let (trust, terms) = (Arc::new(Trust::default()), Arc::new(terms));
-        let (acquired, released, told) = (Arc::clone(&trust), Arc::clone(&trust), Arc::clone(&terms));
+    pub(super) fn lazy(pool: PgPoolOptions, connect: PgConnectOptions, settings: SessionSettings) -> Self {
+        let (trust, settings) = (Arc::new(Trust::default()), Arc::new(settings));
+        let (acquired, released, told) = (Arc::clone(&trust), Arc::clone(&trust), Arc::clone(&settings));
         let connections = pool
             .after_connect(move |session, _| {
-                let terms = Arc::clone(&told);
-                async move { terms.agree(session).await.map(|_| ()) }.boxed()
+                let settings = Arc::clone(&told);
+                async move { settings.apply(session).await.map(|_| ()) }.boxed()
             })
             .before_acquire(move |_, seen| {
                 let trusted = acquired.includes(seen.age);
@@ -53,7 +53,7 @@ impl PgPool {
                 async move { Ok(kept) }.boxed()
             })
             .connect_lazy_with(connect);
-        Self { connections, trust, terms }
+        Self { connections, trust, settings }
     }
 
     /// Throws away the sessions that `error` has shown to be broken, and tells whether it did: then what failed is worth another try
@@ -66,7 +66,7 @@ impl PgPool {
         broken
     }
 
-    /// A session on the same terms that belongs to no pool. Its error says why there is none; a pool's says only that it waited in
+    /// A session with the same settings that belongs to no pool. Its error says why there is none; a pool's says only that it waited in
     /// vain.
     ///
     /// # Errors
@@ -74,22 +74,22 @@ impl PgPool {
     /// Why there is none.
     pub async fn session(&self) -> Result<Session, sqlx::Error> {
         let mut connection = self.connections.connect_options().connect().await?;
-        let backend = self.terms.agree(&mut connection).await?;
-        Ok(Session { connection, backend, terms: Arc::clone(&self.terms) })
+        let backend = self.settings.apply(&mut connection).await?;
+        Ok(Session { connection, backend, settings: Arc::clone(&self.settings) })
     }
 
     /// The same, after a look at whether sessions here keep their backends.
     ///
     /// # Errors
     ///
-    /// Also [`Unfit::Pooled`](super::Unfit::Pooled).
+    /// Also [`UnusableSession::Pooled`](super::UnusableSession::Pooled).
     pub async fn first_session(&self) -> Result<Session, sqlx::Error> {
         let options = self.connections.connect_options();
         let mut connection = options.connect().await?;
         // Before it is told anything: behind such a pooler others would be told as well.
         pooler::keeps_backends(&mut connection, &*options).await?;
-        let backend = self.terms.agree(&mut connection).await?;
-        Ok(Session { connection, backend, terms: Arc::clone(&self.terms) })
+        let backend = self.settings.apply(&mut connection).await?;
+        Ok(Session { connection, backend, settings: Arc::clone(&self.settings) })
     }
 
     fn saw(&self, error: &sqlx::Error) {
@@ -116,7 +116,7 @@ impl Deref for PgPool {
 pub struct Session {
     pub(super) connection: PgConnection,
     backend: i32,
-    terms: Arc<Terms>,
+    settings: Arc<SessionSettings>,
 }
 
 impl Session {
@@ -129,10 +129,10 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`Unfit`], as an error of the connection; else the database's.
+    /// [`UnusableSession`], as an error of the connection; else the database's.
     pub async fn still_fits(&mut self) -> Result<(), sqlx::Error> {
-        let backend = self.terms.still_hold(&mut self.connection).await?;
-        if backend == self.backend { Ok(()) } else { Err(Unfit::exchanged().into()) }
+        let backend = self.settings.check(&mut self.connection).await?;
+        if backend == self.backend { Ok(()) } else { Err(UnusableSession::exchanged().into()) }
     }
 }
 

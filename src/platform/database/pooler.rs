@@ -6,14 +6,14 @@
 
 use sqlx::{ConnectOptions, Connection, PgConnection, PgTransaction};
 
-use super::class::Unfit;
+use super::class::UnusableSession;
 
 /// Sees whether two sessions keep their backends. A pooler lends the backend that came back last, which then serves the other session,
 /// or the one that waited longest, which is another one at the next statement.
 ///
 /// # Errors
 ///
-/// [`Unfit::Pooled`] on a proof; else the database's.
+/// [`UnusableSession::Pooled`] on a proof; else the database's.
 pub(crate) async fn keeps_backends(
     first: &mut PgConnection,
     options: &impl ConnectOptions<Connection = PgConnection>,
@@ -29,10 +29,10 @@ pub(crate) async fn keeps_backends(
     let after = backend(first).await?;
     let _ = second.close().await;
     if before.contains(&other) {
-        return Err(Unfit::Pooled("two connections were given one backend".into()).into());
+        return Err(UnusableSession::Pooled("two connections were given one backend".into()).into());
     }
     if before != [after; 2] {
-        return Err(Unfit::exchanged().into());
+        return Err(UnusableSession::exchanged().into());
     }
     Ok(())
 }
@@ -41,7 +41,7 @@ pub(crate) async fn keeps_backends(
 async fn begin(session: &mut PgConnection) -> Result<PgTransaction<'_>, sqlx::Error> {
     session.begin().await.map_err(|error| match error.as_database_error() {
         Some(refusal) if refusal.code().as_deref() == Some("08P01") => {
-            Unfit::Pooled(refusal.message().to_owned()).into()
+            UnusableSession::Pooled(refusal.message().to_owned()).into()
         }
         _ => error,
     })

@@ -24,7 +24,7 @@ pub struct ListenAddr {
 }
 
 impl ListenAddr {
-    /// What [`ListenAddr`] accepts, for refusals.
+    /// The form of a [`ListenAddr`], for refusals.
     pub const ALLOWED: &str = "host:port or :port, the port from 0 (any free one) to 65535";
 
     /// The host as written, an IPv6 address without its brackets; `None`: all interfaces, also where an address says so.
@@ -46,6 +46,27 @@ impl ListenAddr {
         self.host.as_deref().is_some_and(|host| {
             host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
         })
+    }
+
+    /// Opens the port for pages, and logs it. A port that is taken is no reason to stop: two workers of one machine have one console and
+    /// one board.
+    pub async fn open_pages(&self, name: &str) -> Option<TcpListener> {
+        match self.bind().await {
+            Ok(listener) => {
+                tracing::info!("{name} opened: http://{}", self.opened_at(&listener));
+                Some(listener)
+            }
+            Err(error) => {
+                tracing::warn!(addr = %self, "{name} not opened: error={error}");
+                None
+            }
+        }
+    }
+
+    /// The address that came out: port 0 has become another.
+    #[must_use]
+    pub fn opened_at(&self, listener: &TcpListener) -> String {
+        listener.local_addr().map_or_else(|_| self.to_string(), |at| at.to_string())
     }
 
     /// Opens the port. All interfaces means IPv6 and IPv4 on one socket, or IPv4 alone where the
@@ -108,7 +129,7 @@ pub struct RemoteAddr {
 }
 
 impl RemoteAddr {
-    /// What [`RemoteAddr`] accepts, for refusals.
+    /// The form of a [`RemoteAddr`], for refusals.
     pub const ALLOWED: &str = "host:port, the port from 1 to 65535";
 
     /// The host: a name or an address, IPv6 without brackets.
@@ -151,7 +172,7 @@ impl fmt::Display for RemoteAddr {
 pub struct GrpcEndpoint(RemoteAddr);
 
 impl GrpcEndpoint {
-    /// What [`GrpcEndpoint`] accepts, for refusals.
+    /// The form of a [`GrpcEndpoint`], for refusals.
     pub const ALLOWED: &str = "host:port or http://host:port";
 
     /// The address as a URI with its scheme, as `tonic::transport::Endpoint` wants it.
@@ -207,13 +228,30 @@ impl fmt::Display for GrpcEndpoint {
 pub struct HttpEndpoint(Url);
 
 impl HttpEndpoint {
-    /// What [`HttpEndpoint`] accepts, for refusals.
+    /// The form of an [`HttpEndpoint`], for refusals.
     pub const ALLOWED: &str = "http://host:port or https://host:port";
+    /// The form that [`HttpEndpoint::of`] reads, for refusals.
+    pub const ALLOWED_WITHOUT_SCHEME: &str = "host:port, http://host:port or https://host:port";
+
+    /// An address whose scheme may be left out, and is http then.
+    ///
+    /// # Errors
+    /// When the text is no such address.
+    pub fn of(text: String) -> Result<Self, Malformed> {
+        let text = if text.contains("://") { text } else { format!("http://{}", RemoteAddr::try_from(text)?) };
+        text.try_into()
+    }
 
     /// The address as a URL.
     #[must_use]
-    pub fn as_str(&self) -> &str {
-        self.0.as_str()
+    pub const fn url(&self) -> &Url {
+        &self.0
+    }
+}
+
+impl fmt::Display for HttpEndpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.as_str().trim_end_matches('/'))
     }
 }
 

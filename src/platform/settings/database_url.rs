@@ -20,10 +20,10 @@ pub struct DatabaseUrl {
 }
 
 impl DatabaseUrl {
-    /// What [`DatabaseUrl`] accepts, for refusals.
+    /// The form of a [`DatabaseUrl`], for refusals.
     pub const ALLOWED: &str = "postgres://user:password@host:5432/database";
 
-    /// What a key may be whose value is one.
+    /// The rule of a key that holds one.
     pub const RULE: Rule =
         Rule::Secret { allowed: Self::ALLOWED, check: |text| Self::try_from(text.to_owned()).map(drop), mask: masked };
 
@@ -33,7 +33,7 @@ impl DatabaseUrl {
         &self.text
     }
 
-    /// What sqlx connects by; session settings may be added to it.
+    /// The options by which sqlx connects; session settings may be added.
     ///
     /// # Errors
     /// Never for a value of this type: it was read once already.

@@ -11,7 +11,7 @@ pub struct Key {
     pub kind: Kind,
 }
 
-/// What stands under a key.
+/// The kind of a key.
 #[derive(Clone, Copy, Debug)]
 pub enum Kind {
     /// More keys.
@@ -20,19 +20,30 @@ pub enum Kind {
     Value(Rule),
 }
 
-impl Key {
-    /// A key with more keys under it.
-    #[must_use]
-    pub const fn section(name: &'static str, keys: &'static [Key]) -> Self {
-        Self { name, kind: Kind::Section(keys) }
-    }
+/// A section of the file: the struct that serde fills, and its `KEYS` with their rules. A field with a rule is a value, one without is a
+/// section of its own. Default and meaning of each stand in `configs/config.yaml` alone; a test holds that file against the keys.
+macro_rules! section {
+    (@kind $type:ty) => { $crate::platform::settings::Kind::Section(<$type>::KEYS) };
+    (@kind $type:ty, $rule:expr) => { $crate::platform::settings::Kind::Value($rule) };
+    ($(#[$meta:meta])* pub struct $name:ident { $($(#[$of_field:meta])* $field:ident: $type:ty $(= $rule:expr)?,)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, serde::Deserialize)]
+        #[allow(missing_docs, reason = "configs/config.yaml explains every key")]
+        pub struct $name {
+            $($(#[$of_field])* pub $field: $type,)*
+        }
 
-    /// A key with a value.
-    #[must_use]
-    pub const fn value(name: &'static str, rule: Rule) -> Self {
-        Self { name, kind: Kind::Value(rule) }
-    }
+        impl $name {
+            /// The keys of this section.
+            pub const KEYS: &[$crate::platform::settings::Key] = &[$($crate::platform::settings::Key {
+                name: stringify!($field),
+                kind: $crate::platform::settings::key::section!(@kind $type $(, $rule)?),
+            },)*];
+        }
+    };
 }
+
+pub(crate) use section;
 
 /// The keys of two lists, one after the other: a section whose parts have several owners.
 #[must_use]

@@ -9,6 +9,7 @@ pub mod secret;
 
 pub use address::{GrpcEndpoint, HttpEndpoint, ListenAddr, RemoteAddr};
 pub use database_url::DatabaseUrl;
+pub(crate) use key::section;
 pub use key::{Key, Kind};
 pub use rule::Rule;
 pub use secret::Secret;

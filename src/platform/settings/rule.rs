@@ -1,4 +1,4 @@
-//! What a value may be: one rule for each key, checked before anything is built from the value, so
+//! The rules of values: one for each key, checked before anything is built from the value, so
 //! that every refusal can say what is allowed. The rules stand beside the structs they guard.
 
 use std::time::Duration;
@@ -14,11 +14,11 @@ use super::secret::MASK;
 #[error("{0}")]
 pub struct Malformed(pub String);
 
-/// What the value of one key may be.
+/// The rule of one key's value.
 #[derive(Clone, Copy, Debug)]
 pub enum Rule {
     /// A whole number, both ends allowed.
-    Whole {
+    Integer {
         /// The least value.
         min: u64,
         /// The largest value.
@@ -37,12 +37,12 @@ pub enum Rule {
         max: Duration,
     },
     /// true or false.
-    YesNo,
+    Boolean,
     /// One of these words.
     Choice(&'static [&'static str]),
     /// A text that `check` accepts.
     Text {
-        /// What is allowed, for the refusal.
+        /// The allowed form, for the refusal.
         allowed: &'static str,
         /// Refuses what is not that.
         check: fn(&str) -> Result<(), Malformed>,
@@ -51,7 +51,7 @@ pub enum Rule {
     },
     /// A text that is never shown; the empty one means that there is none.
     Secret {
-        /// What is allowed, for the refusal.
+        /// The allowed form, for the refusal.
         allowed: &'static str,
         /// Refuses what is not that; its answer must not contain the text.
         check: fn(&str) -> Result<(), Malformed>,
@@ -68,13 +68,13 @@ pub(crate) struct Refusal {
 }
 
 impl Rule {
-    /// How long one call of another service may take.
+    /// The limit of one call of another service.
     pub const CALL_TIMEOUT: Self = Self::time(Duration::from_millis(100), Duration::from_secs(60));
 
     /// A whole number from `min` to `max`.
     #[must_use]
-    pub const fn whole(min: u64, max: u64) -> Self {
-        Self::Whole { min, max }
+    pub const fn integer(min: u64, max: u64) -> Self {
+        Self::Integer { min, max }
     }
 
     /// A time from `min` to `max`.
@@ -110,13 +110,25 @@ impl Rule {
     /// A token that travels in a header: visible ASCII, or empty.
     #[must_use]
     pub const fn token() -> Self {
-        Self::Secret { allowed: "visible ASCII characters", check: token, mask: masked }
+        Self::secret("visible ASCII characters", token)
     }
 
     /// A password: any text, or empty.
     #[must_use]
     pub const fn password() -> Self {
-        Self::Secret { allowed: "any text", check: |_| Ok(()), mask: masked }
+        Self::secret("any text", any)
+    }
+
+    /// A text that `check` accepts and that is never shown, or empty.
+    #[must_use]
+    pub const fn secret(allowed: &'static str, check: fn(&str) -> Result<(), Malformed>) -> Self {
+        Self::Secret { allowed, check, mask: masked }
+    }
+
+    /// Any text, or empty.
+    #[must_use]
+    pub const fn any_text() -> Self {
+        Self::Text { allowed: "any text", check: any, optional: true }
     }
 
     /// Whether its value is never shown.
@@ -125,16 +137,16 @@ impl Rule {
         matches!(self, Self::Secret { .. })
     }
 
-    /// What is allowed, in words that follow "allowed: ".
+    /// The allowed values, in words that follow "allowed: ".
     #[must_use]
     pub fn allowed(&self) -> String {
         match self {
-            Self::Whole { min, max } => format!("a whole number, {min} to {max}"),
+            Self::Integer { min, max } => format!("a whole number, {min} to {max}"),
             Self::Decimal { max } => format!("a decimal number, 0 to {max}"),
             Self::Time { min, max } => {
                 format!("a time with its unit, {} to {}", short(*min), short(*max))
             }
-            Self::YesNo => "true or false".to_owned(),
+            Self::Boolean => "true or false".to_owned(),
             Self::Choice(words) => format!("one of {}", words.join(", ")),
             Self::Text { allowed, optional: true, .. } => format!("{allowed}, or empty"),
             Self::Text { allowed, .. } | Self::Secret { allowed, .. } => (*allowed).to_owned(),
@@ -144,11 +156,11 @@ impl Rule {
     /// Reads a value of the environment, which is always text.
     pub(crate) fn read_text(&self, text: &str) -> Result<Value, Refusal> {
         match self {
-            Self::Whole { .. } => match text.trim().parse::<i128>() {
-                Ok(number) => self.read_whole(number),
+            Self::Integer { .. } => match text.trim().parse::<i128>() {
+                Ok(number) => self.read_integer(number),
                 Err(_) => Err(self.refuse(text, None)),
             },
-            Self::YesNo => match text.trim() {
+            Self::Boolean => match text.trim() {
                 "true" => Ok(Value::Bool(true)),
                 "false" => Ok(Value::Bool(false)),
                 _ => Err(self.refuse(text, None)),
@@ -160,13 +172,13 @@ impl Rule {
     /// Reads a scalar of the file.
     pub(crate) fn read_scalar(&self, value: &Value) -> Result<Value, Refusal> {
         match (self, value) {
-            (Self::Whole { .. }, Value::Number(number)) => match number.to_string().parse() {
-                Ok(number) => self.read_whole(number),
+            (Self::Integer { .. }, Value::Number(number)) => match number.to_string().parse() {
+                Ok(number) => self.read_integer(number),
                 Err(_) => Err(self.refuse(&number.to_string(), None)),
             },
-            (Self::Whole { .. }, Value::String(text)) => Err(self.refuse(text, Some("this is text".to_owned()))),
+            (Self::Integer { .. }, Value::String(text)) => Err(self.refuse(text, Some("this is text".to_owned()))),
             (Self::Decimal { .. }, Value::Number(number)) => self.read_string(&number.to_string()),
-            (Self::YesNo, Value::Bool(_)) => Ok(value.clone()),
+            (Self::Boolean, Value::Bool(_)) => Ok(value.clone()),
             (Self::Time { .. }, Value::Number(number)) => {
                 Err(self.refuse(&number.to_string(), Some("it has no unit".to_owned())))
             }
@@ -181,7 +193,7 @@ impl Rule {
                     _ => other.to_string(),
                 },
                 reason: match rule {
-                    Self::YesNo => None,
+                    Self::Boolean => None,
                     _ => Some("YAML takes this for a number or a yes or no: put it in quotes".to_owned()),
                 },
             }),
@@ -196,8 +208,8 @@ impl Rule {
         }
     }
 
-    fn read_whole(&self, number: i128) -> Result<Value, Refusal> {
-        let Self::Whole { min, max } = *self else {
+    fn read_integer(&self, number: i128) -> Result<Value, Refusal> {
+        let Self::Integer { min, max } = *self else {
             return Err(self.refuse(&number.to_string(), None));
         };
         match u64::try_from(number) {
@@ -208,7 +220,7 @@ impl Rule {
 
     fn read_string(&self, text: &str) -> Result<Value, Refusal> {
         match self {
-            Self::Whole { .. } | Self::YesNo => return Err(self.refuse(text, None)),
+            Self::Integer { .. } | Self::Boolean => return Err(self.refuse(text, None)),
             Self::Time { min, max } => match humantime::parse_duration(text) {
                 Ok(time) if (*min..=*max).contains(&time) => {}
                 Ok(_) => return Err(self.refuse(text, None)),
@@ -234,7 +246,7 @@ impl Rule {
         // A text that was refused cannot be masked in part: nobody knows where its secret stands.
         let given = match self {
             Self::Secret { .. } => MASK.to_owned(),
-            Self::Whole { .. } | Self::Decimal { .. } | Self::Time { .. } => clipped(given),
+            Self::Integer { .. } | Self::Decimal { .. } | Self::Time { .. } => clipped(given),
             _ => format!("\"{}\"", clipped(given)),
         };
         Refusal { given, reason }
@@ -290,6 +302,10 @@ fn token(text: &str) -> Result<(), Malformed> {
     if !text.chars().all(|c| c.is_ascii_graphic()) {
         return Err(Malformed("it contains white space or characters beyond ASCII".to_owned()));
     }
+    Ok(())
+}
+
+fn any(_: &str) -> Result<(), Malformed> {
     Ok(())
 }
 

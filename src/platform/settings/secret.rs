@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize, Serializer};
 
-/// What stands in the place of a secret wherever one would be shown.
+/// It replaces a secret wherever one would be shown.
 pub const MASK: &str = "***";
 
 /// A password or a token. `Debug`, `Display` and serialization show `***`; only [`Secret::expose`]

@@ -29,7 +29,7 @@ const SAMPLERS: [&str; 6] = [
     "parentbased_traceidratio",
 ];
 
-/// What the environment says.
+/// The settings of the environment.
 #[derive(Clone, Debug)]
 pub(super) struct Environment {
     traces: OfSignal,
@@ -38,7 +38,7 @@ pub(super) struct Environment {
     pub(super) propagates: bool,
     /// `OTEL_RESOURCE_ATTRIBUTES`.
     pub(super) attributes: Vec<(String, String)>,
-    /// What is ignored, and why: the values of secrets are not among it.
+    /// The ignored variables with the reasons; without values of secrets.
     pub(super) ignored: Vec<String>,
 }
 

@@ -1,6 +1,7 @@
-//! What can be wrong before telemetry runs; nothing fails afterwards.
+//! The errors of setting up telemetry; nothing fails afterwards.
 
 use crate::platform::settings::rule::Malformed;
+use crate::platform::tls::TlsError;
 
 /// Why telemetry could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -10,7 +11,7 @@ pub enum TelemetryError {
         "worker.telemetry.log_level: {0}; write a level (info), or targets with levels (info,order_worker::engine::inbox=debug)"
     )]
     LogLevel(#[from] Malformed),
-    /// What goes to a collector leaves by tasks of the runtime, and there is none.
+    /// OTLP is sent by tasks of the runtime, and there is none.
     #[error("OTLP needs a tokio runtime: set telemetry up within it")]
     NoRuntime,
     /// `otlp_endpoint` is no address that gRPC can use.
@@ -20,7 +21,7 @@ pub enum TelemetryError {
     Endpoint {
         /// The endpoint.
         endpoint: String,
-        /// What is wrong with it.
+        /// The fault.
         source: tonic::transport::Error,
     },
     /// A variable of OpenTelemetry names no collector.
@@ -28,7 +29,7 @@ pub enum TelemetryError {
     Variable {
         /// Its name.
         variable: String,
-        /// What is wrong.
+        /// The fault.
         reason: Malformed,
     },
     /// `otlp_endpoint` has a path, and gRPC knows none.
@@ -39,11 +40,11 @@ pub enum TelemetryError {
         /// The endpoint.
         endpoint: String,
     },
-    /// There is nobody who may have signed the collector's certificate.
+    /// There are no CAs that may have signed the collector's certificate.
     #[error("worker.telemetry.otlp_ca_file: {reason}; name a readable file of the CA's certificates (PEM)")]
     Cas {
-        /// What is wrong.
-        reason: String,
+        /// The fault.
+        reason: TlsError,
     },
     /// An exporter could not be built.
     #[error("worker.telemetry.otlp_endpoint: the exporter could not be built")]

@@ -8,7 +8,7 @@ use crate::platform::settings::rule::Malformed;
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
 /// What is silent unless `log_level` speaks of it, since it is said once elsewhere. OpenTelemetry's own log lines, one a failed export,
-/// for as long as a collector is away: the exporters say it (`otlp::watched`). sqlx's pool, one a try, for as long as a database
+/// for as long as a collector does not answer: the exporters say it (`otlp::watched`). sqlx's pool, one a try, for as long as a database
 /// is read-only: the health probe says it.
 const SILENT: [(&str, &str); 3] = [
     ("opentelemetry", "opentelemetry_sdk=off"),

@@ -1,4 +1,4 @@
-//! Floods of log lines: when something is away, the same warning comes with every order, thousands of times a second.
+//! Floods of log lines: when something is down, the same warning comes with every order, thousands of times a second.
 //!
 //! The same is what one place in the code says, whatever order it names. Of a warning or an error so many lines a second are written;
 //! the rest is counted (`order_worker_log_lines_left_out_total`), and every ten seconds a line says how many there were, with one of them
@@ -20,7 +20,7 @@ use tracing_subscriber::layer::Context;
 
 use super::losses::Losses;
 
-/// How often it is said what was left out.
+/// Between two lines about what was left out.
 const SAID_EVERY: Duration = Duration::from_secs(10);
 /// The most of a sample that is kept, in characters.
 const SAMPLE: usize = 200;

@@ -1,11 +1,11 @@
-//! What telemetry itself failed to deliver.
+//! Counters of what telemetry failed to deliver.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use strum::VariantArray;
 
-/// What goes to a collector.
+/// A signal that goes to a collector.
 #[derive(
     Clone,
     Copy,

@@ -104,7 +104,7 @@ impl Metrics {
         &self.0.instruments
     }
 
-    /// What Prometheus reads.
+    /// The text that Prometheus reads.
     #[must_use]
     pub fn registry(&self) -> &Registry {
         &self.0.registry

@@ -9,7 +9,7 @@
 //! - **Metrics**: each part makes its instruments once, of [`Metrics`]; the admin
 //!   listener renders them, and with an endpoint it leaves by OTLP as well. docs/metrics.md explains each.
 //!
-//! Telemetry never stops the worker: a collector that is away costs spans, not events. What was lost is counted (`losses`).
+//! Telemetry never stops the worker: an unreachable collector costs spans, not events. What was lost is counted (`losses`).
 
 mod chain;
 mod environment;
@@ -20,6 +20,7 @@ pub mod instruments;
 mod json;
 mod losses;
 mod metrics;
+mod once;
 mod otlp;
 pub mod settings;
 pub mod spans;
@@ -30,10 +31,11 @@ pub mod trace;
 pub use chain::chain;
 pub use error::TelemetryError;
 pub use metrics::{Metrics, unix_seconds};
-pub use otlp::{Knocked, knock};
+pub use once::LogOnce;
+pub use otlp::{CollectorCheck, check_collectors};
 pub use subscriber::init;
 
-/// What OpenTelemetry's variables say and this process ignores, with the reasons.
+/// The values of OpenTelemetry's variables that this process ignores, with the reasons.
 #[must_use]
 pub fn ignored() -> Vec<String> {
     environment::Environment::of_process().ignored

@@ -25,7 +25,7 @@ use super::settings::{LogFormat, Telemetry};
 use super::text::TextFields;
 use super::{Metrics, TelemetryError, filter, trace};
 
-/// How long the spans and metrics in hand may take to leave when the process ends.
+/// The limit of the last export, when the process ends.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Installs logs (and, with an endpoint, traces) for the whole process. Call it once, in main,
@@ -114,7 +114,7 @@ impl Drop for Guard {
 fn aside(sending: &Sender<()>, flush: impl FnOnce() -> OTelSdkResult + Send + 'static) {
     let sending = sending.clone();
     thread::spawn(move || {
-        // The exporter has said it when the collector is away; the process ends regardless.
+        // The exporter has said it when the collector does not answer; the process ends regardless.
         let _ = flush();
         drop(sending);
     });

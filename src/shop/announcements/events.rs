@@ -91,8 +91,8 @@ impl From<String> for ItemId {
 pub struct ReturnItem {
     /// `order_items.id`.
     pub order_item_id: ItemId,
-    /// What it is.
+    /// Its stock keeping unit.
     pub sku: String,
-    /// How many.
+    /// How many of it.
     pub quantity: i32,
 }

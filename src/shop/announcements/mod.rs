@@ -1,7 +1,7 @@
-//! The outbox: what is announced, written in the transaction of its cause.
+//! Announcements of orders, each written to the outbox in the transaction of its cause.
 //!
 //! `order_worker.append_outbox` (migrations/0002_engine.sql) is the only writer. This module is its library: for the API pod,
-//! and for whoever adds an event.
+//! and for code that adds an announcement.
 
 mod events;
 mod publisher;

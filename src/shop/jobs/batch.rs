@@ -14,10 +14,10 @@ use crate::engine::runs::{Cursor, Run};
 /// Between two glances at the watermark that a run waits for.
 const GLANCE: Duration = Duration::from_secs(1);
 
-/// What a batch has done.
+/// The result of a batch.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
-    /// What was changed, by id: sessions, carts, orders or reservations.
+    /// Ids of the sessions, carts, orders or reservations that were changed.
     pub(super) items: Vec<String>,
     /// Behind the last candidate.
     pub(super) cursor: Cursor,
@@ -31,7 +31,7 @@ pub(super) struct Batch {
     pub(super) pause: Duration,
 }
 
-/// What a job may be about, by the time that its order among the others comes from.
+/// An item that a job may act on, with the time by which candidates are ordered.
 #[derive(Debug, sqlx::FromRow)]
 pub(super) struct Candidate {
     at: Option<DateTime<Utc>>,

@@ -1,4 +1,4 @@
-//! What jobs do to orders: through the same lock, decision and write as everything else.
+//! The jobs' way to change orders: the same lock, decision and write as everything else.
 
 use std::collections::{BTreeSet, HashSet};
 

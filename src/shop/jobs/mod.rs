@@ -24,10 +24,10 @@ pub use work::JobWork;
 
 use super::orders::Fact;
 
-/// What a job is.
+/// The definition of a job.
 struct Rule {
     job: Job,
-    /// What a batch does, as the summary of a query in a trace.
+    /// The summary of a batch in a trace.
     summary: &'static str,
     /// Its candidates, by the time that their order among each other comes from.
     find: &'static str,
@@ -38,7 +38,7 @@ struct Rule {
     asks_for_cod: bool,
 }
 
-/// What a job does to its candidates.
+/// The action of a job on its candidates.
 #[derive(Clone, Copy)]
 enum Acts {
     /// They are deleted by this statement, which returns those that are gone.
@@ -88,7 +88,7 @@ impl Job {
         self.into()
     }
 
-    /// What it does to one item.
+    /// The effect on one item, in words.
     #[must_use]
     pub const fn effect(self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! What has to be known before something is taken away from a customer.
+//! The proof that no payment is under way, before an order is given up for lack of one.
 //!
 //! An order that nobody paid in time is given up because no payment came. That nothing is here proves it only where everything that was
 //! published is here, or is known to be on its way. So order_cleanup and reservation_cleanup act on a *positive proof*: ignorance is not
@@ -24,18 +24,18 @@ use sqlx::PgConnection;
 
 use super::Terms;
 
-/// What an event that came so much before its order may speak of: whoever places orders has another clock.
+/// An event may be about an order that was placed so much later: clocks differ.
 const AROUND: TimeDelta = TimeDelta::minutes(5);
 
 /// Why nothing is given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::IntoStaticStr, strum::VariantNames)]
 #[strum(serialize_all = "snake_case")]
 pub enum Reason {
-    /// Nobody has looked at a stream yet.
+    /// A stream was never looked at.
     NeverLooked,
-    /// A stream has lost something, and nobody has taken note of it.
+    /// A stream has lost entries, and no operator has acknowledged it.
     Lost,
-    /// Nobody can look at a stream.
+    /// A stream cannot be read.
     CannotLook,
     /// The watermark is in the future: a clock was wrong.
     Future,
@@ -45,7 +45,7 @@ pub enum Reason {
     Unreadable,
 }
 
-/// What is missing.
+/// The missing knowledge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lack {
     /// In one word.
@@ -54,18 +54,18 @@ pub struct Lack {
     pub why: String,
 }
 
-/// By what the jobs go.
+/// The ground on which the jobs act.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ground {
     /// Everything that was published before this moment is in the inbox.
     Streams(DateTime<Utc>),
-    /// The clock: somebody has said that the streams are not looked at.
+    /// The clock: the configuration says that the streams are not looked at.
     SwitchedOff,
     /// The clock: no payment event is ever taken in here.
     NoEvents,
 }
 
-/// Events of the inbox whose order nobody can tell.
+/// Events of the inbox whose order cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreadable {
     /// How many; 1,000 are that or more.
@@ -92,16 +92,16 @@ impl fmt::Display for Unreadable {
 #[derive(Debug, sqlx::FromRow)]
 struct EvidenceRow {
     now: DateTime<Utc>,
-    stream: Option<String>,
-    watermark: Option<DateTime<Utc>>,
-    alert: Option<String>,
-    alert_kind: Option<String>,
     takes_events: bool,
     unreadable: i64,
     unreadable_until: Option<DateTime<Utc>>,
+    /// Of each stream the time up to which everything is known, and what is wrong with it.
+    watermarks: Vec<Option<DateTime<Utc>>>,
+    alerts: Vec<Option<String>>,
+    alert_kinds: Vec<Option<String>>,
 }
 
-/// What a stream's last look said.
+/// The result of a stream's last look.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Looked {
     stream: String,
@@ -110,7 +110,7 @@ struct Looked {
     alert: Option<(String, String)>,
 }
 
-/// What was read, to be judged.
+/// Everything that is known, read from the database.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Evidence {
     /// The database's clock.
@@ -131,21 +131,20 @@ impl Evidence {
     pub async fn read(connection: &mut PgConnection, terms: &Terms) -> Result<Self, sqlx::Error> {
         let streams = terms.streams();
         let names = streams.unwrap_or_default();
-        let rows: Vec<EvidenceRow> =
-            sqlx::query_as(include_str!("sql/evidence.sql")).bind(names).fetch_all(connection).await?;
-        let first = rows.first().ok_or(sqlx::Error::RowNotFound)?;
+        let row: EvidenceRow =
+            sqlx::query_as(include_str!("sql/evidence.sql")).bind(names).fetch_one(connection).await?;
+        let looks = row.watermarks.into_iter().zip(row.alert_kinds.into_iter().zip(row.alerts));
         Ok(Self {
-            now: first.now,
+            now: row.now,
             enabled: streams.is_some(),
             patience: terms.patience(),
-            takes_events: first.takes_events,
-            unreadable: first.unreadable_until.map(|until| Unreadable { events: first.unreadable, until }),
-            streams: rows
-                .into_iter()
-                .filter_map(|row| {
-                    let alert = row.alert_kind.zip(row.alert);
-                    Some(Looked { stream: row.stream?, watermark: row.watermark, alert })
-                })
+            takes_events: row.takes_events,
+            unreadable: row.unreadable_until.map(|until| Unreadable { events: row.unreadable, until }),
+            streams: names
+                .iter()
+                .cloned()
+                .zip(looks)
+                .map(|(stream, (watermark, (kind, alert)))| Looked { stream, watermark, alert: kind.zip(alert) })
                 .collect(),
         })
     }
@@ -235,7 +234,7 @@ impl Evidence {
     }
 }
 
-/// What a run has not given up, though its time was up.
+/// Orders that a run did not give up, though their time was up.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spared {
     /// Orders; where nothing may be given up only those of the first batch are counted.
@@ -248,7 +247,7 @@ pub struct Spared {
 impl Spared {
     /// In a sentence, as it stands in the ledger; none: nothing was spared.
     #[must_use]
-    pub fn told(written: &Value) -> Option<String> {
+    pub fn describe(written: &Value) -> Option<String> {
         serde_json::from_value::<Self>(written.clone()).ok().map(|spared| spared.to_string())
     }
 

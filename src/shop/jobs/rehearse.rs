@@ -1,11 +1,11 @@
-//! What a run of a job would change.
+//! A rehearsal of a job's run.
 
 use super::batch::batch;
 use super::{Evidence, Ground, Job, Spared, Terms};
 use crate::engine::runs::Run;
 use crate::platform::database::PgPool;
 
-/// What a run of this job would change now, batch by batch of `size`, and what it would spare: each batch is made and rolled back. `tell`
+/// What a run of this job would change now, batch by batch of `size`, and what it would spare: each batch is made and rolled back. `report`
 /// gets the ids of a batch.
 ///
 /// # Errors
@@ -16,7 +16,7 @@ pub async fn rehearse(
     job: Job,
     size: u32,
     terms: &Terms,
-    mut tell: impl FnMut(&[String]),
+    mut report: impl FnMut(&[String]),
 ) -> Result<(u64, Spared), sqlx::Error> {
     // As of the last look, where a run would wait for the next.
     let evidence = Evidence::read(&mut *pool.acquire().await?, terms).await?;
@@ -40,7 +40,7 @@ pub async fn rehearse(
             tokio::time::sleep(done.pause).await;
             continue;
         }
-        tell(&done.items);
+        report(&done.items);
         items += done.items.len() as u64;
         spared = done.spared.and(Some(spared));
         if done.last {

@@ -1,4 +1,4 @@
-//! By which settings the jobs judge.
+//! The settings by which the jobs act.
 
 use std::fmt;
 use std::time::Duration;

@@ -13,8 +13,8 @@ use super::{
 
 /// Decides what a fact does to its order.
 ///
-/// What was told of payments is consulted before the status: the same payment under another event id is superseded, whatever the
-/// order is by now. Jobs select orders without a lock; here, under the lock, is decided whether they were right.
+/// Known payments come before the status: the same payment under another event id is superseded, whatever the order's status is by
+/// now. Jobs select orders without a lock; the decision is made here, under the lock.
 #[must_use]
 pub fn decide(order: &Order, fact: &Fact<'_>) -> Decision {
     if let Fact::Payment(payment, _) = fact
@@ -51,7 +51,7 @@ pub fn decide(order: &Order, fact: &Fact<'_>) -> Decision {
     }
 }
 
-/// A payment that was told before changes nothing, under whatever event id it comes. That it came with other money is told.
+/// A payment that is known already changes nothing, whatever its event id. With another amount it opens an incident.
 fn told_again(payment: &Payment, before: Option<&(Decimal, String)>) -> Decision {
     let reason = format!("payment {} was told before", payment.payment_id);
     let other = before.filter(|(amount, currency)| {
@@ -68,7 +68,7 @@ fn superseded(reason: impl Into<String>) -> Decision {
     Decision::Superseded(reason.into(), Vec::new())
 }
 
-/// A payment, as incidents tell of it.
+/// A payment, in the words of an incident.
 fn told(payment: &Payment) -> String {
     let failed = if payment.kind == PaymentKind::Failed { "failed " } else { "" };
     format!("{failed}payment {} of {} {}", payment.payment_id, payment.amount, payment.currency)
@@ -133,7 +133,7 @@ fn failed(order: &Order, status: Status, payment: &Payment) -> Decision {
     })
 }
 
-/// An order that nobody paid in time is cancelled and gives its goods back.
+/// An order that was not paid in time is cancelled and gives its goods back.
 fn unpaid(order: &Order, status: Status, placed_before: DateTime<Utc>, cod_too: bool) -> Decision {
     if status != Status::Pending {
         return superseded(format!("the order is {status} already"));
@@ -167,7 +167,7 @@ fn unused(order: &Order, status: Status, reserved_before: DateTime<Utc>) -> Deci
         return superseded(format!("the order is {status} and counts on its reservations"));
     }
     let reason = "Reservation expired";
-    // An age that nobody knows has not passed.
+    // An unknown age has not passed.
     let expired = |item: &Item| item.reserved_at.or(order.created_at).is_some_and(|made| made < reserved_before);
     let calls = calls(order, Action::Release, reason, expired);
     if calls.is_empty() {
@@ -176,7 +176,7 @@ fn unused(order: &Order, status: Status, reserved_before: DateTime<Utc>) -> Deci
     Decision::Apply(Change { status: None, reason: reason.into(), notes: None, calls, incidents: Vec::new() })
 }
 
-/// Cash on delivery: delivered is paid. The fulfillment is made by whoever consumes the announcement.
+/// Cash on delivery: delivered is paid. Consumers of the announcement make the fulfillment.
 fn cod_delivered(order: &Order, status: Status) -> Decision {
     if status != Status::Pending {
         return superseded(format!("the order is {status} already"));

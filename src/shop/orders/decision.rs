@@ -1,4 +1,4 @@
-//! What can be decided about a payment, as values.
+//! Decisions about an order, as values.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Paid, Status};
 
-/// What a confirmed payment does whose amount or currency differs from its order's.
+/// The effect of a confirmed payment whose amount or currency differs from its order's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnMismatch {
@@ -33,7 +33,7 @@ pub struct AmountMismatch {
     /// Up to this difference, in major units of the order's currency, the money is the order's (`worker.inbox.amount_tolerance`).
     #[serde(default, rename = "amount_tolerance")]
     pub tolerance: Decimal,
-    /// A payment of less, or of another currency, of which nobody knows whether it is enough (`worker.inbox.underpaid`).
+    /// A payment of less, or of another currency, which may be less (`worker.inbox.underpaid`).
     #[serde(default)]
     pub underpaid: OnMismatch,
     /// Any payment whose money is not the order's (`worker.inbox.amount_mismatch`).
@@ -54,7 +54,7 @@ impl AmountMismatch {
     }
 }
 
-/// What is to be done about a payment.
+/// The decision about a fact.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// The order changes.
@@ -86,7 +86,7 @@ impl Decision {
         }
     }
 
-    /// What a person has to look at.
+    /// Incidents that it opens.
     #[must_use]
     pub fn incidents(&self) -> &[Incident] {
         match self {
@@ -106,9 +106,9 @@ pub struct Change {
     pub reason: String,
     /// For the history.
     pub notes: Option<String>,
-    /// What the warehouse is to be asked.
+    /// The calls of the warehouse.
     pub calls: Vec<Call>,
-    /// What a person has to look at.
+    /// Incidents that it opens.
     pub incidents: Vec<Incident>,
 }
 
@@ -145,6 +145,12 @@ impl Action {
         }
     }
 
+    /// The call whose method has this name.
+    #[must_use]
+    pub fn named(method: &str) -> Option<Self> {
+        [Self::Confirm, Self::Release].into_iter().find(|action| action.method() == method)
+    }
+
     /// The `reservation_status` of an item from the decision until the warehouse's answer.
     #[must_use]
     pub const fn intent(self) -> &'static str {
@@ -164,8 +170,8 @@ pub struct Incident {
     pub detail: String,
 }
 
-/// The kinds of incidents, by their names in `order_worker.incidents`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::IntoStaticStr, strum::VariantNames)]
+/// The kinds of incidents: `order_worker.incident_kinds`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::EnumString, strum::IntoStaticStr, strum::VariantNames)]
 #[strum(serialize_all = "snake_case")]
 pub enum IncidentKind {
     /// Money came for a cancelled order.
@@ -184,7 +190,7 @@ pub enum IncidentKind {
     SameIdOtherBody,
     /// All that was paid was given back, and the order goes on.
     RefundedAlive,
-    /// Money was given back of a payment that nobody knows.
+    /// A refund of an unknown payment.
     RefundUnknown,
 }
 
@@ -193,5 +199,27 @@ impl IncidentKind {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         self.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use strum::VariantNames;
+
+    use super::*;
+
+    #[test]
+    fn each_kind_of_incident_is_one_that_the_database_knows() {
+        let files = std::fs::read_dir("migrations").unwrap().map(|file| file.unwrap().path());
+        let sql: String = files
+            .filter(|path| path.extension().is_some_and(|extension| extension == "sql"))
+            .map(|path| std::fs::read_to_string(path).unwrap())
+            .collect();
+        let rows = sql.split("insert into order_worker.incident_kinds values").skip(1);
+        let known = rows.flat_map(|rows| rows.split(';').next().unwrap().split('\'').skip(1).step_by(2));
+        let kinds: BTreeSet<&str> = IncidentKind::VARIANTS.iter().copied().collect();
+        assert_eq!(known.collect::<BTreeSet<_>>(), kinds);
     }
 }

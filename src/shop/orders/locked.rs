@@ -15,7 +15,7 @@ use crate::platform::failpoint;
 pub struct Locked {
     /// Ours until the transaction ends, by id.
     pub orders: BTreeMap<String, Order>,
-    /// They exist, and somebody else changes them or their items just now.
+    /// They exist, and another transaction has locked them or their items.
     pub elsewhere: HashSet<String>,
     /// The texts by which orders were asked for, where they are not their ids: a uuid may be written in several ways.
     own: HashMap<String, String>,
@@ -38,14 +38,14 @@ impl Locked {
     }
 }
 
-/// What was decided about a fact.
+/// A fact with the decision about it.
 #[derive(Clone, Copy, Debug)]
 pub struct Decided<'a> {
     /// The order.
     pub order_id: &'a str,
     /// The fact.
     pub fact: Fact<'a>,
-    /// What follows from it.
+    /// The decision.
     pub decision: &'a Decision,
     /// An inbox key, or a job and its tick: the announcements' ids come from it.
     pub cause: &'a str,
@@ -100,7 +100,7 @@ struct ContextRow {
     currency: Option<String>,
 }
 
-/// Locks the orders that nobody else has locked, and reads what decisions need. A text that means no order's id finds none.
+/// Locks the orders that no other transaction has locked, and reads what decisions need. A text that is no order's id finds none.
 pub async fn lock(tx: &mut PgConnection, ids: &BTreeSet<&str>) -> Result<Locked, sqlx::Error> {
     let mut locked = Locked::default();
     if ids.is_empty() {

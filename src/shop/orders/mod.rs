@@ -1,6 +1,6 @@
 //! Orders: what may happen to them.
 //!
-//! [`decide()`] is a pure function over an order and a fact: a payment that was told, or what a job found. [`lock`] reads orders
+//! [`decide()`] is a pure function over an order and a fact: a payment event, or a finding of a job. [`lock`] reads orders
 //! for it and [`write()`] does what it decided, both in the caller's transaction; the database holds the same machine
 //! (`order_worker.legal_moves`) and refuses what is not in it.
 

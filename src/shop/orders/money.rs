@@ -7,14 +7,14 @@ use rust_decimal::{Decimal, RoundingStrategy};
 
 use super::{Order, Payment};
 
-/// What a payment pays of its order, where that is not just what the order costs.
+/// The difference between a payment and its order's total, where there is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Paid {
     /// Less, by more than is tolerated.
     Less,
     /// More, by more than is tolerated.
     More,
-    /// In another currency: nobody here knows whether it is enough.
+    /// In another currency, which is not converted here.
     AnotherCurrency,
 }
 

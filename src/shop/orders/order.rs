@@ -23,16 +23,15 @@ pub struct Order {
     pub delivered: bool,
     /// ISO 4217 code.
     pub currency: String,
-    /// What the customer owes, in major units.
+    /// The amount due, in major units.
     pub total: Decimal,
-    /// When it was placed; none: nobody knows.
+    /// When it was placed; none: unknown.
     pub created_at: Option<DateTime<Utc>>,
     /// The items that hold a reservation.
     pub items: Vec<Item>,
-    /// The payments that were told already, by (payment id, kind), with the amount and currency that they were told of, where anybody
-    /// knows.
+    /// Known payments, by (payment id, kind), with their amount and currency, where the event had them.
     pub facts: HashMap<(String, PaymentKind), Option<(Decimal, String)>>,
-    /// What was given back already, by refund id: the payment, the amount and its currency.
+    /// Known refunds, by refund id: amount and currency.
     pub refunds: HashMap<String, (Decimal, String)>,
 }
 
@@ -49,14 +48,14 @@ pub struct Item {
     pub reserved_at: Option<DateTime<Utc>>,
 }
 
-/// What is consulted about an order: what a payment event says, or what a job finds at its tick.
+/// A fact about an order: from a payment event, or from a job at its tick.
 #[derive(Clone, Copy, Debug)]
 pub enum Fact<'a> {
     /// A payment was confirmed or failed.
     Payment(&'a Payment, AmountMismatch),
     /// Money was given back.
     Refund(&'a Refund),
-    /// Nobody paid an order placed before this moment (order_cleanup).
+    /// An order placed before this moment was not paid (order_cleanup).
     Unpaid {
         /// Orders placed before it are given up.
         placed_before: DateTime<Utc>,
@@ -79,7 +78,7 @@ impl Fact<'_> {
     }
 }
 
-/// What a payment event says.
+/// A payment event.
 #[derive(Clone, Debug)]
 pub struct Payment {
     /// The payment at the payment service.
@@ -96,10 +95,10 @@ pub struct Payment {
     pub failure_reason: String,
 }
 
-/// What a refund says.
+/// A refund event.
 #[derive(Clone, Debug)]
 pub struct Refund {
-    /// The refund at the payment service: it is told once, under whatever event id it comes.
+    /// The refund at the payment service: it counts once, whatever its event id.
     pub refund_id: String,
     /// The payment whose money it is.
     pub payment_id: String,
@@ -113,7 +112,7 @@ pub struct Refund {
     pub reason: String,
 }
 
-/// The two things that are told of a payment.
+/// The two kinds of payment events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::EnumString, strum::IntoStaticStr, strum::VariantNames)]
 #[strum(serialize_all = "snake_case")]
 pub enum PaymentKind {
@@ -155,7 +154,7 @@ impl Order {
         self.payment_method.eq_ignore_ascii_case(COD)
     }
 
-    /// As if this fact had never been told: it is judged again.
+    /// Removes this fact, so that it is decided anew.
     pub fn forget(&mut self, fact: &Fact<'_>) {
         match fact {
             Fact::Payment(payment, _) => {
@@ -168,7 +167,7 @@ impl Order {
         }
     }
 
-    /// What the next fact of the same transaction sees.
+    /// Adds a fact and its decision, for the next fact of the same transaction.
     pub fn note(&mut self, fact: &Fact<'_>, decision: &Decision) {
         if matches!(decision, Decision::Held(..)) {
             return;

@@ -1,10 +1,10 @@
-//! What a refund does to its order: nothing by itself, but for what a person has to look at.
+//! The decision about a refund: it changes no status, and may open an incident.
 
 use rust_decimal::Decimal;
 
 use super::{Change, Decision, Incident, IncidentKind, Order, PaymentKind, Refund, Status};
 
-/// A refund is a fact, told once. It changes no status: whether the order goes on is for whoever gave the money back.
+/// A refund is a fact that counts once. Whether the order goes on is decided by the person who gave the money back.
 pub(super) fn refunded(order: &Order, refund: &Refund) -> Decision {
     let Refund { refund_id, payment_id, amount, currency, .. } = refund;
     if order.refunds.contains_key(refund_id) {
@@ -26,7 +26,7 @@ pub(super) fn refunded(order: &Order, refund: &Refund) -> Decision {
     Decision::Apply(Change { status: None, reason: "Refunded".into(), notes: None, calls: Vec::new(), incidents })
 }
 
-/// What was paid in this currency, as far as it is known; none: nothing is.
+/// The known payments in this currency, summed up; none: there is none.
 fn paid(order: &Order, currency: &str) -> Option<Decimal> {
     let confirmed = order.facts.iter().filter(|((_, kind), _)| *kind == PaymentKind::Confirmed);
     let known: Vec<&(Decimal, String)> = confirmed.filter_map(|(_, money)| money.as_ref()).collect();

@@ -1,4 +1,4 @@
-//! How payment events are handled: their orders are locked, each is decided, and everything that follows is written.
+//! Handling of payment events: lock their orders, decide each, write everything that follows.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use rust_decimal::{Decimal, RoundingStrategy};
 use sqlx::PgConnection;
 
 use super::settings;
-use super::{CONFIRMED_TOPIC, FAILED_TOPIC, REFUNDED_TOPIC, Told, Undecodable, about, read};
+use super::{CONFIRMED_TOPIC, FAILED_TOPIC, PaymentEvent, REFUNDED_TOPIC, Undecodable, about, read};
 use crate::engine::inbox::{About, Handled, Handler, Outcome, Refusal, Settlement, Taken};
 use crate::platform::database::{PgPool, traced};
 use crate::shop::orders::{self, Decided, Decision, Fact};
@@ -20,9 +20,9 @@ pub fn topics(refunds: bool) -> Vec<&'static str> {
     [CONFIRMED_TOPIC, FAILED_TOPIC].into_iter().chain(refunds.then_some(REFUNDED_TOPIC)).collect()
 }
 
-/// How long an event whose order is locked waits before the next look, at the most.
+/// The longest wait of an event whose order is locked.
 const LONGEST_LOCKED: Duration = Duration::from_secs(1);
-/// How long an event whose order does not exist waits before the next look, at the most.
+/// The longest wait of an event whose order does not exist.
 const LONGEST_MISSING: Duration = Duration::from_secs(15);
 
 /// Handles payments.
@@ -40,7 +40,7 @@ impl Payments {
         Self { settings, refunds, pool }
     }
 
-    /// What becomes of an event whose order could not be locked.
+    /// The settlement of an event whose order could not be locked.
     fn without_order(&self, event: &Taken, elsewhere: bool) -> Settlement {
         let age = Duration::try_from_secs_f64(event.age).unwrap_or_default();
         if elsewhere {
@@ -55,7 +55,7 @@ impl Payments {
     }
 }
 
-/// What a body is about that nobody can decode, as far as it is legible.
+/// The subject of a body that cannot be decoded, as far as it is legible.
 #[must_use]
 pub fn legible(body: &[u8]) -> About {
     About { subject: about::order_id(body), reference: None }
@@ -69,8 +69,8 @@ impl Handler for Payments {
 
     fn read(&self, topic: &str, body: &[u8]) -> Result<About, Refusal> {
         match read(topic, body) {
-            Ok(told) => {
-                let (subject, reference) = (told.order_id().to_owned(), told.payment_id().to_owned());
+            Ok(parsed) => {
+                let (subject, reference) = (parsed.order_id().to_owned(), parsed.payment_id().to_owned());
                 Ok(About { subject: Some(subject), reference: Some(reference) })
             }
             Err(undecodable) => Err(Refusal {
@@ -82,27 +82,27 @@ impl Handler for Payments {
     }
 
     async fn settle(&self, tx: &mut PgConnection, events: &[&Taken]) -> Result<Handled, sqlx::Error> {
-        let mut told: Vec<Result<Told, Undecodable>> =
+        let mut parsed: Vec<Result<PaymentEvent, Undecodable>> =
             events.iter().map(|event| read(&event.topic, &event.body)).collect();
-        let ids: BTreeSet<&str> = told.iter().flatten().map(Told::order_id).collect();
+        let ids: BTreeSet<&str> = parsed.iter().flatten().map(PaymentEvent::order_id).collect();
         let mut locked = traced(&self.pool, "SELECT orders", orders::lock(tx, &ids)).await?;
-        told.iter_mut().flatten().for_each(|told| told.set_order_id(locked.id(told.order_id())));
+        parsed.iter_mut().flatten().for_each(|parsed| parsed.set_order_id(locked.id(parsed.order_id())));
 
         let mut settlements = Vec::with_capacity(events.len());
-        let mut decisions: Vec<(&Taken, Fact<'_>, &Told, Decision)> = Vec::new();
-        for (event, told) in events.iter().zip(&told) {
-            settlements.push(match told {
+        let mut decisions: Vec<(&Taken, Fact<'_>, &PaymentEvent, Decision)> = Vec::new();
+        for (event, parsed) in events.iter().zip(&parsed) {
+            settlements.push(match parsed {
                 Err(undecodable) => Settlement::Dead(undecodable.to_string()),
-                Ok(told) => {
+                Ok(parsed) => {
                     let on_mismatch = self.settings.mismatch();
                     let on_mismatch = if event.approved { on_mismatch.approved() } else { on_mismatch };
-                    let fact = told.fact(on_mismatch);
-                    match locked.decide(told.order_id(), &fact) {
-                        None => self.without_order(event, locked.elsewhere.contains(told.order_id())),
+                    let fact = parsed.fact(on_mismatch);
+                    match locked.decide(parsed.order_id(), &fact) {
+                        None => self.without_order(event, locked.elsewhere.contains(parsed.order_id())),
                         Some(decision) => {
-                            event.span.0.in_scope(|| tell_processing(event, told));
+                            event.span.0.in_scope(|| log_processing(event, parsed));
                             let settlement = settlement(&decision);
-                            decisions.push((event, fact, told, decision));
+                            decisions.push((event, fact, parsed, decision));
                             settlement
                         }
                     }
@@ -111,8 +111,8 @@ impl Handler for Payments {
         }
         let decided: Vec<Decided<'_>> = decisions
             .iter()
-            .map(|(event, fact, told, decision)| Decided {
-                order_id: told.order_id(),
+            .map(|(event, fact, parsed, decision)| Decided {
+                order_id: parsed.order_id(),
                 fact: *fact,
                 decision,
                 cause: &event.cause,
@@ -140,7 +140,7 @@ impl Handler for Payments {
     }
 }
 
-/// How an event ends by what was decided.
+/// The settlement by a decision.
 fn settlement(decision: &Decision) -> Settlement {
     let reason = decision.reason().map(str::to_owned);
     match outcome(decision) {
@@ -149,7 +149,7 @@ fn settlement(decision: &Decision) -> Settlement {
     }
 }
 
-/// How an event ends by a decision; none: an operator is to decide.
+/// The outcome by a decision; none: an operator is to decide.
 #[must_use]
 pub const fn outcome(decision: &Decision) -> Option<Outcome> {
     match decision {
@@ -161,11 +161,11 @@ pub const fn outcome(decision: &Decision) -> Option<Outcome> {
 }
 
 /// The user's log line; operators grep for it. `amount_exact` stands beside it where two decimals are not the whole amount.
-fn tell_processing(event: &Taken, told: &Told) {
-    let (words, payment_id, order_id) = (told.words(), told.payment_id(), told.order_id());
-    let (amount, currency) = match told {
-        Told::Payment(payment) => (payment.amount, &payment.currency),
-        Told::Refund(refund) => (refund.amount, &refund.currency),
+fn log_processing(event: &Taken, parsed: &PaymentEvent) {
+    let (words, payment_id, order_id) = (parsed.words(), parsed.payment_id(), parsed.order_id());
+    let (amount, currency) = match parsed {
+        PaymentEvent::Payment(payment) => (payment.amount, &payment.currency),
+        PaymentEvent::Refund(refund) => (refund.amount, &refund.currency),
     };
     let shown = with_two_decimals(amount);
     tracing::info!(

@@ -1,16 +1,16 @@
-//! What is told of an order's money: how events are read (one file each), and how they are handled.
+//! Payment events: reading (one file for each event type) and handling.
 
 mod about;
+mod event;
 mod field;
 mod handler;
 mod payment;
 mod refund;
 pub mod settings;
-mod told;
 
+pub use event::{PaymentEvent, announces, read};
 pub use field::{ORDER_ID, Undecodable};
 pub use handler::{Payments, legible, outcome, topics};
 pub use payment::{CONFIRMED_TOPIC, FAILED_TOPIC};
 pub use refund::REFUNDED_TOPIC;
 pub use settings::Terms;
-pub use told::{Told, announces, read};

@@ -212,7 +212,7 @@ mod tests {
         ] {
             assert_eq!(decode(CONFIRMED_TOPIC, body).unwrap_err().to_string(), says);
         }
-        assert!(decode("x", b"{}").unwrap_err().to_string().starts_with("no handler for topic `x`"));
+        assert!(decode("x", b"{}").unwrap_err().to_string().starts_with("no event of topic `x`"));
     }
 
     #[test]

@@ -8,34 +8,23 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::terms;
-use crate::platform::settings::Key;
-use crate::platform::settings::rule::{Rule, decimal};
+use crate::platform::settings::rule::decimal;
+use crate::platform::settings::{Rule, section};
 use crate::shop::orders::{AmountMismatch, OnMismatch};
 
-/// How long events wait for their order, and what a wrong amount does.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Payments {
-    /// How long an event waits for an order that does not exist yet.
-    #[serde(with = "humantime_serde")]
-    pub wait_for_order: Duration,
-    /// What a payment does whose amount or currency differs from its order's.
-    pub amount_mismatch: OnMismatch,
-    /// What a payment of less does, or of another currency.
-    pub underpaid: OnMismatch,
-    /// Up to this difference, in major units, a payment's amount is its order's.
-    #[serde(deserialize_with = "decimal")]
-    pub amount_tolerance: Decimal,
+section! {
+    /// How long events wait for their order, and what a wrong amount does.
+    pub struct Payments {
+        #[serde(with = "humantime_serde")]
+        wait_for_order: Duration = Rule::time(Duration::ZERO, Duration::from_secs(30 * 86_400)),
+        amount_mismatch: OnMismatch = Rule::Choice(&["apply", "hold"]),
+        underpaid: OnMismatch = Rule::Choice(&["apply", "hold"]),
+        #[serde(deserialize_with = "decimal")]
+        amount_tolerance: Decimal = Rule::Decimal { max: 1_000_000 },
+    }
 }
 
 impl Payments {
-    /// The keys of this part.
-    pub const KEYS: &[Key] = &[
-        Key::value("wait_for_order", Rule::time(Duration::ZERO, Duration::from_secs(30 * 86_400))),
-        Key::value("amount_mismatch", Rule::Choice(&["apply", "hold"])),
-        Key::value("underpaid", Rule::Choice(&["apply", "hold"])),
-        Key::value("amount_tolerance", Rule::Decimal { max: 1_000_000 }),
-    ];
-
     /// When a payment's money is not its order's, and what it does then.
     #[must_use]
     pub const fn mismatch(&self) -> AmountMismatch {

@@ -14,7 +14,7 @@ use super::orders::Action;
 use super::{Answer, Metrics};
 use crate::engine::egress::{Channel, Done};
 use crate::engine::queue::{Outcome, Queue, Reaction, Row, Verdict};
-use crate::platform::consul::Spread;
+use crate::platform::consul::Balancer;
 use crate::platform::database::column;
 use crate::platform::settings::RemoteAddr;
 use crate::platform::telemetry::{spans, trace};
@@ -30,7 +30,7 @@ pub mod v1 {
 /// The channel to the warehouse service. Its circuit breaker is the pause of the queue.
 #[derive(Clone, Debug)]
 pub struct Warehouse {
-    client: WarehouseServiceClient<Spread>,
+    client: WarehouseServiceClient<Balancer>,
     /// As it is configured; behind the connection may be others, of that name.
     server: RemoteAddr,
     timeout: Duration,
@@ -49,7 +49,7 @@ impl Warehouse {
     /// A channel over a connection to `server` that is made when it is needed; `timeout` is the deadline of one call; by `pool` it is
     /// known what items still want.
     #[must_use]
-    pub fn new(connection: Spread, server: RemoteAddr, timeout: Duration, pool: PgPool, metrics: Metrics) -> Self {
+    pub fn new(connection: Balancer, server: RemoteAddr, timeout: Duration, pool: PgPool, metrics: Metrics) -> Self {
         Self { client: WarehouseServiceClient::new(connection), server, timeout, pool, metrics }
     }
 
@@ -86,9 +86,9 @@ pub const QUEUE: Queue = Queue::new("warehouse");
 /// The service, as in proto/warehouse/v1/warehouse.proto.
 const SERVICE: &str = "warehouse.v1.WarehouseService";
 
-/// Which call a row is.
+/// Which call a row is: what is no Confirm gives goods back.
 fn action(row: &Row) -> Action {
-    if row.topic == Action::Confirm.method() { Action::Confirm } else { Action::Release }
+    Action::named(&row.topic).unwrap_or(Action::Release)
 }
 
 impl Channel for Warehouse {
@@ -161,7 +161,7 @@ impl Channel for Warehouse {
         verdict
     }
 
-    fn tell(&self, row: &Row, reaction: &Reaction) {
+    fn log(&self, row: &Row, reaction: &Reaction) {
         let (method, order_id) = (&row.topic, &row.subject);
         let reservation_id = &row.key;
         match reaction {
@@ -188,7 +188,7 @@ impl Channel for Warehouse {
     }
 }
 
-/// What a code means for a call, as proto/warehouse/v1/warehouse.proto has it. What was done before, by a call whose answer was lost,
+/// The meaning of a status code, as proto/warehouse/v1/warehouse.proto has it. What was done before, by a call whose answer was lost,
 /// is done; codes by which the warehouse says no are an answer; those of a bad moment are not.
 fn verdict(action: Action, status: &Status) -> Verdict {
     let reason = format!("{:?}: {}", status.code(), status.message());

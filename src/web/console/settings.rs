@@ -2,65 +2,29 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
-
 use super::users::Users;
-use crate::platform::settings::Key;
-use crate::platform::settings::rule::{Malformed, Rule, optional};
-use crate::platform::settings::{ListenAddr, Secret};
+use crate::platform::settings::rule::{Malformed, optional};
+use crate::platform::settings::{ListenAddr, Rule, Secret, section};
 
-/// The console: its address, its users, its sessions.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Console {
-    /// Whether there is one.
-    pub enabled: bool,
-    /// Where it listens; without users and without a proxy only on loopback.
-    pub addr: ListenAddr,
-    /// `name:role:hash`, separated by spaces; none: nobody logs in, and nothing can be changed.
-    #[serde(deserialize_with = "optional")]
-    pub users: Option<Secret>,
-    /// The header in which a trusted proxy names the user; empty: there is none.
-    pub user_header: String,
-    /// The header in which it names the role; viewer where it does not.
-    pub role_header: String,
-    /// The time after which a login ends.
-    #[serde(with = "humantime_serde")]
-    pub session: Duration,
-    /// The key that signs sessions on every replica; none: a key of the process.
-    #[serde(deserialize_with = "optional")]
-    pub session_key: Option<Secret>,
-    /// Whether browsers send the cookies by TLS alone, whatever a proxy says.
-    pub secure_cookies: bool,
+section! {
+    /// The console: its address, its users, its sessions.
+    pub struct Console {
+        enabled: bool = Rule::Boolean,
+        addr: ListenAddr = Rule::text::<ListenAddr>(ListenAddr::ALLOWED),
+        #[serde(deserialize_with = "optional")]
+        users: Option<Secret> = Rule::secret(Users::ALLOWED, |text| Users::parse(text).map(drop)),
+        user_header: String = Rule::Text { allowed: "the name of a header", check: header, optional: true },
+        role_header: String = Rule::Text { allowed: "the name of a header", check: header, optional: true },
+        #[serde(with = "humantime_serde")]
+        session: Duration = Rule::time(Duration::from_secs(60), Duration::from_secs(7 * 86_400)),
+        #[serde(deserialize_with = "optional")]
+        session_key: Option<Secret> =
+            Rule::secret("at least 32 characters that nobody can guess (openssl rand -base64 32)", session_key),
+        secure_cookies: bool = Rule::Boolean,
+    }
 }
 
 impl Console {
-    /// The keys of this section.
-    pub const KEYS: &[Key] = &[
-        Key::value("enabled", Rule::YesNo),
-        Key::value("addr", Rule::text::<ListenAddr>(ListenAddr::ALLOWED)),
-        Key::value(
-            "users",
-            Rule::Secret {
-                allowed: Users::ALLOWED,
-                check: |text| Users::parse(text).map(drop),
-                mask: |_| "***".to_owned(),
-            },
-        ),
-        Key::value("user_header", Rule::Text { allowed: "the name of a header", check: header, optional: true }),
-        Key::value("role_header", Rule::Text { allowed: "the name of a header", check: header, optional: true }),
-        Key::value("session", Rule::time(Duration::from_secs(60), Duration::from_secs(7 * 86_400))),
-        Key::value(
-            "session_key",
-            Rule::Secret {
-                allowed: "at least 32 characters that nobody can guess (openssl rand -base64 32)",
-                check: session_key,
-                mask: |_| "***".to_owned(),
-            },
-        ),
-        Key::value("secure_cookies", Rule::YesNo),
-    ];
-
     /// Whether somebody beyond this machine may be let in: there is a way to tell who it is.
     #[must_use]
     pub fn knows_its_users(&self) -> bool {

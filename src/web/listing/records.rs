@@ -5,9 +5,9 @@ use sqlx::types::Json;
 
 use super::{Cell, Column, Listing, both, browser, encoded, moment, terminal};
 use crate::engine::queue::Contents;
-use crate::engine::runs::history::{Listed, Past};
+use crate::engine::runs::history::{JobSummary, RunSummary};
 use crate::operations::replay::{Phase, Replay, Tally};
-use crate::operations::{bulk, events, incidents, letters, log, messages, story};
+use crate::operations::{bulk, dead, events, incidents, log, messages, story};
 use crate::shop::jobs::Spared;
 
 impl Listing for Contents {
@@ -25,7 +25,7 @@ impl Listing for Contents {
     ];
 }
 
-impl Listing for Listed {
+impl Listing for JobSummary {
     const COLUMNS: &'static [Column<Self>] = &[
         both("job", |job| Cell::link(format!("/cron/history?job={}", job.job), &job.job)),
         both("schedule", |job| {
@@ -38,14 +38,14 @@ impl Listing for Listed {
             None => next_tick(job),
         }),
         both("last run", |job| Cell::when(job.last_tick)),
-        both("outcome", |job| job.last_outcome.as_ref().map_or(Cell::Empty, Cell::state)),
+        both("outcome", |job| job.last_outcome.map_or(Cell::Empty, Cell::state)),
         both("items", |job| Cell::maybe(job.last_items)),
-        both("spared", |job| Cell::maybe(job.last_spared.as_ref().and_then(Spared::told))),
+        both("spared", |job| Cell::maybe(job.last_spared.as_ref().and_then(Spared::describe))),
         terminal("paused", |job| pause(job.paused_at, job.paused_by.as_deref(), job.pause_reason.as_deref())),
     ];
 }
 
-fn next_tick(job: &Listed) -> Cell {
+fn next_tick(job: &JobSummary) -> Cell {
     match (&job.schedule, job.next_tick) {
         (None, _) => Cell::text("not registered"),
         (_, None) => Cell::text("disabled"),
@@ -63,11 +63,11 @@ fn because(reason: Option<&str>) -> String {
     reason.map(|reason| format!(": {reason}")).unwrap_or_default()
 }
 
-impl Listing for Past {
+impl Listing for RunSummary {
     const COLUMNS: &'static [Column<Self>] = &[
         both("run", |run| Cell::text(run.id)),
         both("tick", |run| Cell::Time(run.tick)),
-        both("kind", |run| Cell::text(&run.kind)),
+        both("kind", |run| Cell::text(run.kind)),
         both("missed", |run| Cell::text(run.missed)),
         both("started", |run| Cell::when(run.started_at)),
         terminal("took", |run| {
@@ -78,13 +78,13 @@ impl Listing for Past {
         both("items", |run| Cell::text(run.items)),
         both("batches", |run| Cell::text(run.batches)),
         both("passed over", |run| Cell::text(run.passed_over)),
-        both("spared", |run| Cell::maybe(run.spared.as_ref().and_then(Spared::told))),
-        both("outcome", |run| Cell::state(&run.outcome)),
+        both("spared", |run| Cell::maybe(run.spared.as_ref().and_then(Spared::describe))),
+        both("outcome", |run| Cell::state(run.outcome)),
         both("error", |run| Cell::maybe(run.error.as_ref())),
     ];
 }
 
-impl Listing for bulk::Past {
+impl Listing for bulk::BulkRun {
     const COLUMNS: &'static [Column<Self>] = &[
         both("run", |run| Cell::text(run.id)),
         both("asked", |run| Cell::Time(run.asked_at)),
@@ -94,7 +94,7 @@ impl Listing for bulk::Past {
         terminal("seen", |run| Cell::text(run.seen)),
         browser("rows", |run| Cell::text(format!("{} of {} looked at", run.seen, run.request.rows))),
         both("done", |run| Cell::text(run.items)),
-        both("outcome", |run| Cell::state(&run.outcome)),
+        both("outcome", |run| Cell::state(run.outcome)),
         both("reason", |run| Cell::maybe(Some(&run.request.reason).filter(|reason| !reason.is_empty()))),
         both("error", |run| Cell::maybe(run.error.as_ref())),
     ];
@@ -104,7 +104,7 @@ impl Listing for Replay {
     const COLUMNS: &'static [Column<Self>] = &[
         both("replay", |run| Cell::text(run.id)),
         both("asked", |run| Cell::Time(run.asked_at)),
-        both("outcome", |run| Cell::state(&run.outcome)),
+        both("outcome", |run| Cell::state(run.outcome)),
         both("phase", |run| Cell::text(if tally(run).phase == Phase::Canary { "canary" } else { "rest" })),
         both("seen", |run| Cell::text(tally(run).seen)),
         both("unchanged", |run| Cell::text(tally(run).unchanged)),
@@ -178,11 +178,11 @@ impl Listing for messages::Message {
     ];
 }
 
-impl Listing for letters::Letter {
+impl Listing for dead::DeadRow {
     const COLUMNS: &'static [Column<Self>] = &[
         terminal("queue", |row| Cell::text(&row.queue)),
         both("id", |row| Cell::text(row.id)),
-        terminal("state", |row| Cell::state(&row.state)),
+        terminal("state", |row| Cell::state(row.state)),
         both("since", |row| Cell::Time(row.created_at)),
         both("topic", |row| Cell::maybe(row.topic.as_ref())),
         both("event", |row| Cell::maybe(row.event_id.as_ref())),
@@ -193,7 +193,7 @@ impl Listing for letters::Letter {
     ];
 }
 
-impl Listing for letters::Group {
+impl Listing for dead::Group {
     const COLUMNS: &'static [Column<Self>] = &[
         both("queue", |group| Cell::text(&group.queue)),
         both("rows", |group| Cell::text(group.rows)),

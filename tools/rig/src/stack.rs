@@ -1,5 +1,6 @@
 //! The usual sets: everything real for a worker, or only its database with stand-ins.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use crate::callback::Callback;
@@ -99,5 +100,9 @@ impl Direct {
 pub async fn migrated(name: &str, binary: &Path) -> String {
     let make: PathBuf = binary.to_owned();
     let postgres = Postgres::shared().await;
-    postgres.database_from("migrated", name, async move |url| migrate(make, &url).await).await
+    // Two binaries may have two schemas. The hash keeps a path within the 63 bytes of a name.
+    let mut hasher = DefaultHasher::new();
+    binary.hash(&mut hasher);
+    let template = format!("migrated_{:016x}", hasher.finish());
+    postgres.database_from(&template, name, async move |url| migrate(make, &url).await).await
 }

@@ -77,6 +77,8 @@ impl WorkerSpec {
             ("ORDER_WORKER_CONSOLE_ENABLED".to_owned(), "false".to_owned()),
             ("ORDER_WORKER_BOARD_ENABLED".to_owned(), "false".to_owned()),
         ];
+        // A machine that is busy with other tests is no outage.
+        env.push(("ORDER_WORKER_DATABASE_ACQUIRETIMEOUT".to_owned(), "30s".to_owned()));
         // No tick comes by itself, at whatever minute a test runs; who wants some gives a schedule.
         for job in ["SESSIONCLEANUP", "CARTCLEANUP", "ORDERCLEANUP", "RESERVATIONCLEANUP", "CODAUTOCONFIRM"] {
             env.push((format!("ORDER_WORKER_CRON_{job}_SCHEDULE"), "0 0 1 1 *".to_owned()));

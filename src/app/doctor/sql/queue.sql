@@ -1,5 +1,6 @@
 -- doctor/queue: workers, lanes and partitions.
-select (select count(distinct worker) from order_worker.workers where lease_until > clock_timestamp()) as workers,
+-- A process has a name for each way out: host, process, and a random part.
+select (select count(distinct regexp_replace(worker, '/[^/]*$', '')) from order_worker.workers where lease_until > clock_timestamp()) as workers,
        (select count(*) from order_worker.lanes l where not exists (
             select from order_worker.workers w
             where w.queue = l.queue and w.worker = l.owner and w.lease_until > clock_timestamp())) as unowned,

@@ -1,4 +1,4 @@
--- database/columns: the columns of what exists in schema public. From the catalog: information_schema hides what the role may not
+-- schema/columns: the columns of what exists in schema public. From the catalog: information_schema hides what the role may not
 -- read, and a table that it may not read exists all the same.
 select c.relname::text as table_name, a.attname::text as name, format_type(a.atttypid, null) as kind,
        a.attnotnull and not a.atthasdef and a.attidentity = '' as required,

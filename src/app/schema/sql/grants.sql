@@ -1,4 +1,4 @@
--- database/grants: the least rights of the runtime role. It may add to a journal and read it; it may not change or delete what was
+-- schema/grants: the least rights of the runtime role. It may add to a journal and read it; it may not change or delete what was
 -- written there, and it owns nothing. Run at each migrate; granting again changes nothing.
 grant usage on schema order_worker, public to :role;
 

@@ -1,4 +1,4 @@
--- database/index: whether a table of schema public has an index whose first column is $2, or an expression over it (null: it is a view);
+-- schema/index: whether a table of schema public has an index whose first column is $2, or an expression over it (null: it is a view);
 -- and whether it is partitioned.
 select case when c.relkind <> 'v' then exists (
     select from pg_index i

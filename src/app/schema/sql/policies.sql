@@ -1,4 +1,4 @@
--- database/policies: shared tables on which row-level security holds for the role $1, each with those of the worker's commands for which
+-- schema/policies: shared tables on which row-level security holds for the role $1, each with those of the worker's commands for which
 -- no policy lets every row through, or for which one holds some back.
 select c.relname::text as table_name, string_agg(needed.command, ', ' order by needed.command) as commands
 from (values ('orders', 'select', 'r'), ('orders', 'update', 'w'), ('order_items', 'select', 'r'), ('order_items', 'update', 'w'),

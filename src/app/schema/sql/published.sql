@@ -1,4 +1,4 @@
--- database/published: shared tables whose changes are published and whose rows nothing identifies: Postgres refuses to change or delete them.
+-- schema/published: shared tables whose changes are published and whose rows nothing identifies: Postgres refuses to change or delete them.
 select c.relname::text as table_name, string_agg(p.pubname::text, ', ' order by p.pubname) as publications
 from pg_class c
 join pg_publication_tables t on t.schemaname = 'public' and t.tablename = c.relname

@@ -1,4 +1,4 @@
--- database/sequences: the sequences of the shared table that the worker adds rows to, or of the tables behind it where it is a view. A
+-- schema/sequences: the sequences of the shared table that the worker adds rows to, or of the tables behind it where it is a view. A
 -- serial id asks for a right on its sequence of its own; an identity does not, but to see whether a restore has left it behind.
 select distinct s.oid::regclass::text
 from (

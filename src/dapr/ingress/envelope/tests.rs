@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use dapr::dapr::proto::runtime::v1::TopicEventCeRequest;
 
 use super::*;
-use crate::shop::payments::{CONFIRMED_TOPIC, FAILED_TOPIC, ORDER_ID, Told, read};
+use crate::shop::payments::{CONFIRMED_TOPIC, FAILED_TOPIC, ORDER_ID, PaymentEvent, read};
 
 const DEAD: &str = "order-worker.dead-letter";
 
@@ -146,7 +146,7 @@ fn ways(topic: &str, message: &[u8]) -> Vec<(&'static str, bool, Event)> {
 /// What the inbox makes of an event.
 fn outcome(event: &Event) -> String {
     match read(&event.topic, &event.body) {
-        Ok(Told::Payment(payment)) => format!(
+        Ok(PaymentEvent::Payment(payment)) => format!(
             "{} {} {} {} {} {}",
             payment.kind.as_str(),
             payment.payment_id,

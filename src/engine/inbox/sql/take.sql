@@ -1,5 +1,5 @@
 -- inbox/take: the next events, ours until the transaction ends. Whoever deletes them owns their effect. No further event once the
--- bodies before it have $2 bytes, which are told without reading them. An event waits while an earlier one of its order is in other
+-- bodies before it have $2 bytes, which are told without reading them. An event waits while an earlier one of its subject is in other
 -- hands: of two that are ready the one that was stored first is judged first.
 with taken as materialized (
     select id, day, key, attempts, approved, created_at from order_worker.pending

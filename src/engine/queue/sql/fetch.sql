@@ -2,8 +2,8 @@
 -- whose key is in hand or set aside are passed over; rows behind a waiting or dead one of their key are blocked, so that the next read
 -- steps over them. No row of another's lane, and none at all once the lease has run out, or while the queue is paused.
 -- A key's rows go out by rising ids, whatever happens to them: a row is passed over while an earlier one of its key is
--- ready below the floor, having been made ready again, or committed late. `again` then asks for a read from the very start. There is
--- always a row with it, the only one (its id is null) when nothing is to be sent.
+-- ready below the floor, having been made ready again, or committed late. `again` then asks for a read from the very start; `passed_over`
+-- tells that there are rows whose key is in hand, `more` that there may be others. There is always a row with all three, the only one (its id is null) when nothing is to be sent.
 with me as materialized (
     select array(select lane from order_worker.lanes where queue = $1 and owner = $2) as lanes
     from order_worker.workers where queue = $1 and worker = $2 and lease_until > clock_timestamp() and not order_worker.is_paused($1)
@@ -51,7 +51,19 @@ with me as materialized (
 select t.id, t.day, t.lane, t.key, t.attempts, t.exposed, t.edition,
        extract(epoch from clock_timestamp() - t.created_at)::float8 as age,
        extract(epoch from clock_timestamp() - coalesce(t.received_at, t.written_at))::float8 as since_cause,
-       t.event_id, t.topic, t.subject, t.body, t.traceparent, again.again
-from (select exists (select from picked where overtakes and not behind) as again) again
+       t.event_id, t.topic, t.subject, t.body, t.traceparent, told.again, told.passed_over, told.more
+from (
+    select exists (select from picked where overtakes and not behind) as again,
+           -- A probe for each key in hand; of many it is taken for granted.
+           cardinality($5::text[]) > 64 or exists (
+               select from unnest($5::text[]) in_hand (key)
+               cross join lateral (
+                   select from order_worker.pending later
+                   where later.queue = $1 and later.key = in_hand.key and later.state = 'ready' and later.id <> all($7::bigint[])
+                   limit 1) later
+           ) as passed_over,
+           (select count(*) from chosen) >= $6 or exists (select from taken where not fits)
+               or exists (select from picked group by lane having count(*) >= $9) as more
+) told
 left join taken t on t.fits
 order by t.id

@@ -248,12 +248,12 @@ fn one_tick_that_came_is_scheduled_and_more_are_caught_up_by_one_run() {
     let now = due(&every_five, next, at("2026-11-25T12:00:00Z")).unwrap();
     assert_eq!(
         (now.tick, now.kind, now.missed, now.next),
-        (next, Kind::Scheduled, 0, Some(at("2026-11-25T12:05:00Z")))
+        (next, RunKind::Scheduled, 0, Some(at("2026-11-25T12:05:00Z")))
     );
     let late = due(&every_five, next, at("2026-11-25T12:02:00Z")).unwrap();
-    assert_eq!((late.tick, late.kind, late.missed), (next, Kind::CaughtUp, 0));
+    assert_eq!((late.tick, late.kind, late.missed), (next, RunKind::CaughtUp, 0));
     let missed = due(&every_five, next, at("2026-11-25T13:02:00Z")).unwrap();
-    assert_eq!((missed.tick, missed.kind, missed.missed), (at("2026-11-25T13:00:00Z"), Kind::CaughtUp, 12));
+    assert_eq!((missed.tick, missed.kind, missed.missed), (at("2026-11-25T13:00:00Z"), RunKind::CaughtUp, 12));
     assert_eq!((missed.missed_from, missed.next), (Some(next), Some(at("2026-11-25T13:05:00Z"))));
 }
 

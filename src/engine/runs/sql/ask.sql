@@ -1,4 +1,4 @@
--- cron/ask: a run that an operator asks for; $2: what of, where its job takes a request. Under the job's lock, so that the ids of its
+-- runs/ask: a run that an operator asks for; $2: what of, where its job takes a request. Under the job's lock, so that the ids of its
 -- runs rise as they are committed.
 with mine as materialized (
     select job from order_worker.cron_jobs where job = $1 for update

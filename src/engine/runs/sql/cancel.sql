@@ -1,4 +1,4 @@
--- cron/cancel: a run is ended where it stands; what its batches have done stays. Waits for a batch that is under way.
+-- runs/cancel: a run is ended where it stands; what its batches have done stays. Waits for a batch that is under way.
 with ended as (
     update order_worker.cron_runs
     set finished_at = clock_timestamp(), outcome = 'failed', error = $2

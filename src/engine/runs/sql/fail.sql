@@ -1,4 +1,4 @@
--- cron/fail: a batch failed: the run waits, or, after its last attempt, has failed; either way it says why. By compare-and-set: what
+-- runs/fail: a batch failed: the run waits, or, after its last attempt, has failed; either way it says why. By compare-and-set: what
 -- another worker has done with it meanwhile stays.
 with hit as materialized (
     select id from order_worker.pending where id = $1 and attempts = $2 for update

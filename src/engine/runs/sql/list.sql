@@ -1,4 +1,4 @@
--- cron/list: each of these jobs with its last run; without a schedule: never registered.
+-- runs/list: each of these jobs with its last run; without a schedule: never registered.
 select n.job, j.schedule, j.time_zone, j.next_tick, j.last_success_at,
        r.tick as last_tick, r.kind as last_kind, r.started_at as last_started_at, r.finished_at as last_finished_at,
        case when r.id is not null then coalesce(r.outcome, case when r.started_at is null then 'waiting' else 'running' end) end as last_outcome,

@@ -1,4 +1,4 @@
--- cron/premature: the end of runs whose tick has not come, since the database's clock was ahead when they were made: ages are counted
+-- runs/premature: the end of runs whose tick has not come, since the database's clock was ahead when they were made: ages are counted
 -- back from the tick, and what is not old enough yet must stay. One that was not begun is made again when its tick comes; $1: jobs.
 with premature as materialized (
     select r.id, r.kind <> 'manual' and r.started_at is null as unmade

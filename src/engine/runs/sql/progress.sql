@@ -1,4 +1,4 @@
--- cron/progress: a batch is done, and with the last one the run; $8: the reason for which it is ended before; $10: a row that could not
+-- runs/progress: a batch is done, and with the last one the run; $8: the reason for which it is ended before; $10: a row that could not
 -- be done was passed over, with $11 for the reason; $9: seconds from this batch's beginning to the next. In one transaction with the
 -- batch's effects. A run in which nothing got through but rows were passed over has failed.
 with run as (

@@ -1,4 +1,4 @@
--- cron/register: what a worker runs, and when. A tick that has come and has no run yet is kept, whatever the new schedule says.
+-- runs/register: what a worker runs, and when. A tick that has come and has no run yet is kept, whatever the new schedule says.
 -- $5: seconds for which that is sure; $6: also where another worker is there that runs it otherwise.
 insert into order_worker.cron_jobs (job, schedule, time_zone, next_tick, registered_until)
 select job, schedule, time_zone, next_tick, clock_timestamp() + $5::float8 * interval '1 second'

@@ -1,4 +1,4 @@
--- cron/renew: says of each job that is registered as it is run here that somebody is there, and tells whether one of the others is
+-- runs/renew: says of each job that is registered as it is run here that somebody is there, and tells whether one of the others is
 -- nobody's any more. A row that is locked is in the hands of somebody who is there. $5: seconds for which that is sure.
 with mine as materialized (
     select * from unnest($1::text[], $2::text[], $3::text[], $4::boolean[]) m (job, schedule, time_zone, enabled)

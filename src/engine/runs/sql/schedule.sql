@@ -1,4 +1,4 @@
--- cron/schedule: a tick becomes a run that is to be done, and the job's next tick moves on. Of all that try, one finds the next
+-- runs/schedule: a tick becomes a run that is to be done, and the job's next tick moves on. Of all that try, one finds the next
 -- tick as it was read.
 with mine as materialized (
     select job from order_worker.cron_jobs where job = $1 and next_tick = $2 for update skip locked

@@ -1,4 +1,4 @@
--- cron/take: the run whose next batch is to be made, ours until the transaction ends: the job's row is the lock, and no later run
+-- runs/take: the run whose next batch is to be made, ours until the transaction ends: the job's row is the lock, and no later run
 -- of a job begins before an earlier one is finished. Runs with few batches come first, so that a long one holds up no other.
 select r.id, r.job, r.tick, r.cursor_at, r.cursor_id, r.request, r.result, r.batches, r.passed_over, p.attempts
 from order_worker.cron_runs r

@@ -5,7 +5,7 @@ const LEASE: Rule = Rule::time(Duration::from_secs(1), Duration::from_secs(600))
 
 #[test]
 fn a_whole_number_is_taken_from_both_layers_and_nothing_else_is() {
-    let batch = Rule::whole(1, 10);
+    let batch = Rule::integer(1, 10);
     assert_eq!(batch.read_scalar(&json!(10)), Ok(json!(10)));
     assert_eq!(batch.read_text(" 10 "), Ok(json!(10)));
     for bad in [json!(0), json!(11), json!(-1), json!(1.5), json!("5"), json!(true), json!(null)] {
@@ -31,13 +31,13 @@ fn a_decimal_number_is_taken_from_both_layers_with_its_digits() {
 
 #[test]
 fn true_and_false_are_taken_from_both_layers_and_nothing_else_is() {
-    assert_eq!(Rule::YesNo.read_scalar(&json!(false)), Ok(json!(false)));
-    assert_eq!(Rule::YesNo.read_text("true"), Ok(json!(true)));
+    assert_eq!(Rule::Boolean.read_scalar(&json!(false)), Ok(json!(false)));
+    assert_eq!(Rule::Boolean.read_text("true"), Ok(json!(true)));
     for bad in [json!(1), json!("true"), json!("off"), json!(null)] {
-        assert!(Rule::YesNo.read_scalar(&bad).is_err(), "{bad}");
+        assert!(Rule::Boolean.read_scalar(&bad).is_err(), "{bad}");
     }
     for bad in ["", "1", "yes", "TRUE"] {
-        assert!(Rule::YesNo.read_text(bad).is_err(), "{bad}");
+        assert!(Rule::Boolean.read_text(bad).is_err(), "{bad}");
     }
 }
 

@@ -3,38 +3,37 @@
 use std::fmt;
 
 use serde::Deserialize;
-use url::Url;
 
+use crate::platform::settings::HttpEndpoint;
 use crate::platform::settings::rule::Malformed;
-use crate::platform::settings::{HttpEndpoint, RemoteAddr};
 
 /// A collector: `host:port`, `http://host:port` or `https://host:port`; a path may follow, to which HTTP adds the signal's.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
-pub struct OtlpEndpoint(Url);
+pub struct OtlpEndpoint(HttpEndpoint);
 
 impl OtlpEndpoint {
-    /// What [`OtlpEndpoint`] accepts, for refusals.
-    pub const ALLOWED: &str = "host:port, http://host:port or https://host:port";
+    /// The form of an [`OtlpEndpoint`], for refusals.
+    pub const ALLOWED: &str = HttpEndpoint::ALLOWED_WITHOUT_SCHEME;
 
     /// Whether the connection is TLS.
     pub(super) fn is_encrypted(&self) -> bool {
-        self.0.scheme() == "https"
+        self.0.url().scheme() == "https"
     }
 
     pub(super) fn has_path(&self) -> bool {
-        self.0.path() != "/"
+        self.0.url().path() != "/"
     }
 
     /// The same place by the scheme http.
     pub(super) fn without_tls(&self) -> String {
-        let port = self.0.port_or_known_default().unwrap_or_default();
-        format!("http://{}:{port}", self.0.host_str().unwrap_or_default())
+        let port = self.0.url().port_or_known_default().unwrap_or_default();
+        format!("http://{}:{port}", self.0.url().host_str().unwrap_or_default())
     }
 
     /// The place itself, as the specification wants it of a variable that is one signal's own: nothing is added.
     pub(super) fn as_it_is(&self) -> String {
-        self.0.as_str().to_owned()
+        self.0.url().as_str().to_owned()
     }
 
     /// Where one signal (`traces`, `metrics`) is posted.
@@ -47,19 +46,18 @@ impl TryFrom<String> for OtlpEndpoint {
     type Error = Malformed;
 
     fn try_from(text: String) -> Result<Self, Malformed> {
-        let text = if text.contains("://") { text } else { format!("http://{}", RemoteAddr::try_from(text)?) };
-        let endpoint = HttpEndpoint::try_from(text)?;
-        let url = Url::parse(endpoint.as_str()).map_err(|error| Malformed(error.to_string()))?;
+        let endpoint = HttpEndpoint::of(text)?;
+        let url = endpoint.url();
         if url.query().is_some() || url.fragment().is_some() {
             return Err(Malformed("it carries a query".to_owned()));
         }
-        Ok(Self(url))
+        Ok(Self(endpoint))
     }
 }
 
 impl fmt::Display for OtlpEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.as_str().trim_end_matches('/'))
+        self.0.fmt(f)
     }
 }
 

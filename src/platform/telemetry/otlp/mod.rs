@@ -47,7 +47,7 @@ const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 /// `worker.telemetry.service_name` where nobody has set it.
 const DEFAULT_NAME: &str = "order-worker";
 
-/// What metrics leave by.
+/// The reader that exports the metrics.
 pub(super) type MetricsReader = PeriodicReader<Watched<MetricExporter>>;
 
 /// A collector and the way to it. It is connected to when there is something to send.
@@ -166,7 +166,7 @@ impl Collector {
         Ok(SdkTracerProvider::builder().with_resource(self.resource.clone()).with_batch_exporter(exporter).build())
     }
 
-    /// What reads the metrics and sends them to the collector.
+    /// The reader that exports the metrics to the collector.
     ///
     /// # Errors
     /// When the exporter cannot be built.
@@ -174,14 +174,13 @@ impl Collector {
         Ok(PeriodicReader::builder(self.watched(self.metric_exporter()?)).build())
     }
 
-    /// Sends none of its signal.
-    async fn knock(&self) -> Result<(), String> {
-        let built = |error: ExporterBuildError| error.to_string();
+    /// Sends an empty export.
+    async fn send_nothing(&self) -> Result<(), ExportError> {
         let taken = match self.signal {
-            Signal::Traces => self.span_exporter().map_err(built)?.export(Vec::new()).await,
-            Signal::Metrics => self.metric_exporter().map_err(built)?.export(&ResourceMetrics::default()).await,
+            Signal::Traces => self.span_exporter()?.export(Vec::new()).await,
+            Signal::Metrics => self.metric_exporter()?.export(&ResourceMetrics::default()).await,
         };
-        taken.map_err(|error| self.reason.of(&error))
+        taken.map_err(|error| ExportError::Refused(self.reason.of(&error)))
     }
 
     fn watched<E>(&self, exporter: E) -> Watched<E> {
@@ -189,44 +188,53 @@ impl Collector {
     }
 }
 
-/// What came of knocking at a collector.
-#[derive(Debug)]
-pub struct Knocked {
-    /// Where it is; empty where that cannot be used.
-    pub endpoint: String,
-    /// Which signal it does not take, and why.
-    pub taken: Result<(), String>,
+/// An empty export that failed.
+#[derive(Debug, thiserror::Error)]
+enum ExportError {
+    #[error("{0}")]
+    Build(#[from] ExporterBuildError),
+    #[error("{0}")]
+    Refused(String),
 }
 
-/// Sends to the collectors what they would be sent, but none of it: whether they are there, trusted, and take it. One for each signal
-/// that goes to one; a collector of both is told of once where all is well with it.
-pub async fn knock(settings: &Telemetry) -> Vec<Knocked> {
+/// The answer of a collector to an empty export.
+#[derive(Debug)]
+pub struct CollectorCheck {
+    /// Its address; empty where the address cannot be used.
+    pub endpoint: String,
+    /// The error, with its signal; `None`: it takes them.
+    pub error: Option<String>,
+}
+
+/// Sends an empty export to each collector: whether it is there, trusted, and takes the signal. One check for each signal; a collector of
+/// both signals has one check where all is well with it.
+pub async fn check_collectors(settings: &Telemetry) -> Vec<CollectorCheck> {
     let environment = Environment::of_process();
-    let mut knocked: Vec<Knocked> = Vec::new();
+    let mut checks: Vec<CollectorCheck> = Vec::new();
     for signal in Signal::VARIANTS.iter().copied() {
         match Collector::new(settings, &environment, signal, Losses::default()) {
             Ok(None) => {}
             Ok(Some(collector)) => {
-                let taken = collector.knock().await.map_err(|error| format!("{signal}: {error}"));
-                if !knocked
-                    .iter()
-                    .any(|other| other.endpoint == collector.shown && (taken.is_ok() || other.taken.is_err()))
-                {
-                    knocked.push(Knocked { endpoint: collector.shown, taken });
+                let error = collector.send_nothing().await.err().map(|error| format!("{signal}: {error}"));
+                let known = |other: &CollectorCheck| {
+                    other.endpoint == collector.shown && (error.is_none() || other.error.is_some())
+                };
+                if !checks.iter().any(known) {
+                    checks.push(CollectorCheck { endpoint: collector.shown, error });
                 }
             }
             Err(error) => {
-                let taken = Err(chain(&error).to_string());
-                if !knocked.iter().any(|other| other.taken == taken) {
-                    knocked.push(Knocked { endpoint: String::new(), taken });
+                let error = Some(chain(&error).to_string());
+                if !checks.iter().any(|other| other.error == error) {
+                    checks.push(CollectorCheck { endpoint: String::new(), error });
                 }
             }
         }
     }
-    // What is wrong with a collector is all there is to say of it.
-    let wrong: Vec<String> = knocked.iter().filter(|one| one.taken.is_err()).map(|one| one.endpoint.clone()).collect();
-    knocked.retain(|one| one.taken.is_err() || !wrong.contains(&one.endpoint));
-    knocked
+    // Where one signal is refused, only that is reported.
+    let failed: Vec<String> = checks.iter().filter(|one| one.error.is_some()).map(|one| one.endpoint.clone()).collect();
+    checks.retain(|one| one.error.is_some() || !failed.contains(&one.endpoint));
+    checks
 }
 
 /// Who sends: the environment's attributes come before the program's own, but the name of the settings before theirs, unless it is the

@@ -1,4 +1,4 @@
-//! Exporters that say once that the collector is away, and once that it is back, and count what it did not take.
+//! Exporters that say once that the collector does not answer, and once that it does again, and count what it did not take.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -40,12 +40,12 @@ pub(crate) struct Watched<E> {
     endpoint: String,
     reason: Reason,
     losses: Losses,
-    away: AtomicBool,
+    failing: AtomicBool,
 }
 
 impl<E> Watched<E> {
     pub(super) fn new(exporter: E, signal: Signal, endpoint: String, reason: Reason, losses: Losses) -> Self {
-        Self { exporter, signal, endpoint, reason, losses, away: AtomicBool::new(false) }
+        Self { exporter, signal, endpoint, reason, losses, failing: AtomicBool::new(false) }
     }
 
     fn seen(&self, result: OTelSdkResult) -> OTelSdkResult {
@@ -53,11 +53,11 @@ impl<E> Watched<E> {
         if result.is_err() {
             self.losses.export(signal);
         }
-        match (&result, self.away.swap(result.is_err(), Ordering::Relaxed)) {
+        match (&result, self.failing.swap(result.is_err(), Ordering::Relaxed)) {
             (Err(error), false) => {
                 let mut error = self.reason.of(error);
-                if let Some(way_out) = tls::way_out(&error, "worker.telemetry.otlp_ca_file") {
-                    error = format!("{error}; {way_out}");
+                if let Some(hint) = tls::hint(&error, "worker.telemetry.otlp_ca_file") {
+                    error = format!("{error}; {hint}");
                 }
                 tracing::warn!(endpoint, error, "OTLP collector takes no {signal}, they are dropped until it does");
             }

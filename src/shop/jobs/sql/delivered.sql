@@ -1,4 +1,4 @@
--- cron/delivered: orders that wait as pending and were paid on delivery.
+-- jobs/delivered: orders that wait as pending and were paid on delivery.
 select nullif(o.created_at, '-infinity') as at, o.id::text as id, o.id::text as subject
 from public.orders o
 where status = 'pending' and delivered and upper(payment_method) = 'COD' and created_at < $1

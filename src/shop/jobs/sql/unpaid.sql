@@ -1,4 +1,4 @@
--- cron/unpaid: pending orders placed before $1, as far as anybody knows when. No lock: under it is decided whether they are to be
+-- jobs/unpaid: pending orders placed before $1, as far as anybody knows when. No lock: under it is decided whether they are to be
 -- cancelled.
 select nullif(o.created_at, '-infinity') as at, o.id::text as id, o.id::text as subject
 from public.orders o

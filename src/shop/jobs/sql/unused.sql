@@ -1,4 +1,4 @@
--- cron/unused: reservations made before $1 and asked about by nobody, of orders that may have given them up. Without a time of
+-- jobs/unused: reservations made before $1 and asked about by nobody, of orders that may have given them up. Without a time of
 -- their own they are as old as their order.
 select nullif(coalesce(i.reserved_at, '-infinity'), '-infinity') as at, i.id::text as id, i.order_id::text as subject
 from public.order_items i

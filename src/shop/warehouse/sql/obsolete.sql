@@ -1,4 +1,4 @@
--- egress/obsolete: of calls that are about to be made, those that no item of their reservation wants any more and one contradicts. An
+-- warehouse/obsolete: of calls that are about to be made, those that no item of their reservation wants any more and one contradicts. An
 -- item that is not there, or was never asked about, contradicts nothing. A call that was tried may have been heard ($5, or by its row):
 -- it is made until it is answered, before the one that contradicts it, unless that was tried or answered already.
 select c.id, format('its item is %s by now', min(i.reservation_status))

@@ -7,10 +7,10 @@ use serde::Deserialize;
 use strum::VariantNames;
 
 use super::{Answer, Done, View, changed, done, refuse_without_worker};
-use crate::engine::queue::pauses::Pausable;
-use crate::engine::runs::history::{self, Listed};
-use crate::operations::bulk::DEAD_LETTERS;
+use crate::engine::runs::history::{self, JobSummary};
+use crate::operations::bulk::DEAD_ROWS;
 use crate::operations::jobs;
+use crate::operations::pauses::Pausable;
 use crate::operations::replay::REPLAY;
 use crate::shop::jobs::Job;
 use crate::web::console::change::Change;
@@ -23,11 +23,11 @@ pub async fn list(view: View) -> Answer {
 }
 
 /// The jobs, each with its buttons.
-pub fn section(jobs: &[Listed], buttons: impl Fn(&Listed) -> Vec<Action>) -> Section {
+pub fn section(jobs: &[JobSummary], buttons: impl Fn(&JobSummary) -> Vec<Action>) -> Section {
     Section { command: "order-worker cron list".into(), ..Section::with_buttons("Jobs", jobs, buttons) }
 }
 
-fn buttons(job: &Listed) -> Vec<Action> {
+fn buttons(job: &JobSummary) -> Vec<Action> {
     if job.schedule.is_none() {
         return Vec::new();
     }
@@ -59,7 +59,7 @@ impl Which {
 
 pub async fn history(view: View, Query(which): Query<Which>) -> Answer {
     let job = which.job()?;
-    let runs = history::history(view.pool(), job.as_str(), 100).await?;
+    let runs = history::list_runs(view.pool(), job.as_str(), 100).await?;
     let section = Section {
         command: format!("order-worker cron history {job}"),
         none: "It has not run yet.",
@@ -107,7 +107,7 @@ pub async fn cancel(change: Change<Run>) -> Done {
     let job = jobs::cancel(&mut tx, change.form.run, change.reason()?, &change.actor).await?;
     let page = match job.as_str() {
         REPLAY => "/replays".to_owned(),
-        DEAD_LETTERS => "/dead".to_owned(),
+        DEAD_ROWS => "/dead".to_owned(),
         job => format!("/cron/history?job={job}"),
     };
     done(tx, &page).await

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::cron::cancel_button;
 use super::{Answer, Done, View, done, given, queue, refuse_without_worker};
 use crate::operations::bulk::{self, Bulk, Verb};
-use crate::operations::letters::{self, Selection};
+use crate::operations::dead::{self, Selection};
 use crate::web::console::change::Change;
 use crate::web::console::guard::Refusal;
 use crate::web::console::page::{Action, Section};
@@ -21,7 +21,7 @@ pub async fn groups(view: View) -> Answer {
     let groups = Section {
         command: "order-worker dead list".into(),
         none: "Nothing is dead.",
-        ..Section::list("Dead rows by reason", &letters::groups(view.pool()).await?)
+        ..Section::list("Dead rows by reason", &dead::groups(view.pool()).await?)
     };
     let runs = bulk::runs(view.pool(), None, 20).await?;
     let runs = Section {
@@ -45,7 +45,7 @@ pub struct Asked {
 pub async fn selection(view: View, Query(asked): Query<Asked>) -> Answer {
     let queue = queue(&asked.queue)?;
     let selection = Selection { queue: Some(queue), reason: given(&asked.because), ..Selection::default() };
-    let rows = letters::list(view.pool(), &selection, MOST).await?;
+    let rows = dead::list(view.pool(), &selection, MOST).await?;
     let ids: Vec<String> = rows.iter().map(|row| row.id.to_string()).collect();
     let button = |label, path| Action::new(label, path, "ids", ids.join(" "));
     let shown = if rows.len() > SHOWN { format!(", the first {SHOWN} shown") } else { String::new() };

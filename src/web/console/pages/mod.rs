@@ -24,8 +24,8 @@ use sqlx::PgTransaction;
 use super::Context;
 use super::guard::{Refusal, Visitor, visitor};
 use super::page::{Filter, Section, fragment, full_page};
-use crate::engine::queue::{Queue, pauses};
-use crate::operations::{self, Moment, NoMoment, Window};
+use crate::engine::queue::Queue;
+use crate::operations::{self, Moment, NoMoment, Window, pauses};
 use crate::platform::database::PgPool;
 use crate::shop::jobs::Job;
 

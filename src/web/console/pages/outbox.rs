@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::{Answer, Done, View, done, given, window};
 use crate::operations::masked;
-use crate::operations::messages::{self, Resend, Selection, Whole};
+use crate::operations::messages::{self, MessageDetail, Resend, Selection};
 use crate::platform::database::PgPool;
 use crate::web::console::change::Change;
 use crate::web::console::guard::Refusal;
@@ -47,7 +47,7 @@ pub async fn list(view: View, Query(asked): Query<Asked>) -> Answer {
     view.filtered("Outbox", "/outbox", &filter, &[section])
 }
 
-async fn find(pool: &PgPool, id: i64) -> Result<Whole, Refusal> {
+async fn find(pool: &PgPool, id: i64) -> Result<MessageDetail, Refusal> {
     let found = messages::show(pool, &id.to_string()).await?.into_iter().find(|found| found.message.id == id);
     found.ok_or_else(|| Refusal(StatusCode::NOT_FOUND, format!("there is no message {id}")))
 }

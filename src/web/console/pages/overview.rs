@@ -5,9 +5,9 @@ use serde::Deserialize;
 use strum::VariantNames;
 
 use super::{Answer, Done, View, changed, done, queue};
-use crate::engine::queue::pauses::Pausable;
 use crate::engine::queue::{Contents, contents};
 use crate::engine::runs::history;
+use crate::operations::pauses::Pausable;
 use crate::operations::{QUEUES, incidents};
 use crate::platform::database::PgPool;
 use crate::shop::jobs::Job;

@@ -50,7 +50,7 @@ pub async fn show(view: View, Path(id): Path<i64>) -> Answer {
         ..Section::fields(
             format!("Event {}", event.event_id),
             [
-                ("state", Cell::State(event.state)),
+                ("state", Cell::state(event.state)),
                 ("reason", Cell::maybe(event.reason)),
                 ("topic", Cell::text(event.topic)),
                 ("source", Cell::text(event.source)),

@@ -1,4 +1,4 @@
--- operations/letters: dead rows, the oldest first; with $6 messages too that are not sent, whatever they wait for.
+-- operations/dead: dead rows, the oldest first; with $6 messages too that are not sent, whatever they wait for.
 select p.queue, p.id, p.state, coalesce(i.topic, o.topic) as topic, coalesce(i.event_id, o.event_id::text) as event_id,
        coalesce(i.subject, o.subject) as order_id, p.attempts, p.last_error as reason, p.created_at,
        (select count(*) from order_worker.pending b

@@ -1,25 +1,25 @@
-//! What a session is told before anything runs in it, and what it has to be.
+//! The settings of a session, applied before anything runs in it.
 
 use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 
-use super::class::Unfit;
+use super::class::UnusableSession;
 use super::settings::Database;
 
 /// The longest that a page of the console is worth waiting for.
 const PAGE: Duration = Duration::from_secs(10);
 
-/// The terms of a session: its settings, and whether it has to be able to write.
+/// The settings of a session, and whether it has to be able to write.
 ///
 /// They are set by a statement and not by the `options` of the connection, which poolers refuse or swallow.
 #[derive(Clone, Debug)]
-pub struct Terms {
+pub struct SessionSettings {
     settings: Vec<(&'static str, String)>,
     writes: bool,
 }
 
-impl Terms {
+impl SessionSettings {
     /// Of every session. What a database or a role has as its default would else change the outcome (a snapshot that is older than
     /// the lock), or the speed by much (predicate locks of each row that is read).
     fn common() -> Self {
@@ -45,7 +45,7 @@ impl Terms {
 
     /// Of the worker's own sessions.
     pub(crate) fn of_the_worker(settings: &Database) -> Self {
-        let terms = Self::common()
+        let all = Self::common()
             .limited(settings.statement_timeout, settings.lock_timeout, settings.idle_in_transaction_timeout)
             .with("tcp_keepalives_idle", "10")
             .with("tcp_keepalives_interval", "5")
@@ -57,7 +57,7 @@ impl Terms {
             // for an empty table only those are left that go by the keys.
             .with("enable_seqscan", "off")
             .with("enable_mergejoin", "off");
-        Self { writes: true, ..terms }
+        Self { writes: true, ..all }
     }
 
     /// Of the pages of the console: short statements. What pages ask differs, so each is planned as it is.
@@ -76,16 +76,16 @@ impl Terms {
 
     /// Of a session that migrates: it may take its time.
     pub(crate) fn of_a_migration() -> Self {
-        let terms = Self::common().with("statement_timeout", "0").with("idle_in_transaction_session_timeout", "0");
-        Self { writes: true, ..terms }
+        let all = Self::common().with("statement_timeout", "0").with("idle_in_transaction_session_timeout", "0");
+        Self { writes: true, ..all }
     }
 
     /// Tells a session its settings, and sees what it is, in one round trip. Returns the backend that serves it.
     ///
     /// # Errors
     ///
-    /// [`Unfit`], as an error of the connection, when it cannot write and has to; else the database's.
-    pub(crate) async fn agree(&self, session: &mut PgConnection) -> Result<i32, sqlx::Error> {
+    /// [`UnusableSession`], as an error of the connection, when it cannot write and has to; else the database's.
+    pub(crate) async fn apply(&self, session: &mut PgConnection) -> Result<i32, sqlx::Error> {
         let told: Vec<String> =
             self.settings.iter().map(|(name, value)| format!(", set_config('{name}', '{value}', false)")).collect();
         self.look(session, &told.concat()).await
@@ -95,8 +95,8 @@ impl Terms {
     ///
     /// # Errors
     ///
-    /// As [`agree`](Self::agree).
-    pub(crate) async fn still_hold(&self, session: &mut PgConnection) -> Result<i32, sqlx::Error> {
+    /// As [`apply`](Self::apply).
+    pub(crate) async fn check(&self, session: &mut PgConnection) -> Result<i32, sqlx::Error> {
         self.look(session, "").await
     }
 
@@ -108,11 +108,11 @@ impl Terms {
         // Names and values are this module's. No prepared statement: it may be a pooler's session.
         let seen = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_one(session).await?;
         match (self.writes, seen.try_get("standby")?, seen.try_get("read_only")?) {
-            (true, true, _) => Err(Unfit::ReadOnly("it is a standby").into()),
-            (true, false, true) => {
-                Err(Unfit::ReadOnly("default_transaction_read_only is on for the server, the database or the role")
-                    .into())
-            }
+            (true, true, _) => Err(UnusableSession::ReadOnly("it is a standby").into()),
+            (true, false, true) => Err(UnusableSession::ReadOnly(
+                "default_transaction_read_only is on for the server, the database or the role",
+            )
+            .into()),
             _ => seen.try_get("backend"),
         }
     }

@@ -1,14 +1,14 @@
-//! What an operator has paused: a queue, or one job. Whoever takes rows asks for it in the same statement.
+//! Pauses: of a queue, or of one job. Whoever takes rows looks for a pause in the same statement.
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
 use sqlx::PgConnection;
 
-use super::Queue;
 use crate::engine::audit;
+use crate::engine::queue::Queue;
 use crate::platform::database::PgPool;
 
-/// What can be paused.
+/// A queue or a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pausable {
     /// Nothing is taken from this queue.
@@ -24,12 +24,10 @@ pub struct Pause {
     pub paused_at: DateTime<Utc>,
     /// By whom.
     pub paused_by: String,
-    /// Why.
-    pub reason: Option<String>,
 }
 
-/// What keeps a run from being made, with its pause: that of its job, or that of the queue of all runs. None for `job`: a run that
-/// only operators ask for.
+/// The pause that keeps a run from being made: that of its job, or that of the queue of all runs. None for `job`: a run that only
+/// operators ask for.
 ///
 /// # Errors
 ///
@@ -67,7 +65,7 @@ impl Pausable {
     /// The database's.
     pub async fn paused(self, pool: &PgPool) -> Result<Option<Pause>, sqlx::Error> {
         let (queue, key) = self.key();
-        sqlx::query_as("select paused_at, paused_by, reason from order_worker.pauses where queue = $1 and key = $2")
+        sqlx::query_as("select paused_at, paused_by from order_worker.pauses where queue = $1 and key = $2")
             .bind(queue)
             .bind(key)
             .fetch_optional(pool)

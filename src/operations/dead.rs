@@ -1,14 +1,14 @@
-//! Dead letters: rows that were given up, until somebody tries them again, mends them or skips them; and messages that wait for
-//! something that does not come, which are got out the same way.
+//! Dead rows: given up, until an operator tries them again, edits them or skips them. Messages that wait for something that does not
+//! come are tried again or skipped the same way.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::PgConnection;
 
-use crate::engine::queue::Queue;
+use crate::engine::queue::{Queue, State};
 use crate::platform::database::PgPool;
 
-/// Which dead rows. What is not said does not matter.
+/// A filter for dead rows. An empty field matches all.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
     /// Their queue.
@@ -25,20 +25,20 @@ pub struct Selection {
 
 /// A row.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow)]
-pub struct Letter {
+pub struct DeadRow {
     /// Its queue.
     pub queue: String,
     /// Its number.
     pub id: i64,
-    /// `dead`; or `ready`, `waiting` or `blocked`.
-    pub state: String,
+    /// Dead; or ready, waiting or blocked.
+    pub state: State,
     /// Where it came from, or goes to.
     pub topic: Option<String>,
     /// Its CloudEvent id.
     pub event_id: Option<String>,
     /// The order.
     pub order_id: Option<String>,
-    /// How often it was tried.
+    /// Attempts so far.
     pub attempts: i32,
     /// Why it was given up.
     pub reason: Option<String>,
@@ -55,7 +55,7 @@ pub struct Group {
     pub queue: String,
     /// Why they were given up, with `#` for what differs.
     pub reason: Option<String>,
-    /// How many.
+    /// The number of rows.
     pub rows: i64,
     /// When the first came.
     pub first: DateTime<Utc>,
@@ -66,8 +66,8 @@ pub struct Group {
 }
 
 /// The oldest `limit` of the selected rows.
-pub async fn list(pool: &PgPool, selection: &Selection, limit: u32) -> Result<Vec<Letter>, sqlx::Error> {
-    sqlx::query_as(include_str!("sql/letters.sql"))
+pub async fn list(pool: &PgPool, selection: &Selection, limit: u32) -> Result<Vec<DeadRow>, sqlx::Error> {
+    sqlx::query_as(include_str!("sql/dead.sql"))
         .bind(selection.queue.map(Queue::as_str))
         .bind(&selection.key)
         .bind(&selection.reason)
@@ -80,7 +80,7 @@ pub async fn list(pool: &PgPool, selection: &Selection, limit: u32) -> Result<Ve
 
 /// All dead rows, by queue and reason.
 pub async fn groups(pool: &PgPool) -> Result<Vec<Group>, sqlx::Error> {
-    sqlx::query_as(include_str!("sql/letter_groups.sql")).fetch_all(pool).await
+    sqlx::query_as(include_str!("sql/dead_groups.sql")).fetch_all(pool).await
 }
 
 /// Tries these rows again, from their first attempt on: dead ones, and messages that wait where `unsent` says so. Returns the queues of

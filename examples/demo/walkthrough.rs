@@ -41,21 +41,21 @@ const SEEN: [(&str, &[&str]); 4] = [
 
 /// Plays it and returns what the subscriber saw, as a table, and whether that is what it has to be.
 pub async fn play(scene: &Scene, screen: &Screen) -> (String, bool) {
-    let life = Life { scene, service: &scene.service, screen };
-    life.shirt().await;
-    life.lamp().await;
-    life.sofa_and_cart().await;
-    life.desk().await;
-    life.seen().await
+    let walkthrough = Walkthrough { scene, service: &scene.service, screen };
+    walkthrough.shirt().await;
+    walkthrough.lamp().await;
+    walkthrough.sofa_and_cart().await;
+    walkthrough.desk().await;
+    walkthrough.seen().await
 }
 
-struct Life<'s> {
+struct Walkthrough<'s> {
     scene: &'s Scene,
     service: &'s OrderService,
     screen: &'s Screen,
 }
 
-impl Life<'_> {
+impl Walkthrough<'_> {
     /// Paid by card, confirmed by hand, shipped, delivered; one comes back, one is exchanged.
     async fn shirt(&self) {
         self.place("shirt", "CARD", 2).await;

@@ -1,12 +1,12 @@
-//! What an event tells of an order's money.
+//! A payment event of any type.
 
 use super::field::Undecodable;
 use super::{CONFIRMED_TOPIC, FAILED_TOPIC, REFUNDED_TOPIC, payment, refund};
 use crate::shop::orders::{AmountMismatch, Fact, Payment, PaymentKind, Refund, Status};
 
-/// What an event tells.
+/// A payment event of any type.
 #[derive(Clone, Debug)]
-pub enum Told {
+pub enum PaymentEvent {
     /// A payment was confirmed or failed.
     Payment(Payment),
     /// Money was given back.
@@ -18,10 +18,10 @@ pub enum Told {
 /// # Errors
 ///
 /// [`Undecodable`] with a reason for people.
-pub fn read(topic: &str, body: &[u8]) -> Result<Told, Undecodable> {
+pub fn read(topic: &str, body: &[u8]) -> Result<PaymentEvent, Undecodable> {
     match topic {
-        CONFIRMED_TOPIC | FAILED_TOPIC => payment::decode(topic, body).map(Told::Payment),
-        REFUNDED_TOPIC => refund::decode(body).map(Told::Refund),
+        CONFIRMED_TOPIC | FAILED_TOPIC => payment::decode(topic, body).map(PaymentEvent::Payment),
+        REFUNDED_TOPIC => refund::decode(body).map(PaymentEvent::Refund),
         other => Err(Undecodable::topic(other)),
     }
 }
@@ -36,7 +36,7 @@ pub fn announces(topic: &str) -> Option<Status> {
     }
 }
 
-impl Told {
+impl PaymentEvent {
     /// The order.
     #[must_use]
     pub fn order_id(&self) -> &str {
@@ -72,7 +72,7 @@ impl Told {
         }
     }
 
-    /// By what the fact is known, and its kind: no two events of one order tell the same.
+    /// The fact's id and its kind, unique within an order.
     #[must_use]
     pub fn known_by(&self) -> (&str, &'static str) {
         match self {

@@ -1,18 +1,12 @@
-//! Stopping by a signal.
+//! SIGTERM and SIGINT.
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// A token that the first SIGTERM or SIGINT cancels; a second one ends the process at once.
-pub fn stop_on_signal() -> CancellationToken {
-    let stop = CancellationToken::new();
-    tokio::spawn(watch(stop.clone()));
-    stop
-}
-
-async fn watch(stop: CancellationToken) {
+/// Cancels `stop` at the first SIGTERM or SIGINT, and ends the process at the second.
+pub async fn stop_on_signal(stop: CancellationToken) {
     let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
-        tracing::error!("Signals cannot be caught: this process can only be killed");
+        tracing::error!("Signals cannot be caught: the process can only be killed");
         return;
     };
     for first in [true, false] {

@@ -1,4 +1,4 @@
-//! The other door: what the API pod of the order service does to its orders, in its own transactions.
+//! The API pod's library: what the order service does to its own orders, in its own transactions.
 //!
 //! ```text
 //!          created          (paid)            confirm         ship        deliver
@@ -7,23 +7,23 @@
 //!                      └──────────────── cancel ────────────────> cancelled                    └─ exchange: requested ──> approved ──> completed
 //! ```
 //!
-//! The worker makes the moves that payments and jobs ask for; people and customers come through here. Every method locks the
-//! order, checks the machine, and writes history, announcement and warehouse calls in the caller's transaction: all of it happens
-//! with that transaction, or nothing. A *cause* names the one request that is being served (an idempotency key): the same cause does
-//! the same thing once, so that whoever does not know how its COMMIT ended may ask again. With other arguments it is an error
-//! ([`LifeError::Conflict`]): neither of the two is swallowed.
+//! The worker changes orders when payments and jobs ask for it; people and customers do it through this library. Each method locks the
+//! order, checks that the change is legal, and writes history, announcement and warehouse calls in the caller's transaction: all of it
+//! is committed with that transaction, or none of it. A *cause* names the request that is being served (an idempotency key). The same
+//! cause has its effect once, so that a caller who does not know whether its COMMIT succeeded may ask again. With other arguments it
+//! is an error ([`OrderApiError::Conflict`]).
 //!
-//! The methods are calls of SQL functions of the same names (migrations/0003_shop.sql), so that an API pod in another
-//! language has the same door: `select order_worker.ship_order('o-1', 'DHL 4711', 'request-17')`.
+//! Each method calls the SQL function of the same name (migrations/0003_shop.sql), which an API pod in another language calls itself:
+//! `select order_worker.ship_order('o-1', 'DHL 4711', 'request-17')`.
 //!
-//! # A whole life
+//! # An order from its placement to a return
 //!
 //! ```
-//! use order_worker::life::{Goods, Life, LifeError};
+//! use order_worker::order_api::{Goods, OrderApi, OrderApiError};
 //! # use sqlx::Connection;
 //! # #[tokio::main]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let url = rig::postgres::Postgres::shared().await.database("life").await;
+//! # let url = rig::postgres::Postgres::shared().await.database("order_api").await;
 //! # order_worker::schema::migrate(&url, None, false).await?;
 //! # let mut connection = sqlx::PgConnection::connect(&url).await?;
 //!
@@ -33,28 +33,28 @@
 //!              values ('o-1', 'N-1', 'CARD', 'USD', 10.10)").execute(&mut *tx).await?;
 //! let (item,): (i64,) = sqlx::query_as("insert into order_items (order_id, sku, quantity, reservation_id)
 //!              values ('o-1', 'SHIRT', 2, 'r-1') returning id").fetch_one(&mut *tx).await?;
-//! Life::new(&mut tx, "checkout-1").created("o-1").await?;
+//! OrderApi::new(&mut tx, "checkout-1").created("o-1").await?;
 //! tx.commit().await?;
 //!
 //! // Confirmed by hand, shipped, delivered. Each is one request; here they share a transaction.
 //! let mut tx = connection.begin().await?;
-//! Life::new(&mut tx, "request-2").confirm("o-1", None).await?;
-//! Life::new(&mut tx, "request-3").ship("o-1", Some("DHL 4711")).await?;
-//! Life::new(&mut tx, "request-3").ship("o-1", Some("DHL 4711")).await?; // asked again: nothing happens twice
-//! Life::new(&mut tx, "request-4").deliver("o-1", None).await?;
+//! OrderApi::new(&mut tx, "request-2").confirm("o-1", None).await?;
+//! OrderApi::new(&mut tx, "request-3").ship("o-1", Some("DHL 4711")).await?;
+//! OrderApi::new(&mut tx, "request-3").ship("o-1", Some("DHL 4711")).await?; // asked again: nothing happens twice
+//! OrderApi::new(&mut tx, "request-4").deliver("o-1", None).await?;
 //! tx.commit().await?;
 //!
 //! // One of the two shirts comes back.
 //! let mut tx = connection.begin().await?;
-//! Life::new(&mut tx, "request-5").request_return("ret-1", "o-1", &[Goods { order_item_id: item.into(), quantity: 1 }], Some("too small")).await?;
-//! Life::new(&mut tx, "request-6").approve_return("ret-1").await?;
-//! Life::new(&mut tx, "request-7").complete_return("ret-1").await?;
+//! OrderApi::new(&mut tx, "request-5").request_return("ret-1", "o-1", &[Goods { order_item_id: item.into(), quantity: 1 }], Some("too small")).await?;
+//! OrderApi::new(&mut tx, "request-6").approve_return("ret-1").await?;
+//! OrderApi::new(&mut tx, "request-7").complete_return("ret-1").await?;
 //! tx.commit().await?;
 //!
 //! // What the machine does not have is refused, and the transaction is void.
 //! let mut tx = connection.begin().await?;
-//! let refused = Life::new(&mut tx, "request-8").cancel("o-1", "changed my mind").await;
-//! assert!(matches!(refused, Err(LifeError::Refused(why)) if why == "order o-1 is delivered: it cannot become cancelled"));
+//! let refused = OrderApi::new(&mut tx, "request-8").cancel("o-1", "changed my mind").await;
+//! assert!(matches!(refused, Err(OrderApiError::Refused(why)) if why == "order o-1 is delivered: it cannot become cancelled"));
 //! tx.rollback().await?;
 //!
 //! let announced: Vec<String> = sqlx::query_scalar("select topic || coalesce(' ' || (body ->> 'new_status'), '')
@@ -79,7 +79,7 @@ pub use crate::shop::announcements::ItemId;
 
 /// Moves of orders within a transaction of the caller, for one cause.
 #[derive(Debug)]
-pub struct Life<'c> {
+pub struct OrderApi<'c> {
     connection: &'c mut PgConnection,
     cause: String,
 }
@@ -96,7 +96,7 @@ pub struct Goods {
 
 /// A move that was not made. The caller's transaction is void: roll it back.
 #[derive(Debug, thiserror::Error)]
-pub enum LifeError {
+pub enum OrderApiError {
     /// The order, the return or the exchange does not exist.
     #[error("{0}")]
     NotFound(String),
@@ -114,7 +114,7 @@ pub enum LifeError {
     Database(#[source] sqlx::Error),
 }
 
-impl From<sqlx::Error> for LifeError {
+impl From<sqlx::Error> for OrderApiError {
     fn from(error: sqlx::Error) -> Self {
         let Some(answer) = error.as_database_error() else { return Self::Database(error) };
         let message = answer.message().to_owned();
@@ -135,8 +135,8 @@ macro_rules! moves {
             ///
             /// # Errors
             ///
-            /// [`LifeError`]: the transaction is void.
-            pub async fn $name(&mut self, $($argument: $type),*) -> Result<(), LifeError> {
+            /// [`OrderApiError`]: the transaction is void.
+            pub async fn $name(&mut self, $($argument: $type),*) -> Result<(), OrderApiError> {
                 let statement = sqlx::query($sql)$(.bind($argument))*;
                 statement.bind(&self.cause).execute(&mut *self.connection).await?;
                 Ok(())
@@ -145,7 +145,7 @@ macro_rules! moves {
     };
 }
 
-impl<'c> Life<'c> {
+impl<'c> OrderApi<'c> {
     /// For one `cause` of at most 255 bytes, in the transaction of `connection`.
     pub fn new(connection: &'c mut PgConnection, cause: impl Into<String>) -> Self {
         Self { connection, cause: cause.into() }
@@ -180,14 +180,14 @@ impl<'c> Life<'c> {
     ///
     /// # Errors
     ///
-    /// [`LifeError`]: the transaction is void.
+    /// [`OrderApiError`]: the transaction is void.
     pub async fn request_return(
         &mut self,
         return_id: &str,
         order_id: &str,
         goods: &[Goods],
         reason: Option<&str>,
-    ) -> Result<(), LifeError> {
+    ) -> Result<(), OrderApiError> {
         self.request("select order_worker.request_return($1, $2, $3, $4, $5)", return_id, order_id, goods, reason).await
     }
 
@@ -195,14 +195,14 @@ impl<'c> Life<'c> {
     ///
     /// # Errors
     ///
-    /// [`LifeError`]: the transaction is void.
+    /// [`OrderApiError`]: the transaction is void.
     pub async fn request_exchange(
         &mut self,
         exchange_id: &str,
         order_id: &str,
         goods: &[Goods],
         reason: Option<&str>,
-    ) -> Result<(), LifeError> {
+    ) -> Result<(), OrderApiError> {
         self.request("select order_worker.request_exchange($1, $2, $3, $4, $5)", exchange_id, order_id, goods, reason)
             .await
     }
@@ -214,7 +214,7 @@ impl<'c> Life<'c> {
         order_id: &str,
         goods: &[Goods],
         reason: Option<&str>,
-    ) -> Result<(), LifeError> {
+    ) -> Result<(), OrderApiError> {
         let statement = sqlx::query(sql).bind(id).bind(order_id).bind(Json(goods)).bind(reason);
         statement.bind(&self.cause).execute(&mut *self.connection).await?;
         Ok(())

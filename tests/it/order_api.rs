@@ -1,6 +1,6 @@
 //! The other door: what the API pod may do to an order, and what happens then.
 
-use order_worker::life::{Goods, Life, LifeError};
+use order_worker::order_api::{Goods, OrderApi, OrderApiError};
 use rig::stack::migrated;
 
 use crate::cron::only;
@@ -22,10 +22,10 @@ impl Shop {
     async fn request(
         &self,
         cause: &str,
-        what: impl AsyncFnOnce(&mut Life<'_>) -> Result<(), LifeError>,
-    ) -> Result<(), LifeError> {
+        what: impl AsyncFnOnce(&mut OrderApi<'_>) -> Result<(), OrderApiError>,
+    ) -> Result<(), OrderApiError> {
         let mut tx = self.pool.begin().await.unwrap();
-        let done = what(&mut Life::new(&mut tx, cause)).await;
+        let done = what(&mut OrderApi::new(&mut tx, cause)).await;
         if done.is_ok() { tx.commit().await } else { tx.rollback().await }.unwrap();
         done
     }
@@ -35,7 +35,7 @@ impl Shop {
     fn refused<'a>(
         &'a self,
         words: &'a str,
-        what: impl AsyncFnOnce(&mut Life<'_>) -> Result<(), LifeError> + 'a,
+        what: impl AsyncFnOnce(&mut OrderApi<'_>) -> Result<(), OrderApiError> + 'a,
     ) -> impl Future<Output = ()> + 'a {
         let place = std::panic::Location::caller();
         async move {
@@ -64,15 +64,15 @@ impl Shop {
     }
 
     async fn delivered(&self) {
-        self.request("confirm", async |life| life.confirm("o1", None).await).await.unwrap();
-        self.request("ship", async |life| life.ship("o1", None).await).await.unwrap();
-        self.request("deliver", async |life| life.deliver("o1", None).await).await.unwrap();
+        self.request("confirm", async |api| api.confirm("o1", None).await).await.unwrap();
+        self.request("ship", async |api| api.ship("o1", None).await).await.unwrap();
+        self.request("deliver", async |api| api.deliver("o1", None).await).await.unwrap();
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_is_made_again_does_nothing_twice() {
-    let shop = shop("life_again").await;
+    let shop = shop("order_api_again").await;
     for _ in 0..3 {
         shop.delivered().await;
     }
@@ -84,25 +84,25 @@ async fn a_request_that_is_made_again_does_nothing_twice() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn moves_that_the_machine_does_not_have_are_refused_with_the_reason() {
-    let shop = shop("life_refused").await;
-    shop.refused("order nobody does not exist", async |life| life.ship("nobody", None).await).await;
-    shop.refused("order o1 is pending: it cannot become shipped", async |life| life.ship("o1", None).await).await;
-    shop.refused("order o1 is pending: it cannot become delivered", async |life| life.deliver("o1", None).await).await;
+    let shop = shop("order_api_refused").await;
+    shop.refused("order nobody does not exist", async |api| api.ship("nobody", None).await).await;
+    shop.refused("order o1 is pending: it cannot become shipped", async |api| api.ship("o1", None).await).await;
+    shop.refused("order o1 is pending: it cannot become delivered", async |api| api.deliver("o1", None).await).await;
     let goods = [Goods { order_item_id: shop.item("o1").await.into(), quantity: 1 }];
-    shop.refused("order o1 is pending: goods come back from a delivered order", async |life| {
-        life.request_return("r1", "o1", &goods, None).await
+    shop.refused("order o1 is pending: goods come back from a delivered order", async |api| {
+        api.request_return("r1", "o1", &goods, None).await
     })
     .await;
-    shop.refused("return r1 does not exist", async |life| life.approve_return("r1").await).await;
+    shop.refused("return r1 does not exist", async |api| api.approve_return("r1").await).await;
     assert!(shop.history("o1").await.is_empty() && shop.outbox("dapr").await.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_order_gives_its_goods_back_those_that_were_sold_too() {
-    let shop = shop("life_cancelled").await;
-    shop.request("c1", async |life| life.confirm("o1", None).await).await.unwrap();
+    let shop = shop("order_api_cancelled").await;
+    shop.request("c1", async |api| api.confirm("o1", None).await).await.unwrap();
     for _ in 0..2 {
-        shop.request("c2", async |life| life.cancel("o1", "Changed my mind").await).await.unwrap();
+        shop.request("c2", async |api| api.cancel("o1", "Changed my mind").await).await.unwrap();
     }
     assert_eq!(shop.history("o1").await, ["confirmed", "cancelled"]);
     assert_eq!(shop.outbox("warehouse").await, ["ConfirmReservation res-o1", "ReleaseReservation res-o1"]);
@@ -111,35 +111,33 @@ async fn a_cancelled_order_gives_its_goods_back_those_that_were_sold_too() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_more_comes_back_than_was_ordered() {
-    let shop = shop("life_returns").await;
+    let shop = shop("order_api_returns").await;
     shop.delivered().await;
     let item = shop.item("o1").await;
     let goods = |quantity| [Goods { order_item_id: item.into(), quantity }];
-    shop.request("r1", async |life| life.request_return("ret-1", "o1", &goods(2), None).await).await.unwrap();
+    shop.request("r1", async |api| api.request_return("ret-1", "o1", &goods(2), None).await).await.unwrap();
     let too_many = format!("exchange ex-1 wants 2 of item {item}: order o1 has 3 of it, of which 2 came back already");
-    shop.refused(&too_many, async |life| life.request_exchange("ex-1", "o1", &goods(2), None).await).await;
+    shop.refused(&too_many, async |api| api.request_exchange("ex-1", "o1", &goods(2), None).await).await;
     let nothing = format!("exchange ex-1 wants 0 of item {item}: order o1 has 3 of it, of which 2 came back already");
-    shop.refused(&nothing, async |life| life.request_exchange("ex-1", "o1", &goods(0), None).await).await;
+    shop.refused(&nothing, async |api| api.request_exchange("ex-1", "o1", &goods(0), None).await).await;
     let other = shop.item("cod").await;
     let foreign = format!("return ret-2 wants 1 of item {other}: order o1 has 0 of it, of which 0 came back already");
     let goods_of_another = [Goods { order_item_id: other.into(), quantity: 1 }];
-    shop.refused(&foreign, async |life| life.request_return("ret-2", "o1", &goods_of_another, None).await).await;
-    shop.refused("the items of return ret-2 are a list of one or more", async |life| {
-        life.request_return("ret-2", "o1", &[], None).await
+    shop.refused(&foreign, async |api| api.request_return("ret-2", "o1", &goods_of_another, None).await).await;
+    shop.refused("the items of return ret-2 are a list of one or more", async |api| {
+        api.request_return("ret-2", "o1", &[], None).await
     })
     .await;
     // What was rejected does not count.
-    shop.request("r2", async |life| life.reject_return("ret-1", "worn").await).await.unwrap();
-    shop.refused("return ret-1 is rejected: it cannot become approved", async |life| {
-        life.approve_return("ret-1").await
-    })
-    .await;
-    shop.request("x1", async |life| life.request_exchange("ex-1", "o1", &goods(3), Some("too small")).await)
+    shop.request("r2", async |api| api.reject_return("ret-1", "worn").await).await.unwrap();
+    shop.refused("return ret-1 is rejected: it cannot become approved", async |api| api.approve_return("ret-1").await)
+        .await;
+    shop.request("x1", async |api| api.request_exchange("ex-1", "o1", &goods(3), Some("too small")).await)
         .await
         .unwrap();
-    shop.request("x2", async |life| life.approve_exchange("ex-1").await).await.unwrap();
-    shop.request("x3", async |life| life.complete_exchange("ex-1").await).await.unwrap();
-    shop.request("x3", async |life| life.complete_exchange("ex-1").await).await.unwrap();
+    shop.request("x2", async |api| api.approve_exchange("ex-1").await).await.unwrap();
+    shop.request("x3", async |api| api.complete_exchange("ex-1").await).await.unwrap();
+    shop.request("x3", async |api| api.complete_exchange("ex-1").await).await.unwrap();
     assert_eq!(
         shop.outbox("dapr").await[3..],
         [
@@ -154,22 +152,22 @@ async fn no_more_comes_back_than_was_ordered() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_requests_at_once_take_no_more_back_than_was_ordered() {
-    let shop = shop("life_at_once").await;
+    let shop = shop("order_api_at_once").await;
     shop.delivered().await;
     let goods = [Goods { order_item_id: shop.item("o1").await.into(), quantity: 2 }];
-    let one = shop.request("r1", async |life| life.request_return("ret-1", "o1", &goods, None).await);
-    let other = shop.request("r2", async |life| life.request_return("ret-2", "o1", &goods, None).await);
+    let one = shop.request("r1", async |api| api.request_return("ret-1", "o1", &goods, None).await);
+    let other = shop.request("r2", async |api| api.request_return("ret-2", "o1", &goods, None).await);
     let (one, other) = tokio::join!(one, other);
     assert!(one.is_ok() != other.is_ok(), "{one:?} {other:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_that_is_paid_on_delivery_is_confirmed_by_the_job_after_it_was_delivered() {
-    let scene = Scene::start_with("life_cod", |spec| only(spec, &["cod_auto_confirm"], "* * * * * *")).await;
+    let scene = Scene::start_with("order_api_cod", |spec| only(spec, &["cod_auto_confirm"], "* * * * * *")).await;
     scene.shop.place_one("cod").await;
     scene.shop.execute("update orders set payment_method = 'COD'").await;
-    scene.shop.request("c1", async |life| life.created("cod").await).await.unwrap();
-    scene.shop.request("c2", async |life| life.deliver("cod", None).await).await.unwrap();
+    scene.shop.request("c1", async |api| api.created("cod").await).await.unwrap();
+    scene.shop.request("c2", async |api| api.deliver("cod", None).await).await.unwrap();
     let confirmed = async || scene.shop.status("cod").await == "confirmed";
     rig::wait::until("the job", crate::scene::SOON, confirmed).await;
     scene.settled().await;
@@ -179,20 +177,20 @@ async fn an_order_that_is_paid_on_delivery_is_confirmed_by_the_job_after_it_was_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_comes_again_with_other_arguments_is_an_error_and_not_swallowed() {
-    let shop = shop("life_other_arguments").await;
+    let shop = shop("order_api_other_arguments").await;
     shop.place(&["o2".to_owned()]).await;
     let item = shop.item("o1").await;
     let goods = |quantity| [Goods { order_item_id: item.into(), quantity }];
-    let conflict = |done: Result<(), LifeError>, what: &str| match done {
-        Err(LifeError::Conflict(why)) => assert!(why.contains("with other arguments"), "{what}: {why}"),
+    let conflict = |done: Result<(), OrderApiError>, what: &str| match done {
+        Err(OrderApiError::Conflict(why)) => assert!(why.contains("with other arguments"), "{what}: {why}"),
         other => panic!("{what}: {other:?}"),
     };
     macro_rules! once {
         ($cause:literal, $method:ident($($first:expr),*) then ($($other:expr),*)) => {
             for _ in 0..2 {
-                shop.request($cause, async |life| life.$method($($first),*).await).await.unwrap();
+                shop.request($cause, async |api| api.$method($($first),*).await).await.unwrap();
             }
-            conflict(shop.request($cause, async |life| life.$method($($other),*).await).await, stringify!($method));
+            conflict(shop.request($cause, async |api| api.$method($($other),*).await).await, stringify!($method));
         };
     }
     once!("c1", confirm("o1", Some("by phone")) then ("o1", Some("by mail")));
@@ -237,7 +235,7 @@ async fn a_request_that_comes_again_with_other_arguments_is_an_error_and_not_swa
     // Another order under one cause is another thing, as with `announce`.
     shop.place(&["o4".to_owned(), "o5".to_owned()]).await;
     for order in ["o4", "o5"] {
-        shop.request("together", async |life| life.created(order).await).await.unwrap();
+        shop.request("together", async |api| api.created(order).await).await.unwrap();
         assert_eq!(shop.history(order).await, ["pending"]);
     }
 }
