@@ -4,6 +4,7 @@ pub mod config;
 pub mod doctor;
 pub mod health;
 mod metrics;
+pub mod pages;
 pub mod runs;
 pub mod schema;
 pub mod worker;

@@ -1,4 +1,4 @@
-//! What may stand on the command line.
+//! The grammar of the command line.
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -17,9 +17,9 @@ use super::inbox::InboxCommand;
 use super::incident::IncidentCommand;
 use super::order::OrderCommand;
 use super::outbox::OutboxCommand;
+use super::output::Output;
 use super::quarantine::QuarantineCommand;
 use super::queue::QueueCommand;
-use super::shown::Shown;
 use super::{output, single_dash};
 use crate::app::worker::Mode;
 use crate::engine::queue::Queue;
@@ -56,16 +56,16 @@ pub struct Arguments {
     #[arg(long, global = true, value_name = "FILE")]
     pub conf: Option<PathBuf>,
 
-    /// What the worker does [default: cron]
+    /// The worker's mode [default: cron]
     #[arg(long, value_name = "MODE", value_enum)]
     pub mode: Option<Mode>,
 
-    /// What to do instead of running the worker.
+    /// A command instead of the worker.
     #[command(subcommand)]
     pub command: Option<Command>,
 }
 
-/// What to do instead of running the worker.
+/// A command instead of the worker.
 #[derive(Debug, Subcommand)]
 #[expect(clippy::large_enum_variant, reason = "there is one of it in a process")]
 pub enum Command {
@@ -95,7 +95,7 @@ pub enum Command {
     ))]
     Console(Console),
 
-    /// What operators do on the database of the configuration.
+    /// A command of operators, on the database of the configuration.
     #[command(flatten)]
     Operation(Operation),
 
@@ -104,7 +104,7 @@ pub enum Command {
     Config(ConfigCommand),
 }
 
-/// What operators do: looking, mending, proving.
+/// Commands of operators: looking, mending, proving.
 #[derive(Debug, Subcommand)]
 pub enum Operation {
     /// List, run, pause and resume the jobs
@@ -135,7 +135,7 @@ pub enum Operation {
     #[command(subcommand)]
     Order(OrderCommand),
 
-    /// Look at everything that the worker stands on, and say what to do about what is not well
+    /// Check everything that the worker needs, with the next step for each problem
     ///
     /// Database, schema, rights, settings, workers, lanes, partitions, backlog, jobs, Redis, sidecar, component, subscriptions,
     /// warehouse, clocks: each is ok, a warning or broken, with the next step.
@@ -146,7 +146,7 @@ pub enum Operation {
         "\n",
         "Exit codes: 0 nothing is broken, 1 failed, 2 refused, 3 something is broken",
     ))]
-    Doctor(Shown),
+    Doctor(Output),
 
     /// Prove that nothing was lost or done twice; who did what
     ///
@@ -186,7 +186,7 @@ pub enum ConfigCommand {
         "\n",
         "Exit codes: 0 fit to run, 2 refused",
     ))]
-    Check(Shown),
+    Check(Output),
 
     /// Show every value and where it came from; secrets are masked
     #[command(after_long_help = concat!(
@@ -209,9 +209,9 @@ pub struct Print {
     #[arg(long, conflicts_with_all = ["conf", "output"])]
     pub default: bool,
 
-    /// How the values are shown.
+    /// The form of the values.
     #[command(flatten)]
-    pub shown: Shown,
+    pub output: Output,
 }
 
 pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Arguments, Stop> {
@@ -230,7 +230,7 @@ pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Argument
     }
 }
 
-/// What all commands have in common: the exit codes below the short help too, no `help` beside `--help`, and a command that is missing
+/// Completes every command: the exit codes below the short help too, no `help` beside `--help`, and a command that is missing
 /// is an error in two lines, not a page of help.
 fn completed(command: clap::Command) -> clap::Command {
     let command = command.after_help(EXIT_CODES).mut_subcommands(completed);
@@ -245,7 +245,7 @@ fn completed(command: clap::Command) -> clap::Command {
 fn refused(error: &clap::Error) -> Stop {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         let written = output::write(|out| write!(out, "{}", error.render()));
-        return written.err().unwrap_or(Stop::Shown);
+        return written.err().unwrap_or(Stop::Quiet);
     }
     // "error: what is wrong\n  [possible values: …]\n\n  tip: …\n\nUsage: …"
     let text = error.render().to_string();
@@ -276,7 +276,7 @@ pub(super) fn queue() -> impl TypedValueParser<Value = Queue> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::shown::Format;
+    use crate::cli::output::Format;
 
     fn read(args: &[&str]) -> Result<Arguments, Stop> {
         parse(std::iter::once("order-worker").chain(args.iter().copied()).map(OsString::from))
@@ -342,7 +342,7 @@ mod tests {
             let Some(Command::Config(ConfigCommand::Print(print))) = read(&args).unwrap().command else {
                 panic!("{args:?}")
             };
-            assert_eq!(print.shown.output, Format::Json);
+            assert_eq!(print.output.format, Format::Json);
         }
     }
 

@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 
+use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 use indicatif::ProgressBar;
 use serde_json::json;
 
 use super::exit::{Exit, Stop};
-use super::selecting::Moment;
-use super::shown::{Format, Shown};
-use super::{output, roles};
+use super::output::{self, Format, Output};
+use super::roles;
 use crate::app::config::Config;
-use crate::operations::{log, proof};
+use crate::operations::{Moment, Window, log, proof};
 use crate::platform::database::PgPool;
 
 /// Violations that are shown one by one; of more only the number is told.
@@ -26,11 +26,11 @@ pub struct Audit {
     #[arg(long, value_name = "WHEN")]
     pub since: Option<Moment>,
 
-    /// How the result is shown.
+    /// The form of the result.
     #[command(flatten)]
-    pub shown: Shown,
+    pub output: Output,
 
-    /// What to show instead.
+    /// A command instead of the proof.
     #[command(subcommand)]
     pub command: Option<AuditCommand>,
 }
@@ -62,7 +62,7 @@ pub enum AuditCommand {
     Log(Log),
 }
 
-/// From when on, and how many.
+/// The newest rows of a list.
 #[derive(Debug, Args)]
 pub struct Newest {
     /// From when on
@@ -73,9 +73,9 @@ pub struct Newest {
     #[arg(long, value_name = "ROWS", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub limit: u32,
 
-    /// How they are shown.
+    /// The form of the list.
     #[command(flatten)]
-    pub shown: Shown,
+    pub output: Output,
 }
 
 /// The log, or its proof.
@@ -85,7 +85,7 @@ pub struct Log {
     #[arg(long)]
     pub verify: bool,
 
-    /// How much of it.
+    /// Which records.
     #[command(flatten)]
     pub newest: Newest,
 }
@@ -95,17 +95,14 @@ pub(super) async fn run(audit: &Audit, config: &Config) -> Result<(), Stop> {
     match &audit.command {
         None => prove(&pool, audit).await,
         Some(AuditCommand::Exposure(newest)) => exposure(&pool, newest).await,
-        Some(AuditCommand::Log(Log { verify: true, newest })) => verify(&pool, &newest.shown).await,
+        Some(AuditCommand::Log(Log { verify: true, newest })) => verify(&pool, &newest.output).await,
         Some(AuditCommand::Log(Log { newest, .. })) => log(&pool, newest).await,
     }
 }
 
 async fn prove(pool: &PgPool, audit: &Audit) -> Result<(), Stop> {
-    let since = match audit.since {
-        Some(since) => Some(since.resolve(pool).await?.date_naive()),
-        None => None,
-    };
-    let days = proof::days(pool, since).await.map_err(roles::refuse)?;
+    let since = resolve(pool, audit.since).await?.map(|since| since.date_naive());
+    let days = proof::days(pool, since).await?;
     let bar = ProgressBar::new((days.len() * proof::CHECKS.len()) as u64).with_message("checks");
     let (mut counts, mut shown) = (BTreeMap::new(), Vec::new());
     for day in &days {
@@ -117,7 +114,7 @@ async fn prove(pool: &PgPool, audit: &Audit) -> Result<(), Stop> {
                     shown.push(violation);
                 }
             };
-            proof::check(pool, check, *day, found).await.map_err(roles::refuse)?;
+            proof::check(pool, check, *day, found).await?;
             bar.inc(1);
         }
     }
@@ -130,7 +127,7 @@ async fn prove(pool: &PgPool, audit: &Audit) -> Result<(), Stop> {
             "order-worker: the proof is not written down, so no metric tells of it: {error}"
         );
     }
-    match audit.shown.output {
+    match audit.output.format {
         Format::Json => {
             let checks: Vec<_> = proof::CHECKS
                 .iter()
@@ -165,59 +162,22 @@ async fn prove(pool: &PgPool, audit: &Audit) -> Result<(), Stop> {
 }
 
 async fn exposure(pool: &PgPool, newest: &Newest) -> Result<(), Stop> {
-    let since = match newest.since {
-        Some(since) => Some(since.resolve(pool).await?),
-        None => None,
-    };
-    let exposed = log::exposed(pool, since, newest.limit).await.map_err(roles::refuse)?;
-    match newest.shown.output {
-        Format::Json => output::json(&exposed),
-        Format::Table => output::table(
-            ["found", "queue", "topic", "order", "event", "times"],
-            exposed.into_iter().map(|one| {
-                let at = output::moment(one.found_at);
-                [
-                    at,
-                    one.queue,
-                    output::dash(one.topic),
-                    output::dash(one.order_id),
-                    output::dash(one.event_id),
-                    one.times.to_string(),
-                ]
-            }),
-        ),
-    }
+    let since = resolve(pool, newest.since).await?;
+    output::list(&newest.output, &log::exposed(pool, since, newest.limit).await?)
 }
 
 async fn log(pool: &PgPool, newest: &Newest) -> Result<(), Stop> {
-    let since = match newest.since {
-        Some(since) => Some(since.resolve(pool).await?),
-        None => None,
-    };
-    let records = log::list(pool, since, None, newest.limit).await.map_err(roles::refuse)?;
-    match newest.shown.output {
-        Format::Json => output::json(&records),
-        Format::Table => output::table(
-            ["id", "at", "actor", "role", "host", "action", "target", "detail"],
-            records.into_iter().map(|one| {
-                [
-                    one.id.to_string(),
-                    output::moment(one.at),
-                    one.actor,
-                    one.role,
-                    output::dash(one.host),
-                    one.action,
-                    one.target,
-                    one.detail.to_string(),
-                ]
-            }),
-        ),
-    }
+    let since = resolve(pool, newest.since).await?;
+    output::list(&newest.output, &log::list(pool, since, None, newest.limit).await?)
 }
 
-async fn verify(pool: &PgPool, shown: &Shown) -> Result<(), Stop> {
-    let broken = log::verify(pool).await.map_err(roles::refuse)?;
-    match shown.output {
+async fn resolve(pool: &PgPool, since: Option<Moment>) -> Result<Option<DateTime<Utc>>, Stop> {
+    Ok(Window::between(pool, since, None).await?.since)
+}
+
+async fn verify(pool: &PgPool, output: &Output) -> Result<(), Stop> {
+    let broken = log::verify(pool).await?;
+    match output.format {
         Format::Json => output::json(&json!({ "whole": broken.is_empty(), "broken": broken }))?,
         Format::Table if broken.is_empty() => output::line("the chain is whole: no record was changed or taken out")?,
         Format::Table => {

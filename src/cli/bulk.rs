@@ -1,25 +1,60 @@
-//! `order-worker dead redrive`, `skip` and `runs`: what is done to many dead rows.
+//! `order-worker dead redrive`, `skip` and `runs`: many rows at once.
 
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 use serde_json::json;
 
-use super::dead_rows::{Filter, show as show_rows};
+use super::change::Consent;
+use super::changes_since;
 use super::exit::{Exit, Stop};
 use super::operator::Operator;
-use super::performing::{self, Here, Judges, counting, unpaused, until_ended};
-use super::selecting::Change;
-use super::shown::{Format, Shown};
-use super::{output, roles, told_since};
+use super::output::{self, Format, Output, Runs};
+use super::runs::{self, Here, Rules, counting, unpaused, until_ended};
 use crate::app::config::Config;
-use crate::operations::bulk::DEAD_ROWS;
-use crate::operations::bulk::{self, Bulk, BulkRun, Verb};
+use crate::engine::queue::Queue;
+use crate::operations::bulk::{self, Bulk, DEAD_ROWS, Verb};
 use crate::operations::dead::{self, DeadRow, Selection};
 use crate::operations::since::{self, Since};
 use crate::platform::database::PgPool;
 
 /// The most rows that one command changes.
 const MOST: u32 = 100_000;
+
+/// Which rows.
+#[derive(Clone, Debug, Args)]
+pub struct Filter {
+    /// Of this queue
+    #[arg(long, value_name = "QUEUE", value_parser = super::args::queue())]
+    pub queue: Option<Queue>,
+
+    /// Of this order or reservation
+    #[arg(long, value_name = "ID")]
+    pub key: Option<String>,
+
+    /// With these words in the reason
+    #[arg(long, value_name = "WORDS")]
+    pub because: Option<String>,
+
+    /// With this number; may be given several times
+    #[arg(long = "id", value_name = "ID")]
+    pub ids: Vec<i64>,
+}
+
+impl Filter {
+    pub(super) fn selection(&self) -> Selection {
+        Selection {
+            queue: self.queue,
+            key: self.key.clone(),
+            reason: self.because.clone(),
+            ids: self.ids.clone(),
+            unsent: false,
+        }
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        self.queue.is_none() && self.key.is_none() && self.because.is_none() && self.ids.is_empty()
+    }
+}
 
 /// Which rows are tried again.
 #[derive(Debug, Args)]
@@ -36,7 +71,7 @@ pub struct Redrive {
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     pub reason: String,
 
-    /// How.
+    /// The way.
     #[command(flatten)]
     pub way: Way,
 }
@@ -52,12 +87,12 @@ pub struct Skip {
     #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
     pub reason: String,
 
-    /// How.
+    /// The way.
     #[command(flatten)]
     pub way: Way,
 }
 
-/// How rows are changed.
+/// The way in which rows are changed.
 #[derive(Debug, Args)]
 pub struct Way {
     /// Do not wait for the end: workers make it
@@ -72,25 +107,13 @@ pub struct Way {
     #[command(flatten)]
     pub operator: Operator,
 
-    /// With what consent.
+    /// Consent.
     #[command(flatten)]
-    pub change: Change,
+    pub consent: Consent,
 
-    /// How the result is shown.
+    /// The form of the result.
     #[command(flatten)]
-    pub shown: Shown,
-}
-
-/// How many runs.
-#[derive(Debug, Args)]
-pub struct Runs {
-    /// The most runs shown: 1 to 10000
-    #[arg(long, value_name = "RUNS", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub limit: u32,
-
-    /// How they are shown.
-    #[command(flatten)]
-    pub shown: Shown,
+    pub output: Output,
 }
 
 pub(super) async fn redrive(pool: &PgPool, redrive: &Redrive, config: &Config) -> Result<(), Stop> {
@@ -108,10 +131,10 @@ pub(super) async fn skip(pool: &PgPool, skip: &Skip, config: &Config) -> Result<
 }
 
 pub(super) async fn list(pool: &PgPool, runs: &Runs) -> Result<(), Stop> {
-    show(&runs.shown, &bulk::runs(pool, None, runs.limit).await.map_err(roles::refuse)?)
+    output::list(&runs.output, &bulk::runs(pool, None, runs.limit).await?)
 }
 
-/// Which rows, and how they were selected, in the words of the command line.
+/// The selected rows, and the selection in the words of the command line.
 pub(super) struct Of {
     selection: Selection,
     target: String,
@@ -138,10 +161,10 @@ pub(super) async fn run(
     way: &Way,
     config: &Config,
 ) -> Result<(), Stop> {
-    let actor = way.operator.person(way.change.dry_run)?;
+    let actor = way.operator.person(way.consent.dry_run)?;
     let unsent = of.selection.unsent;
     // One more than may be changed at once is too many.
-    let selected = dead::list(pool, &of.selection, MOST + 1).await.map_err(roles::refuse)?;
+    let selected = dead::list(pool, &of.selection, MOST + 1).await?;
     let (selected, others): (Vec<_>, Vec<_>) = selected.into_iter().partition(|row| verb.is_for(row.state));
     if !others.is_empty() {
         output::note(&format!(
@@ -150,40 +173,40 @@ pub(super) async fn run(
         ));
     }
     if selected.is_empty() {
-        return Err(roles::refuse(bulk::nothing(unsent)));
+        return Err(bulk::nothing(unsent).into());
     }
     if selected.len() > MOST as usize {
         let hint = "select fewer by --queue, --because or --key, and do it in parts";
         return Err(Stop::failed(Exit::Failed, format!("more than {MOST} rows are selected"), hint));
     }
-    if way.change.dry_run {
+    if way.consent.dry_run {
         let ids: Vec<i64> = selected.iter().map(|row| row.id).collect();
-        let mut connection = pool.acquire().await.map_err(roles::refuse)?;
-        let since = since::of(&mut connection, &ids).await.map_err(roles::refuse)?;
-        return rehearsed(&way.shown, &selected, &since);
+        let mut connection = pool.acquire().await?;
+        let since = since::of(&mut connection, &ids).await?;
+        return rehearsed(&way.output, &selected, &since);
     }
     let rows = selected.len() as u64;
-    way.change.consent(rows, verb.as_str())?;
+    way.consent.obtain(rows, verb.as_str())?;
     unpaused(pool, None).await?;
     let ids: Vec<i64> = selected.iter().map(|row| row.id).collect();
-    let performer = performing::performer(pool, config, &way.here, Judges::Nothing, way.detach).await?;
+    let executor = runs::executor(pool, config, &way.here, Rules::None, way.detach).await?;
     let bulk = Bulk { verb, rows, actor, reason: reason.to_owned(), unsent };
-    let mut tx = pool.begin().await.map_err(roles::refuse)?;
-    let id = bulk::ask(&mut tx, &ids, &bulk, &of.target).await.map_err(roles::refuse)?;
-    tx.commit().await.map_err(roles::refuse)?;
+    let mut tx = pool.begin().await?;
+    let id = bulk::ask(&mut tx, &ids, &bulk, &of.target).await?;
+    tx.commit().await?;
     if way.detach {
-        return told(pool, id, &way.shown).await;
+        return told(pool, id, &way.output).await;
     }
     let bar = counting("rows", Some(rows));
-    let failed = until_ended(pool, &performer, DEAD_ROWS, id, &bar).await?;
-    told(pool, id, &way.shown).await?;
+    let failed = until_ended(pool, &executor, DEAD_ROWS, id, &bar).await?;
+    told(pool, id, &way.output).await?;
     failed
         .map_or(Ok(()), |error| Err(Stop::failed(Exit::Failed, format!("run {id}: {error}"), "order-worker dead list")))
 }
 
-/// What would be changed, with what has happened to the orders since.
-fn rehearsed(shown: &Shown, selected: &[DeadRow], since: &[Since]) -> Result<(), Stop> {
-    match shown.output {
+/// Tells of a rehearsal: the rows that would be changed, and everything that has happened to their orders since.
+fn rehearsed(output: &Output, selected: &[DeadRow], since: &[Since]) -> Result<(), Stop> {
+    match output.format {
         Format::Json => {
             let with_since = |row: &DeadRow| {
                 let mut json = json!(row);
@@ -193,16 +216,16 @@ fn rehearsed(shown: &Shown, selected: &[DeadRow], since: &[Since]) -> Result<(),
             output::json(&selected.iter().map(with_since).collect::<Vec<_>>())
         }
         Format::Table => {
-            show_rows(shown, selected)?;
-            told_since::show(since)
+            output::rows(selected)?;
+            changes_since::show(since)
         }
     }
 }
 
-/// What has become of one run.
-async fn told(pool: &PgPool, id: i64, shown: &Shown) -> Result<(), Stop> {
-    let runs = bulk::runs(pool, Some(id), 1).await.map_err(roles::refuse)?;
-    match (shown.output, runs.as_slice()) {
+/// Tells the result of one run.
+async fn told(pool: &PgPool, id: i64, output: &Output) -> Result<(), Stop> {
+    let runs = bulk::runs(pool, Some(id), 1).await?;
+    match (output.format, runs.as_slice()) {
         (Format::Table, [run]) if run.finished_at.is_some() => {
             let (Bulk { verb, rows, .. }, done) = (&run.request.0, run.items);
             let word = match verb {
@@ -217,11 +240,11 @@ async fn told(pool: &PgPool, id: i64, shown: &Shown) -> Result<(), Stop> {
             };
             output::line(&format!("{done} rows {word}{rest}"))
         }
-        (_, runs) => show(shown, runs),
+        (_, runs) => output::list(output, runs),
     }
 }
 
-/// What was selected, in the words of the command line.
+/// A selection in the words of the command line.
 fn target(filter: &Filter) -> String {
     let Filter { queue, key, because, ids } = filter;
     let parts = [
@@ -232,28 +255,4 @@ fn target(filter: &Filter) -> String {
     ];
     let parts: Vec<_> = parts.into_iter().flatten().collect();
     if parts.is_empty() { "--all".to_owned() } else { parts.join(" ") }
-}
-
-fn show(shown: &Shown, runs: &[BulkRun]) -> Result<(), Stop> {
-    match shown.output {
-        Format::Json => output::json(&runs),
-        Format::Table => output::table(
-            ["run", "asked", "what", "by", "rows", "seen", "done", "outcome", "reason", "error"],
-            runs.iter().map(|run| {
-                let Bulk { verb, rows, actor, reason, .. } = &run.request.0;
-                [
-                    run.id.to_string(),
-                    output::moment(run.asked_at),
-                    verb.as_str().to_owned(),
-                    actor.clone(),
-                    rows.to_string(),
-                    run.seen.to_string(),
-                    run.items.to_string(),
-                    run.outcome.to_string(),
-                    output::dash((!reason.is_empty()).then_some(reason)),
-                    output::dash(run.error.as_deref()),
-                ]
-            }),
-        ),
-    }
 }

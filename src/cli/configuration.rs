@@ -7,8 +7,7 @@ use serde_json::{Value, json};
 
 use super::args::ConfigCommand;
 use super::exit::Stop;
-use super::output;
-use super::shown::{Format, Shown};
+use super::output::{self, Format, Output};
 use crate::app::config::{self, Config, Origin, Origins};
 
 pub(super) fn run(
@@ -17,18 +16,18 @@ pub(super) fn run(
     env: impl Iterator<Item = (String, String)>,
 ) -> Result<(), Stop> {
     match command {
-        ConfigCommand::Check(shown) => check(shown, &Config::load(conf, env)?.origins),
+        ConfigCommand::Check(output) => check(output, &Config::load(conf, env)?.origins),
         ConfigCommand::Print(print) if print.default => output::write(|out| out.write_all(config::DEFAULT.as_bytes())),
-        ConfigCommand::Print(print) => show(&print.shown, &Config::read(conf, env)?.origins),
+        ConfigCommand::Print(print) => show(&print.output, &Config::read(conf, env)?.origins),
     }
 }
 
-fn check(shown: &Shown, origins: &Origins) -> Result<(), Stop> {
+fn check(output: &Output, origins: &Origins) -> Result<(), Stop> {
     let count = |is: fn(&Origin) -> bool| origins.iter().filter(|one| is(&one.origin)).count();
     let default = count(|origin| matches!(origin, Origin::Default));
     let file = count(|origin| matches!(origin, Origin::File { .. }));
     let environment = count(|origin| matches!(origin, Origin::Environment(_)));
-    match shown.output {
+    match output.format {
         Format::Json => output::json(&json!({
             "fit": true, "default": default, "file": file, "environment": environment,
         })),
@@ -42,8 +41,8 @@ fn check(shown: &Shown, origins: &Origins) -> Result<(), Stop> {
     }
 }
 
-fn show(shown: &Shown, origins: &Origins) -> Result<(), Stop> {
-    match shown.output {
+fn show(output: &Output, origins: &Origins) -> Result<(), Stop> {
+    match output.format {
         Format::Json => {
             let settings: Vec<Value> = origins
                 .iter()

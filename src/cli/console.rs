@@ -8,14 +8,15 @@ use tokio_util::sync::CancellationToken;
 use super::exit::{Exit, Stop};
 use super::{output, roles};
 use crate::app::config::Config;
+use crate::app::pages;
 use crate::platform::signals::stop_on_signal;
 use crate::platform::telemetry;
-use crate::web::console::{self, Site};
+use crate::web::console;
 
 /// The console alone, or a command below it.
 #[derive(Debug, Args)]
 pub struct Console {
-    /// What to do instead.
+    /// A command instead of the console.
     #[command(subcommand)]
     pub command: Option<ConsoleCommand>,
 }
@@ -53,12 +54,13 @@ pub(super) fn hash_password() -> Result<(), Stop> {
             "echo it into stdin, or type it and end with Ctrl-D",
         ));
     }
-    output::line(&console::hash(password).map_err(|error| Stop::failed(Exit::Failed, error, ""))?)
+    output::line(&console::hash(password).map_err(|error| Stop::failed(Exit::Failed, error.to_string(), ""))?)
 }
 
 /// The console without a worker, until SIGTERM or SIGINT.
 pub(super) async fn run(config: &Config) -> Result<(), Stop> {
     let pool = roles::database_of_pages(config).await?;
+    let telemetry = telemetry::init(&config.worker.telemetry).map_err(|error| Stop::because(&error, ""))?;
     let addr = &config.worker.console.addr;
     let listener = addr.bind().await.map_err(|error| {
         Stop::failed(
@@ -67,20 +69,11 @@ pub(super) async fn run(config: &Config) -> Result<(), Stop> {
             "set ORDER_WORKER_CONSOLE_ADDR to a free one",
         )
     })?;
-    // Who came in, and who tried to, is told as the worker tells it.
-    let telemetry = telemetry::init(&config.worker.telemetry).map_err(|error| Stop::because(&error, ""))?;
     tracing::info!("Console opened: http://{}", addr.opened_at(&listener));
-    let stop = CancellationToken::new();
+    let (console, stop) = (pages::console(config, pool), CancellationToken::new());
     tokio::spawn(stop_on_signal(stop.clone()));
-    let inbox = &config.worker.inbox;
-    let site = Site::new(pool, config.worker.console.clone(), inbox.payments.mismatch(), inbox.keep.keep_bodies);
-    let board = &config.worker.board;
-    if board.enabled
-        && let Some(listener) = board.addr.open_pages("Board").await
-    {
-        tokio::spawn(site.clone().serve_board(listener, stop.clone()));
-    }
-    site.serve(listener, stop).await;
+    pages::start_board(&console, config, &stop).await;
+    console.serve(listener, stop).await;
     telemetry.shutdown().await;
     Ok(())
 }

@@ -3,25 +3,24 @@
 use std::io::Write;
 use std::time::Duration;
 
-use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
+use super::change::Change;
 use super::exit::{Exit, Stop};
 use super::operator::Operator;
-use super::pausing::{self, Change};
-use super::performing::{self, Here, Judges, Performer, unpaused, until_ended};
-use super::shown::{Format, Shown};
-use super::{output, roles};
+use super::output::{self, Format, Output, Runs};
+use super::runs::{self, Executor, Here, Rules, unpaused, until_ended};
+use super::{pause, roles};
 use crate::app::config::Config;
-use crate::engine::runs::history::{self, RunSummary};
+use crate::engine::runs::history;
 use crate::engine::runs::ledger;
 use crate::operations::jobs;
 use crate::operations::pauses::Pausable;
 use crate::platform::database::PgPool;
 use crate::shop;
-use crate::shop::jobs::{Job, Spared};
+use crate::shop::jobs::Job;
 use strum::VariantNames;
 
 /// The commands below `cron`.
@@ -35,7 +34,7 @@ pub enum CronCommand {
         "\n",
         "Exit codes: 0 done, 1 failed, 2 refused",
     ))]
-    List(Shown),
+    List(Output),
 
     /// Run a job now
     ///
@@ -107,24 +106,12 @@ pub struct Cancel {
     #[arg(value_name = "RUN")]
     pub run: i64,
 
-    /// Why: stands beside the run and in the audit log
-    #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
-    pub reason: String,
-
-    /// Say what would change, and change nothing
-    #[arg(long)]
-    pub dry_run: bool,
-
-    /// Who.
+    /// The change.
     #[command(flatten)]
-    pub operator: Operator,
-
-    /// How the result is shown.
-    #[command(flatten)]
-    pub shown: Shown,
+    pub change: Change,
 }
 
-/// What to run, and how.
+/// A job to be run.
 #[derive(Debug, Args)]
 pub struct Run {
     /// The job
@@ -143,9 +130,9 @@ pub struct Run {
     #[command(flatten)]
     pub operator: Operator,
 
-    /// How the result is shown.
+    /// The form of the result.
     #[command(flatten)]
-    pub shown: Shown,
+    pub output: Output,
 }
 
 /// Whose history, and how much of it.
@@ -155,116 +142,41 @@ pub struct History {
     #[arg(value_name = "JOB", value_enum)]
     pub job: Job,
 
-    /// The most runs shown: 1 to 10000
-    #[arg(long, value_name = "RUNS", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub limit: u32,
-
-    /// How the runs are shown.
+    /// The length of the list.
     #[command(flatten)]
-    pub shown: Shown,
+    pub runs: Runs,
 }
 
-/// Which job, and how.
+/// A job to be paused or resumed.
 #[derive(Debug, Args)]
 pub struct Which {
     /// The job
     #[arg(value_name = "JOB", value_enum)]
     pub job: Job,
 
-    /// How.
+    /// The change.
     #[command(flatten)]
-    pub flags: pausing::Flags,
+    pub change: Change,
+}
+
+impl Which {
+    fn job(&self) -> Pausable {
+        Pausable::Job(self.job.as_str())
+    }
 }
 
 pub(super) async fn run(command: &CronCommand, config: &Config) -> Result<(), Stop> {
     let pool = roles::database(config).await?;
-    let change = async |which: &Which, change| {
-        pausing::run(&pool, Pausable::Job(which.job.as_str()), which.job.as_str(), change, &which.flags).await
-    };
     match command {
-        CronCommand::List(shown) => list(&pool, shown).await,
-        CronCommand::History(history) => {
-            let runs = history::list_runs(&pool, history.job.as_str(), history.limit).await.map_err(roles::refuse)?;
-            show(&history.shown, &runs, &runs)
+        CronCommand::List(output) => output::list(output, &history::list(&pool, Job::VARIANTS).await?),
+        CronCommand::History(History { job, runs }) => {
+            output::list(&runs.output, &history::list_runs(&pool, job.as_str(), runs.limit).await?)
         }
-        CronCommand::Pause(which) => change(which, Change::Pause).await,
-        CronCommand::Resume(which) => change(which, Change::Resume).await,
+        CronCommand::Pause(which) => pause::pause(&pool, which.job(), &which.change).await,
+        CronCommand::Resume(which) => pause::resume(&pool, which.job(), &which.change).await,
         CronCommand::Cancel(cancel) => self::cancel(&pool, cancel).await,
-        CronCommand::Run(run) => {
-            if run.dry_run {
-                rehearse(&pool, config, run).await
-            } else {
-                perform(&pool, run, config).await
-            }
-        }
-    }
-}
-
-async fn list(pool: &PgPool, shown: &Shown) -> Result<(), Stop> {
-    let jobs = history::list(pool, Job::VARIANTS).await.map_err(roles::refuse)?;
-    match shown.output {
-        Format::Json => output::json(&jobs),
-        Format::Table => output::table(
-            ["job", "schedule", "next tick", "last run", "outcome", "items", "spared", "paused"],
-            jobs.into_iter().map(|job| {
-                let schedule = job.schedule.zip(job.time_zone).map(|(schedule, zone)| format!("{schedule} {zone}"));
-                let next = match (&schedule, job.next_tick) {
-                    (None, _) => "not registered".to_owned(),
-                    (_, None) => "disabled".to_owned(),
-                    (_, Some(tick)) => output::moment(tick),
-                };
-                [
-                    job.job,
-                    output::dash(schedule),
-                    next,
-                    output::dash(job.last_tick.map(output::moment)),
-                    output::dash(job.last_outcome),
-                    output::dash(job.last_items),
-                    output::dash(job.last_spared.as_ref().and_then(Spared::describe)),
-                    pausing::told(job.paused_at, job.paused_by.as_deref(), job.pause_reason.as_deref()),
-                ]
-            }),
-        ),
-    }
-}
-
-/// Shows runs as a table, or `json` in their place.
-fn show(shown: &Shown, runs: &[RunSummary], json: &impl serde::Serialize) -> Result<(), Stop> {
-    match shown.output {
-        Format::Json => output::json(json),
-        Format::Table => output::table(
-            [
-                "run",
-                "tick",
-                "kind",
-                "missed",
-                "started",
-                "took",
-                "items",
-                "batches",
-                "passed over",
-                "spared",
-                "outcome",
-                "error",
-            ],
-            runs.iter().map(|run| {
-                let took = run.started_at.zip(run.finished_at).map(|(from, to)| to - from);
-                [
-                    run.id.to_string(),
-                    output::moment(run.tick),
-                    run.kind.to_string(),
-                    run.missed.to_string(),
-                    output::dash(run.started_at.map(output::moment)),
-                    output::dash(took.map(|took| format!("{:.3}s", took.as_seconds_f64()))),
-                    run.items.to_string(),
-                    run.batches.to_string(),
-                    run.passed_over.to_string(),
-                    output::dash(run.spared.as_ref().and_then(Spared::describe)),
-                    run.outcome.to_string(),
-                    output::dash(run.error.as_deref()),
-                ]
-            }),
-        ),
+        CronCommand::Run(run) if run.dry_run => rehearse(&pool, config, run).await,
+        CronCommand::Run(run) => perform(&pool, run, config).await,
     }
 }
 
@@ -279,14 +191,14 @@ fn counting(job: Job) -> ProgressBar {
 }
 
 async fn rehearse(pool: &PgPool, config: &Config, run: &Run) -> Result<(), Stop> {
-    let terms = performing::judging(pool, config, Judges::Jobs).await?.jobs;
+    let terms = runs::announced_settings(pool, config, Rules::Jobs).await?.jobs;
     let batch = config.worker.cron.entry(run.job).batch;
     let bar = counting(run.job);
     let (mut ids, mut written) = (Vec::new(), Ok(()));
     let effect = run.job.effect();
     let told = |batch: &[String]| {
         bar.inc(batch.len() as u64);
-        match run.shown.output {
+        match run.output.format {
             Format::Json => ids.extend_from_slice(batch),
             Format::Table if written.is_ok() => {
                 let lines = |out: &mut std::io::StdoutLock<'_>| {
@@ -297,10 +209,10 @@ async fn rehearse(pool: &PgPool, config: &Config, run: &Run) -> Result<(), Stop>
             Format::Table => {}
         }
     };
-    let (items, spared) = shop::jobs::rehearse(pool, run.job, batch, &terms, told).await.map_err(roles::refuse)?;
+    let (items, spared) = shop::jobs::rehearse(pool, run.job, batch, &terms, told).await?;
     bar.finish_and_clear();
     written?;
-    match run.shown.output {
+    match run.output.format {
         Format::Json => output::json(
             &json!({ "job": run.job.as_str(), "dry_run": true, "items": items, "ids": ids, "spared": spared }),
         ),
@@ -316,34 +228,35 @@ async fn rehearse(pool: &PgPool, config: &Config, run: &Run) -> Result<(), Stop>
 async fn perform(pool: &PgPool, run: &Run, config: &Config) -> Result<(), Stop> {
     let (job, actor) = (run.job, run.operator.person(false)?);
     unpaused(pool, Some(job)).await?;
-    let performer = performing::performer(pool, config, &run.here, Judges::Jobs, false).await?;
-    if let Performer::Here(runner) = &performer {
+    let executor = runs::executor(pool, config, &run.here, Rules::Jobs, false).await?;
+    if let Executor::Here(runner) = &executor {
         // No worker may have run here yet.
-        ledger::register_if_missing(pool, runner.jobs()).await.map_err(roles::refuse)?;
+        ledger::register_if_missing(pool, runner.jobs()).await?;
     }
-    let mut tx = pool.begin().await.map_err(roles::refuse)?;
-    let (id, _) = jobs::run(&mut tx, job, &actor).await.map_err(roles::refuse)?;
-    tx.commit().await.map_err(roles::refuse)?;
-    let failed = until_ended(pool, &performer, job.as_str(), id, &counting(job)).await?;
-    let summary = history::run(pool, job.as_str(), id).await.map_err(roles::refuse)?;
-    show(&run.shown, std::slice::from_ref(&summary), &summary)?;
+    let mut tx = pool.begin().await?;
+    let (id, _) = jobs::run(&mut tx, job, &actor).await?;
+    tx.commit().await?;
+    let failed = until_ended(pool, &executor, job.as_str(), id, &counting(job)).await?;
+    let past = history::run(pool, job.as_str(), id).await?;
+    match run.output.format {
+        Format::Json => output::json(&past)?,
+        Format::Table => output::rows(&[past])?,
+    }
     failed.map_or(Ok(()), |error| {
         let hint = format!("order-worker cron history {job}");
         Err(Stop::failed(Exit::Failed, format!("{job} failed: {error}"), hint))
     })
 }
 
-async fn cancel(pool: &PgPool, cancel: &Cancel) -> Result<(), Stop> {
-    let run = cancel.run;
-    let actor = cancel.operator.person(cancel.dry_run)?;
-    let mut tx = pool.begin().await.map_err(roles::refuse)?;
-    let job = jobs::cancel(&mut tx, run, &cancel.reason, &actor).await.map_err(roles::refuse)?;
-    if cancel.dry_run { tx.rollback().await } else { tx.commit().await }.map_err(roles::refuse)?;
-    match cancel.shown.output {
-        Format::Json => output::json(&json!({ "run": run, "job": job, "dry_run": cancel.dry_run })),
+async fn cancel(pool: &PgPool, Cancel { run, change }: &Cancel) -> Result<(), Stop> {
+    let actor = change.actor()?;
+    let mut tx = pool.begin().await?;
+    let job = jobs::cancel(&mut tx, *run, &change.reason, &actor).await?;
+    change.end(tx).await?;
+    match change.output.format {
+        Format::Json => output::json(&json!({ "run": run, "job": job, "dry_run": change.dry_run })),
         Format::Table => {
-            let would = if cancel.dry_run { "would be" } else { "is" };
-            output::line(&format!("run {run} of {job} {would} ended where it stands; what it has done stays"))
+            output::line(&format!("run {run} of {job} {} ended where it stands; what it has done stays", change.is()))
         }
     }
 }

@@ -3,16 +3,14 @@
 use std::io::Read;
 use std::path::PathBuf;
 
-use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::bulk::{self, Redrive, Runs, Skip};
-use super::dead_rows::{Filter, show};
+use super::bulk::{self, Filter, Redrive, Skip};
+use super::change::Change;
 use super::exit::{Exit, Stop};
-use super::operator::Operator;
-use super::shown::{Format, Shown};
-use super::{output, roles, told_since};
+use super::output::{self, Format, Runs};
+use super::{changes_since, roles};
 use crate::app::config::Config;
 use crate::operations::{self, dead, since};
 use crate::platform::database::PgPool;
@@ -48,7 +46,8 @@ pub enum DeadCommand {
     /// Give one row that is dead, or waits for its next attempt, another body, and try it again; the old body is kept
     ///
     /// The body is checked when it is given, by the code that will use it: an event has to be readable, an announcement to have its
-    /// topic's shape and its order, a call of the warehouse to name an item of its order and that item's reservation.
+    /// topic's shape and its order, a call of the warehouse to name an item of its order and that item's reservation. --dry-run also tells
+    /// what has happened to the order since.
     #[command(after_long_help = concat!(
         "Examples:\n",
         "  order-worker inbox show 4711 --reveal --reason 'ticket 42' --as ada -o json | jq '.[0].body' > body.json\n",
@@ -81,20 +80,16 @@ pub enum DeadCommand {
     Runs(Runs),
 }
 
-/// Which rows, and how they are shown.
+/// Which rows.
 #[derive(Debug, Args)]
 pub struct List {
     /// Which.
     #[command(flatten)]
     pub filter: Filter,
 
-    /// The most rows shown one by one: 1 to 10000
-    #[arg(long, value_name = "ROWS", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub limit: u32,
-
-    /// How they are shown.
+    /// The length of the list.
     #[command(flatten)]
-    pub shown: Shown,
+    pub list: output::Rows,
 }
 
 /// Which row, and its new body.
@@ -108,55 +103,24 @@ pub struct Edit {
     #[arg(long, value_name = "FILE")]
     pub body: PathBuf,
 
-    /// Why: stands beside the old body and in the audit log
-    #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
-    pub reason: String,
-
-    /// Check the body, say what has happened to the order since, and change nothing
-    #[arg(long)]
-    pub dry_run: bool,
-
-    /// Who.
+    /// The change.
     #[command(flatten)]
-    pub operator: Operator,
-
-    /// How the result is shown.
-    #[command(flatten)]
-    pub shown: Shown,
+    pub change: Change,
 }
 
 pub(super) async fn run(command: &DeadCommand, config: &Config) -> Result<(), Stop> {
     let pool = roles::database(config).await?;
     match command {
-        DeadCommand::List(list) if list.filter.is_empty() => groups(&pool, &list.shown).await,
-        DeadCommand::List(list) => {
-            let rows = dead::list(&pool, &list.filter.selection(), list.limit).await.map_err(roles::refuse)?;
-            show(&list.shown, &rows)
+        DeadCommand::List(List { filter, list }) if filter.is_empty() => {
+            output::list(&list.output, &dead::groups(&pool).await?)
+        }
+        DeadCommand::List(List { filter, list }) => {
+            output::list(&list.output, &dead::list(&pool, &filter.selection(), list.limit).await?)
         }
         DeadCommand::Redrive(redrive) => bulk::redrive(&pool, redrive, config).await,
         DeadCommand::Edit(edit) => self::edit(&pool, edit).await,
         DeadCommand::Skip(skip) => bulk::skip(&pool, skip, config).await,
         DeadCommand::Runs(runs) => bulk::list(&pool, runs).await,
-    }
-}
-
-async fn groups(pool: &PgPool, shown: &Shown) -> Result<(), Stop> {
-    let groups = dead::groups(pool).await.map_err(roles::refuse)?;
-    match shown.output {
-        Format::Json => output::json(&groups),
-        Format::Table => output::table(
-            ["queue", "rows", "first", "last", "example", "reason"],
-            groups.into_iter().map(|group| {
-                [
-                    group.queue,
-                    group.rows.to_string(),
-                    output::moment(group.first),
-                    output::moment(group.last),
-                    group.example.to_string(),
-                    output::dash(group.reason),
-                ]
-            }),
-        ),
     }
 }
 
@@ -176,19 +140,19 @@ async fn edit(pool: &PgPool, edit: &Edit) -> Result<(), Stop> {
             "--body FILE, or --body - for stdin",
         )
     })?;
-    let actor = edit.operator.person(edit.dry_run)?;
-    let mut tx = pool.begin().await.map_err(roles::refuse)?;
-    let queue = operations::edit(&mut tx, edit.id, &body, &edit.reason, &actor).await.map_err(roles::refuse)?;
-    let since = if edit.dry_run { since::of(&mut tx, &[edit.id]).await.map_err(roles::refuse)? } else { Vec::new() };
-    if edit.dry_run { tx.rollback().await } else { tx.commit().await }.map_err(roles::refuse)?;
-    match edit.shown.output {
+    let change = &edit.change;
+    let actor = change.actor()?;
+    let mut tx = pool.begin().await?;
+    let queue = operations::edit(&mut tx, edit.id, &body, &change.reason, &actor).await?;
+    let since = if change.dry_run { since::of(&mut tx, &[edit.id]).await? } else { Vec::new() };
+    change.end(tx).await?;
+    match change.output.format {
         Format::Json => {
-            output::json(&json!({ "id": edit.id, "queue": queue, "dry_run": edit.dry_run, "since": since }))
+            output::json(&json!({ "id": edit.id, "queue": queue, "dry_run": change.dry_run, "since": since }))
         }
         Format::Table => {
-            let would = if edit.dry_run { "would be" } else { "is" };
-            output::line(&format!("row {} of {queue} {would} tried again with the new body", edit.id))?;
-            told_since::show(&since)
+            output::line(&format!("row {} of {queue} {} tried again with the new body", edit.id, change.is()))?;
+            changes_since::show(&since)
         }
     }
 }

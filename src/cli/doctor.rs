@@ -5,15 +5,13 @@ use std::io::IsTerminal;
 use indicatif::ProgressBar;
 
 use super::exit::{Exit, Stop};
-use super::shown::{Format, Shown};
-use super::{output, roles};
+use super::output::{self, Format, Output};
 use crate::app::config::Config;
 use crate::app::doctor::{State, examine};
 use crate::platform::database;
 
-pub(super) async fn run(shown: &Shown, config: &Config) -> Result<(), Stop> {
-    let pool = database::connect_for_a_command(config.database_url()?.expose(), &config.worker.database)
-        .map_err(roles::refuse)?;
+pub(super) async fn run(output: &Output, config: &Config) -> Result<(), Stop> {
+    let pool = database::connect_for_a_command(config.database_url()?.expose(), &config.worker.database)?;
     let bar = if std::io::stderr().is_terminal() {
         ProgressBar::new_spinner().with_message("looking")
     } else {
@@ -22,7 +20,7 @@ pub(super) async fn run(shown: &Shown, config: &Config) -> Result<(), Stop> {
     bar.enable_steady_tick(std::time::Duration::from_millis(100));
     let findings = examine(config, &pool).await;
     bar.finish_and_clear();
-    match shown.output {
+    match output.format {
         Format::Json => output::json(&findings)?,
         Format::Table => output::table(
             ["", "about", "seen", "next"],

@@ -2,8 +2,8 @@
 
 use clap::{Args, ValueEnum};
 
+use super::change::Window;
 use super::exit::Stop;
-use super::selecting::Window;
 use crate::operations::events::Selection;
 use crate::platform::database::PgPool;
 
@@ -39,7 +39,7 @@ pub struct Filter {
     pub because: Option<String>,
 }
 
-/// What may have become of an event.
+/// The outcomes of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Outcome {
     /// Not handled yet

@@ -1,21 +1,23 @@
-//! How the program ends.
+//! The end of the program: exit codes and errors.
 
 use std::error::Error;
 use std::io::Write;
 use std::process::ExitCode;
 
 use crate::app::config::ConfigError;
+use crate::operations;
+use crate::platform::database;
 
 /// The exit codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// 0: what was asked for is done.
+    /// 0: done.
     Done,
-    /// 1: it could not be done.
+    /// 1: failed.
     Failed,
-    /// 2: the command line or the configuration is refused; nothing was begun.
+    /// 2: the command line or the configuration is refused; nothing has begun.
     Usage,
-    /// 3: it was done, and what was looked for is wrong.
+    /// 3: it was done, and has found a violation.
     Violation,
 }
 
@@ -36,14 +38,14 @@ impl Exit {
 #[derive(Debug)]
 pub enum Stop {
     /// Help or the version was asked for and is written, or nobody reads any more: no error.
-    Shown,
+    Quiet,
     /// An error.
     Failed {
         /// The code to exit with.
         exit: Exit,
-        /// What is wrong, on one line.
+        /// The problem, on one line.
         message: String,
-        /// The way out, on one line; empty: there is none to tell.
+        /// The next step, on one line; empty: there is none.
         hint: String,
     },
 }
@@ -86,11 +88,39 @@ impl From<ConfigError> for Stop {
     }
 }
 
+impl From<operations::Error> for Stop {
+    fn from(error: operations::Error) -> Self {
+        match error {
+            operations::Error::Refused { what, next } => Self::failed(Exit::Failed, what, next),
+            operations::Error::Database(error) => error.into(),
+        }
+    }
+}
+
+impl From<sqlx::Error> for Stop {
+    fn from(error: sqlx::Error) -> Self {
+        let error = &error;
+        let tls = database::tls_hint(error);
+        let hint = if let Some(hint) = &tls {
+            hint.as_str()
+        } else if database::lacks_rights(error) {
+            "run `order-worker migrate` with the owner in MIGRATE_DATABASE_URL and this role in DATABASE_URL"
+        } else if let Some(hint) = database::hint(error) {
+            hint
+        } else if database::class(error) != database::Class::Message {
+            "see that Postgres is there, and what DATABASE_URL or data.database.source names; then try again"
+        } else {
+            ""
+        };
+        Self::because(error, hint)
+    }
+}
+
 /// Writes the error, if there is one, and gives the exit code.
 #[must_use]
 pub fn finish(ended: Result<(), Stop>) -> ExitCode {
     let exit = match ended {
-        Ok(()) | Err(Stop::Shown) => Exit::Done,
+        Ok(()) | Err(Stop::Quiet) => Exit::Done,
         Err(Stop::Failed { exit, message, hint }) => {
             let hint = if hint.is_empty() { String::new() } else { format!("hint: {hint}\n") };
             // When stderr is gone too, the exit code is all that is left to say.

@@ -7,9 +7,9 @@ use serde_json::json;
 use super::events::Filter;
 use super::exit::{Exit, Stop};
 use super::operator::Operator;
-use super::shown::{Format, Shown};
+use super::output::{self, Output, Runs};
 use super::waiting::{self, Decide};
-use super::{output, reconcile, replay, roles};
+use super::{reconcile, replay, roles};
 use crate::app::config::Config;
 use crate::operations::events::{self, EventDetail, Waits};
 use crate::operations::{masked, masked_json};
@@ -74,7 +74,7 @@ pub enum InboxCommand {
         "\n",
         "Exit codes: 0 done, 1 failed, 2 refused",
     ))]
-    Replays(replay::Replays),
+    Replays(Runs),
 
     /// Look in the broker's streams for events that Dapr has dropped, and accept them with --accept
     ///
@@ -91,6 +91,8 @@ pub enum InboxCommand {
     Reconcile(reconcile::Arguments),
 
     /// Let a held event change its order although its amount is another one
+    ///
+    /// --dry-run also tells what has happened to the order since.
     #[command(after_long_help = concat!(
         "Examples:\n",
         "  order-worker inbox list --outcome held\n",
@@ -101,6 +103,8 @@ pub enum InboxCommand {
     Approve(Decide),
 
     /// Settle a held event, or one that waits: it changes nothing, and no replay asks again
+    ///
+    /// --dry-run also tells what has happened to the order since.
     #[command(after_long_help = concat!(
         "Examples:\n",
         "  order-worker inbox reject 4711 --reason 'refunded' --as ada\n",
@@ -111,7 +115,7 @@ pub enum InboxCommand {
     Reject(Decide),
 }
 
-/// Which events, and how they are shown.
+/// Which events, and in which form.
 #[derive(Debug, Args)]
 pub struct List {
     /// Which.
@@ -122,13 +126,9 @@ pub struct List {
     #[arg(long)]
     pub group: bool,
 
-    /// The most events shown: 1 to 10000
-    #[arg(long, value_name = "EVENTS", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub limit: u32,
-
-    /// How they are shown.
+    /// The length of the list.
     #[command(flatten)]
-    pub shown: Shown,
+    pub list: output::Rows,
 }
 
 /// Which event, and how much of it.
@@ -150,9 +150,9 @@ pub struct Show {
     #[command(flatten)]
     pub operator: Operator,
 
-    /// How it is shown.
+    /// The form of the result.
     #[command(flatten)]
-    pub shown: Shown,
+    pub output: Output,
 }
 
 pub(super) async fn run(command: &InboxCommand, config: &Config) -> Result<(), Stop> {
@@ -161,67 +161,32 @@ pub(super) async fn run(command: &InboxCommand, config: &Config) -> Result<(), S
         InboxCommand::List(list) => self::list(&pool, list).await,
         InboxCommand::Show(show) => self::show(&pool, show).await,
         InboxCommand::Replay(arguments) => replay::run(&pool, arguments, config).await,
-        InboxCommand::Replays(replays) => replay::list(&pool, replays).await,
+        InboxCommand::Replays(runs) => replay::list(&pool, runs).await,
         InboxCommand::Reconcile(arguments) => reconcile::run(&pool, arguments, config).await,
-        InboxCommand::Approve(decide) => waiting::approve(&pool, Waits::Held, decide).await,
-        InboxCommand::Reject(decide) => waiting::reject(&pool, Waits::Held, decide).await,
+        InboxCommand::Approve(decide) => waiting::decide(&pool, Waits::Held, true, decide).await,
+        InboxCommand::Reject(decide) => waiting::decide(&pool, Waits::Held, false, decide).await,
     }
 }
 
-async fn list(pool: &PgPool, list: &List) -> Result<(), Stop> {
-    let selection = list.filter.resolve(pool).await?;
-    if list.group {
-        let groups = events::groups(pool, &selection).await.map_err(roles::refuse)?;
-        return match list.shown.output {
-            Format::Json => output::json(&groups),
-            Format::Table => output::table(
-                ["outcome", "topic", "events", "first", "last", "example", "reason"],
-                groups.into_iter().map(|group| {
-                    [
-                        group.outcome,
-                        group.topic,
-                        group.events.to_string(),
-                        output::moment(group.first),
-                        output::moment(group.last),
-                        group.example,
-                        output::dash(group.reason),
-                    ]
-                }),
-            ),
-        };
+async fn list(pool: &PgPool, List { filter, group, list }: &List) -> Result<(), Stop> {
+    let selection = filter.resolve(pool).await?;
+    if *group {
+        return output::list(&list.output, &events::groups(pool, &selection).await?);
     }
-    let events = events::list(pool, &selection, list.limit).await.map_err(roles::refuse)?;
-    match list.shown.output {
-        Format::Json => output::json(&events),
-        Format::Table => output::table(
-            ["id", "received", "topic", "event", "order", "payment", "outcome", "reason"],
-            events.into_iter().map(|event| {
-                [
-                    event.id.to_string(),
-                    output::moment(event.received_at),
-                    event.topic,
-                    event.event_id,
-                    output::dash(event.order_id),
-                    output::dash(event.payment_id),
-                    event.outcome,
-                    output::dash(event.reason),
-                ]
-            }),
-        ),
-    }
+    output::list(&list.output, &events::list(pool, &selection, list.limit).await?)
 }
 
 async fn show(pool: &PgPool, show: &Show) -> Result<(), Stop> {
-    let events = events::show(pool, &show.event).await.map_err(roles::refuse)?;
+    let events = events::show(pool, &show.event).await?;
     if events.is_empty() {
         let hint = "order-worker inbox list --event ID, or --order ID";
         return Err(Stop::failed(Exit::Failed, format!("there is no event {}", show.event), hint));
     }
     if show.reveal {
-        let mut tx = pool.begin().await.map_err(roles::refuse)?;
+        let mut tx = pool.begin().await?;
         let actor = show.operator.person(false)?;
-        events::reveal(&mut tx, &show.event, show.reason.as_deref(), &actor).await.map_err(roles::refuse)?;
-        tx.commit().await.map_err(roles::refuse)?;
+        events::reveal(&mut tx, &show.event, show.reason.as_deref(), &actor).await?;
+        tx.commit().await?;
     }
     let body = |event: &EventDetail| {
         if show.reveal {
@@ -244,8 +209,5 @@ async fn show(pool: &PgPool, show: &Show) -> Result<(), Stop> {
             json
         })
         .collect();
-    match show.shown.output {
-        Format::Json => output::json(&shown),
-        Format::Table => output::fields(&shown),
-    }
+    output::objects(&show.output, &shown)
 }

@@ -2,16 +2,15 @@
 
 use std::io::Write;
 
-use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::change::Change;
 use super::exit::{Exit, Stop};
-use super::operator::Operator;
-use super::shown::{Format, Shown};
-use super::{output, roles};
+use super::output::{self, Format, Output};
+use super::roles;
 use crate::app::config::Config;
-use crate::operations::incidents::{self, Incident, Selection, next_step};
+use crate::operations::incidents::{self, Selection, next_step};
 use crate::platform::database::PgPool;
 
 /// The commands below `incident`.
@@ -47,7 +46,7 @@ pub enum IncidentCommand {
     Resolve(Resolve),
 }
 
-/// Which incidents, and how they are shown.
+/// Which incidents, and in which form.
 #[derive(Debug, Args)]
 pub struct List {
     /// Resolved ones too
@@ -62,13 +61,9 @@ pub struct List {
     #[arg(long, value_name = "ID")]
     pub order: Option<String>,
 
-    /// The most incidents shown: 1 to 10000
-    #[arg(long, value_name = "INCIDENTS", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub limit: u32,
-
-    /// How they are shown.
+    /// The length of the list.
     #[command(flatten)]
-    pub shown: Shown,
+    pub list: output::Rows,
 }
 
 /// Which incident.
@@ -78,9 +73,9 @@ pub struct Show {
     #[arg(value_name = "ID")]
     pub id: i64,
 
-    /// How it is shown.
+    /// The form of the result.
     #[command(flatten)]
-    pub shown: Shown,
+    pub output: Output,
 }
 
 /// Which incidents, and why.
@@ -90,53 +85,21 @@ pub struct Resolve {
     #[arg(value_name = "ID", required = true)]
     pub ids: Vec<i64>,
 
-    /// What was done: stands in the audit log
-    #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
-    pub reason: String,
-
-    /// Say what would change, and change nothing
-    #[arg(long)]
-    pub dry_run: bool,
-
-    /// Who.
+    /// The change.
     #[command(flatten)]
-    pub operator: Operator,
-
-    /// How the result is shown.
-    #[command(flatten)]
-    pub shown: Shown,
+    pub change: Change,
 }
 
 pub(super) async fn run(command: &IncidentCommand, config: &Config) -> Result<(), Stop> {
     let pool = roles::database(config).await?;
     match command {
-        IncidentCommand::List(list) => {
-            let List { all, kind, order, .. } = list;
+        IncidentCommand::List(List { all, kind, order, list }) => {
             let selection = Selection { resolved_too: *all, kind: kind.clone(), order: order.clone(), id: None };
-            let incidents = incidents::list(&pool, &selection, list.limit).await.map_err(roles::refuse)?;
-            match list.shown.output {
-                Format::Json => output::json(&incidents),
-                Format::Table => output::table(
-                    ["id", "opened", "kind", "order", "resolved", "detail"],
-                    incidents.into_iter().map(|incident| {
-                        let Incident { id, opened_at, kind, order_id, resolved_at, resolved_by, detail, .. } = incident;
-                        let resolved =
-                            resolved_at.zip(resolved_by).map(|(at, by)| format!("{} by {by}", output::moment(at)));
-                        [
-                            id.to_string(),
-                            output::moment(opened_at),
-                            kind,
-                            output::dash(order_id),
-                            output::dash(resolved),
-                            detail,
-                        ]
-                    }),
-                ),
-            }
+            output::list(&list.output, &incidents::list(&pool, &selection, list.limit).await?)
         }
         IncidentCommand::Show(show) => {
             let selection = Selection { resolved_too: true, id: Some(show.id), ..Selection::default() };
-            let incidents = incidents::list(&pool, &selection, 1).await.map_err(roles::refuse)?;
+            let incidents = incidents::list(&pool, &selection, 1).await?;
             let Some(incident) = incidents.first() else {
                 return Err(Stop::failed(
                     Exit::Failed,
@@ -146,7 +109,7 @@ pub(super) async fn run(command: &IncidentCommand, config: &Config) -> Result<()
             };
             let mut json = json!(incident);
             json["next"] = json!(next_step(incident));
-            match show.shown.output {
+            match show.output.format {
                 Format::Json => output::json(&json),
                 Format::Table => output::fields(&[json]),
             }
@@ -155,18 +118,17 @@ pub(super) async fn run(command: &IncidentCommand, config: &Config) -> Result<()
     }
 }
 
-async fn resolve(pool: &PgPool, resolve: &Resolve) -> Result<(), Stop> {
-    let actor = resolve.operator.person(resolve.dry_run)?;
-    let mut tx = pool.begin().await.map_err(roles::refuse)?;
-    let ids = incidents::resolve(&mut tx, &resolve.ids, &resolve.reason, &actor).await.map_err(roles::refuse)?;
-    if resolve.dry_run { tx.rollback().await } else { tx.commit().await }.map_err(roles::refuse)?;
-    match resolve.shown.output {
-        Format::Json => output::json(&json!({ "ids": ids, "dry_run": resolve.dry_run })),
+async fn resolve(pool: &PgPool, Resolve { ids, change }: &Resolve) -> Result<(), Stop> {
+    let actor = change.actor()?;
+    let mut tx = pool.begin().await?;
+    let resolved = incidents::resolve(&mut tx, ids, &change.reason, &actor).await?;
+    change.end(tx).await?;
+    match change.output.format {
+        Format::Json => output::json(&json!({ "ids": resolved, "dry_run": change.dry_run })),
         Format::Table => output::write(|out| {
-            let would = if resolve.dry_run { "would be" } else { "is" };
-            resolve.ids.iter().try_for_each(|id| {
-                if ids.contains(id) {
-                    writeln!(out, "incident {id} {would} resolved")
+            ids.iter().try_for_each(|id| {
+                if resolved.contains(id) {
+                    writeln!(out, "incident {id} {} resolved", change.is())
                 } else {
                     writeln!(out, "incident {id} is not open: it is left as it is")
                 }

@@ -7,33 +7,30 @@
 mod args;
 mod audit;
 mod bulk;
+mod change;
+mod changes_since;
 mod configuration;
 mod console;
 mod cron;
 mod dead;
-mod dead_rows;
 mod doctor;
 mod events;
 mod exit;
 mod inbox;
 mod incident;
-
 mod migrate;
 mod operator;
 mod order;
 mod outbox;
 mod output;
-mod pausing;
-mod performing;
+mod pause;
 mod quarantine;
 mod queue;
 mod reconcile;
 mod replay;
 mod roles;
-mod selecting;
-mod shown;
+mod runs;
 mod single_dash;
-mod told_since;
 mod waiting;
 
 use std::ffi::OsString;
@@ -48,7 +45,7 @@ use crate::app::config::{Config, Layers};
 /// Reads the command line; `args` begins with the program's name.
 ///
 /// # Errors
-/// [`Stop::Shown`] when help or the version was asked for and has been written,
+/// [`Stop::Quiet`] when help or the version was asked for and has been written,
 /// [`Stop::Failed`] with [`Exit::Usage`] when the command line is refused.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Arguments, Stop> {
     args::parse(args)
@@ -57,7 +54,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Arguments, Stop
 /// Does what the command line asks for. `env` is the whole environment.
 ///
 /// # Errors
-/// [`Stop::Failed`] with what went wrong, the way out and the exit code.
+/// [`Stop::Failed`] with the problem, the next step and the exit code.
 pub fn run(arguments: Arguments, env: impl Iterator<Item = (String, String)>) -> Result<(), Stop> {
     let conf = arguments.conf.as_deref();
     match arguments.command {
@@ -86,7 +83,7 @@ async fn operate(operation: Operation, config: &Config) -> Result<(), Stop> {
         Operation::Order(command) => order::run(&command, config).await,
         Operation::Queue(command) => queue::run(&command, config).await,
         Operation::Cron(command) => cron::run(&command, config).await,
-        Operation::Doctor(shown) => doctor::run(&shown, config).await,
+        Operation::Doctor(output) => doctor::run(&output, config).await,
         Operation::Audit(audit) => audit::run(&audit, config).await,
     }
 }

@@ -6,8 +6,8 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::exit::{Exit, Stop};
-use super::shown::{Format, Shown};
-use super::{output, roles};
+use super::output::{self, Format, Output};
+use super::roles;
 use crate::app::config::Config;
 use crate::operations::story;
 
@@ -35,15 +35,15 @@ pub struct Show {
     #[arg(value_name = "ORDER")]
     pub order: String,
 
-    /// How it is shown.
+    /// The form of the result.
     #[command(flatten)]
-    pub shown: Shown,
+    pub output: Output,
 }
 
 pub(super) async fn run(command: &OrderCommand, config: &Config) -> Result<(), Stop> {
     let OrderCommand::Show(show) = command;
     let pool = roles::database(config).await?;
-    let (order, steps) = story::of(&pool, &show.order).await.map_err(roles::refuse)?;
+    let (order, steps) = story::of(&pool, &show.order).await?;
     if order.is_none() && steps.is_empty() {
         let message = format!("nothing is known of an order {}", show.order);
         return Err(Stop::failed(
@@ -52,7 +52,7 @@ pub(super) async fn run(command: &OrderCommand, config: &Config) -> Result<(), S
             "order-worker inbox list --payment ID finds an order by its payment",
         ));
     }
-    match show.shown.output {
+    match show.output.format {
         Format::Json => output::json(&json!({ "order": order, "story": steps })),
         Format::Table => {
             let head = match &order {
@@ -69,19 +69,7 @@ pub(super) async fn run(command: &OrderCommand, config: &Config) -> Result<(), S
                 ),
             };
             output::write(|out| writeln!(out, "{head}\n"))?;
-            output::table(
-                ["at", "kind", "what", "state", "detail"],
-                steps.into_iter().map(|step| {
-                    let at = step.at.format("%Y-%m-%d %H:%M:%S%.3fZ").to_string();
-                    [
-                        at,
-                        step.kind,
-                        output::dash(step.what),
-                        output::dash(step.state),
-                        output::dash(step.detail.filter(|d| !d.is_empty())),
-                    ]
-                }),
-            )
+            output::rows(&steps)
         }
     }
 }

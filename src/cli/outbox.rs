@@ -8,11 +8,11 @@ use indicatif::ProgressBar;
 use serde_json::json;
 
 use super::bulk::{self, Of, Way};
+use super::change::{Consent, Window, end};
 use super::exit::{Exit, Stop};
 use super::operator::Operator;
-use super::selecting::{Change, Window};
-use super::shown::{Format, Shown};
-use super::{output, roles};
+use super::output::{self, Format, Output};
+use super::roles;
 use crate::app::config::Config;
 use crate::engine::runs::ledger;
 use crate::operations::bulk::Verb;
@@ -96,12 +96,12 @@ pub struct Unsent {
     #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
     pub reason: String,
 
-    /// How.
+    /// The way.
     #[command(flatten)]
     pub way: Way,
 }
 
-/// What may have become of a message.
+/// The states of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum State {
     /// Not sent yet
@@ -129,7 +129,7 @@ pub enum Channel {
     Warehouse,
 }
 
-/// Which messages, and how they are shown.
+/// Which messages, and in which form.
 #[derive(Debug, Args)]
 pub struct List {
     /// When they were written.
@@ -152,13 +152,9 @@ pub struct List {
     #[arg(long, value_name = "STATE", value_enum)]
     pub state: Option<State>,
 
-    /// The most messages shown: 1 to 10000
-    #[arg(long, value_name = "MESSAGES", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub limit: u32,
-
-    /// How they are shown.
+    /// The length of the list.
     #[command(flatten)]
-    pub shown: Shown,
+    pub list: output::Rows,
 }
 
 /// Which message.
@@ -168,9 +164,9 @@ pub struct Show {
     #[arg(value_name = "MESSAGE")]
     pub message: String,
 
-    /// How it is shown.
+    /// The form of the result.
     #[command(flatten)]
-    pub shown: Shown,
+    pub output: Output,
 }
 
 /// Which announcements.
@@ -196,13 +192,13 @@ pub struct Again {
     #[command(flatten)]
     pub operator: Operator,
 
-    /// How.
+    /// Consent.
     #[command(flatten)]
-    pub change: Change,
+    pub consent: Consent,
 
-    /// How the result is shown.
+    /// The form of the result.
     #[command(flatten)]
-    pub shown: Shown,
+    pub output: Output,
 }
 
 fn name(value: Option<impl ValueEnum>) -> Option<String> {
@@ -232,34 +228,11 @@ async fn list(pool: &PgPool, list: &List) -> Result<(), Stop> {
         channel: name(list.channel),
         state: name(list.state),
     };
-    let messages = messages::list(pool, &selection, list.limit).await.map_err(roles::refuse)?;
-    match list.shown.output {
-        Format::Json => output::json(&messages),
-        Format::Table => output::table(
-            ["id", "written", "topic", "order", "state", "attempts", "sent or due", "behind it", "event", "reason"],
-            messages.into_iter().map(|message| {
-                [
-                    message.id.to_string(),
-                    output::moment(message.created_at),
-                    message.topic,
-                    message.order_id,
-                    message
-                        .waits
-                        .filter(|waits| waits != "ready" && message.state == "pending")
-                        .unwrap_or(message.state),
-                    output::dash(message.attempts),
-                    output::dash(message.sent_at.or(message.due).map(output::moment)),
-                    message.behind.to_string(),
-                    message.event_id,
-                    output::dash(message.reason),
-                ]
-            }),
-        ),
-    }
+    output::list(&list.list.output, &messages::list(pool, &selection, list.list.limit).await?)
 }
 
 async fn show(pool: &PgPool, show: &Show) -> Result<(), Stop> {
-    let messages = messages::show(pool, &show.message).await.map_err(roles::refuse)?;
+    let messages = messages::show(pool, &show.message).await?;
     if messages.is_empty() {
         let message = format!("there is no message {}", show.message);
         return Err(Stop::failed(Exit::Failed, message, "order-worker outbox list --order ID"));
@@ -275,10 +248,7 @@ async fn show(pool: &PgPool, show: &Show) -> Result<(), Stop> {
             json
         })
         .collect();
-    match show.shown.output {
-        Format::Json => output::json(&shown),
-        Format::Table => output::fields(&shown),
-    }
+    output::objects(&show.output, &shown)
 }
 
 async fn resend(pool: &PgPool, again: &Again) -> Result<(), Stop> {
@@ -290,29 +260,29 @@ async fn resend(pool: &PgPool, again: &Again) -> Result<(), Stop> {
             "--since 2h, or --since 2026-01-31T14:00:00Z",
         ));
     };
-    let now = ledger::now(pool).await.map_err(roles::refuse)?;
+    let now = ledger::now(pool).await?;
     let until = window.until.unwrap_or(now);
     let which = Resend { since, until, order: again.order.clone(), topic: again.topic.clone(), id: None };
-    let (dry_run, reason) = (again.change.dry_run, again.reason.as_deref());
+    let (dry_run, reason) = (again.consent.dry_run, again.reason.as_deref());
     let actor = again.operator.person(dry_run)?;
 
     // Counted first, and rolled back: nobody consents to a number that is not known.
     let walk = async |message: &'static str, commit: bool| -> Result<u64, Stop> {
         let bar = ProgressBar::new_spinner().with_message(message);
         bar.enable_steady_tick(Duration::from_millis(100));
-        let mut tx = pool.begin().await.map_err(roles::refuse)?;
+        let mut tx = pool.begin().await?;
         let told = |so_far| bar.set_position(so_far);
-        let due = messages::resend(&mut tx, &which, reason, &actor, told).await.map_err(roles::refuse)?;
-        if commit { tx.commit().await } else { tx.rollback().await }.map_err(roles::refuse)?;
+        let due = messages::resend(&mut tx, &which, reason, &actor, told).await?;
+        end(tx, !commit).await?;
         bar.finish_and_clear();
         Ok(due)
     };
     let mut due = walk("counting", false).await?;
     if !dry_run {
-        again.change.consent(due, "resend")?;
+        again.consent.obtain(due, "resend")?;
         due = walk("queueing", true).await?;
     }
-    match again.shown.output {
+    match again.output.format {
         Format::Json => {
             output::json(&json!({ "announcements": due, "since": since, "until": until, "dry_run": dry_run }))
         }

@@ -4,9 +4,9 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::exit::Stop;
-use super::shown::{Format, Shown};
+use super::output::{self, Format};
+use super::roles;
 use super::waiting::{self, Decide};
-use super::{output, roles};
 use crate::app::config::Config;
 use crate::operations::events::{self, Waits};
 use crate::operations::masked;
@@ -23,11 +23,12 @@ pub enum QuarantineCommand {
         "\n",
         "Exit codes: 0 done, 1 failed, 2 refused",
     ))]
-    List(List),
+    List(output::Rows),
 
     /// Decide about quarantined events: --accept handles them as events of their own, --drop settles them
     ///
-    /// Accepting says that a body counts, not that its amount will do: that is judged like any other.
+    /// Accepting says that a body counts, not that its amount will do: that is judged like any other. --dry-run also tells what has
+    /// happened to the order since.
     #[command(after_long_help = concat!(
         "Examples:\n",
         "  order-worker quarantine resolve 4711 --drop --reason 'sent by a test' --as ada\n",
@@ -36,18 +37,6 @@ pub enum QuarantineCommand {
         "Exit codes: 0 done, 1 none of them is quarantined, 2 refused",
     ))]
     Resolve(Resolve),
-}
-
-/// How many, and how they are shown.
-#[derive(Debug, Args)]
-pub struct List {
-    /// The most events shown: 1 to 10000
-    #[arg(long, value_name = "EVENTS", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub limit: u32,
-
-    /// How they are shown.
-    #[command(flatten)]
-    pub shown: Shown,
 }
 
 /// Which way.
@@ -69,13 +58,12 @@ pub struct Resolve {
 pub(super) async fn run(command: &QuarantineCommand, config: &Config) -> Result<(), Stop> {
     let pool = roles::database(config).await?;
     match command {
-        QuarantineCommand::Resolve(Resolve { accept: true, decide, .. }) => {
-            waiting::approve(&pool, Waits::Quarantined, decide).await
+        QuarantineCommand::Resolve(Resolve { accept, decide, .. }) => {
+            waiting::decide(&pool, Waits::Quarantined, *accept, decide).await
         }
-        QuarantineCommand::Resolve(Resolve { decide, .. }) => waiting::reject(&pool, Waits::Quarantined, decide).await,
         QuarantineCommand::List(list) => {
-            let events = events::waiting(&pool, Waits::Quarantined, list.limit).await.map_err(roles::refuse)?;
-            match list.shown.output {
+            let events = events::waiting(&pool, Waits::Quarantined, list.limit).await?;
+            match list.output.format {
                 Format::Json => {
                     let events = events.iter().map(|event| {
                         json!({
@@ -86,20 +74,7 @@ pub(super) async fn run(command: &QuarantineCommand, config: &Config) -> Result<
                     });
                     output::json(&events.collect::<Vec<_>>())
                 }
-                Format::Table => output::table(
-                    ["id", "received", "topic", "source", "event", "order", "reason"],
-                    events.into_iter().map(|event| {
-                        [
-                            event.id.to_string(),
-                            output::moment(event.received_at),
-                            event.topic,
-                            event.source,
-                            event.event_id,
-                            output::dash(event.order_id),
-                            output::dash(event.reason),
-                        ]
-                    }),
-                ),
+                Format::Table => output::rows(&events),
             }
         }
     }

@@ -2,10 +2,10 @@
 
 use clap::{Args, Subcommand};
 
+use super::change::Change;
 use super::exit::Stop;
-use super::pausing::{self, Change};
-use super::shown::{Format, Shown};
-use super::{output, roles};
+use super::output::{self, Output};
+use super::{pause, roles};
 use crate::app::config::Config;
 use crate::engine::queue::{Queue, contents};
 use crate::operations::QUEUES;
@@ -22,7 +22,7 @@ pub enum QueueCommand {
         "\n",
         "Exit codes: 0 done, 1 failed, 2 refused",
     ))]
-    List(Shown),
+    List(Output),
 
     /// Take nothing from a queue until it is resumed
     ///
@@ -46,46 +46,23 @@ pub enum QueueCommand {
     Resume(Which),
 }
 
-/// Which queue, and how.
+/// A queue to be paused or resumed.
 #[derive(Debug, Args)]
 pub struct Which {
     /// The queue
     #[arg(value_name = "QUEUE", value_parser = super::args::queue())]
     pub queue: Queue,
 
-    /// How.
+    /// The change.
     #[command(flatten)]
-    pub flags: pausing::Flags,
+    pub change: Change,
 }
 
 pub(super) async fn run(command: &QueueCommand, config: &Config) -> Result<(), Stop> {
     let pool = roles::database(config).await?;
-    let change = async |which: &Which, change| {
-        pausing::run(&pool, Pausable::Queue(which.queue), which.queue.as_str(), change, &which.flags).await
-    };
     match command {
-        QueueCommand::Pause(which) => change(which, Change::Pause).await,
-        QueueCommand::Resume(which) => change(which, Change::Resume).await,
-        QueueCommand::List(shown) => {
-            let queues = contents(&pool, &QUEUES).await.map_err(roles::refuse)?;
-            match shown.output {
-                Format::Json => output::json(&queues),
-                Format::Table => output::table(
-                    ["queue", "pending", "oldest", "dead", "parked", "paused"],
-                    queues.into_iter().map(|queue| {
-                        let (by, reason) = (queue.paused_by.as_deref(), queue.pause_reason.as_deref());
-                        let paused = pausing::told(queue.paused_at, by, reason);
-                        [
-                            queue.queue,
-                            queue.pending.to_string(),
-                            format!("{:.0}s", queue.oldest_age),
-                            queue.dead.to_string(),
-                            queue.parked.to_string(),
-                            paused,
-                        ]
-                    }),
-                ),
-            }
-        }
+        QueueCommand::Pause(which) => pause::pause(&pool, Pausable::Queue(which.queue), &which.change).await,
+        QueueCommand::Resume(which) => pause::resume(&pool, Pausable::Queue(which.queue), &which.change).await,
+        QueueCommand::List(output) => output::list(output, &contents(&pool, &QUEUES).await?),
     }
 }

@@ -7,18 +7,16 @@ use serde_json::json;
 
 use super::exit::{Exit, Stop};
 use super::operator::Operator;
-use super::selecting::Moment;
-use super::shown::{Format, Shown};
-use super::{output, performing, roles};
+use super::output::{self, Format, Output};
 use crate::app::config::Config;
 use crate::app::runs;
 use crate::dapr::reconcile::{Alert, From, Look, LookError, Reconciler, Severity, Taker};
 use crate::engine::inbox::{Accept, Acceptor};
 use crate::engine::queue::Wake;
-use crate::operations::QUEUES;
+use crate::operations::{Moment, QUEUES};
 use crate::platform::database::PgPool;
 
-/// How far back, and whether what is missing is taken.
+/// The flags of `inbox reconcile`.
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// From when on; without it from where the worker has looked last
@@ -33,14 +31,14 @@ pub struct Arguments {
     #[command(flatten)]
     pub operator: Operator,
 
-    /// How the result is shown.
+    /// The form of the result.
     #[command(flatten)]
-    pub shown: Shown,
+    pub output: Output,
 }
 
 fn failed(error: LookError) -> Stop {
     match error {
-        LookError::Database(error) => roles::refuse(error),
+        LookError::Database(error) => error.into(),
         error => Stop::because(
             &error,
             "see data.redis.addr: it has to name the Redis of Dapr's component; order-worker doctor",
@@ -95,7 +93,7 @@ pub(super) async fn run(pool: &PgPool, arguments: &Arguments, config: &Config) -
 }
 
 fn acceptor(pool: &PgPool, config: &Config) -> Result<Accept, Stop> {
-    let metrics = performing::metrics()?;
+    let metrics = super::runs::metrics()?;
     let eventbus = &config.worker.eventbus;
     Ok(Acceptor::start(
         pool.clone(),
@@ -107,7 +105,7 @@ fn acceptor(pool: &PgPool, config: &Config) -> Result<Accept, Stop> {
     ))
 }
 
-/// How many are missing. Of a stream that has lost something nobody knows all of them, and of one that is not ours none.
+/// The number of missing events. A stream that has lost something may miss more; of one that is not ours the number is unknown.
 fn missing(look: &Look) -> String {
     match &look.alert {
         None => look.missing.to_string(),
@@ -117,7 +115,7 @@ fn missing(look: &Look) -> String {
 }
 
 fn show(arguments: &Arguments, looks: &[(String, Look)]) -> Result<(), Stop> {
-    match arguments.shown.output {
+    match arguments.output.format {
         Format::Json => {
             let streams: Vec<_> = looks
                 .iter()

@@ -1,26 +1,23 @@
 //! `order-worker inbox replay`.
 
-use chrono::{DateTime, TimeDelta};
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 use serde_json::json;
-use sqlx::types::Json;
 
+use super::change::Consent;
 use super::events::Filter;
 use super::exit::{Exit, Stop};
 use super::operator::Operator;
-use super::performing::{self, Here, Judges, Performer, counting, unpaused, until_ended};
-use super::selecting::Change;
-use super::shown::{Format, Shown};
-use super::{output, roles};
+use super::output::{self, Format, Output, Runs};
+use super::runs::{self, Executor, Here, Rules, counting, unpaused, until_ended};
 use crate::app::config::Config;
 use crate::engine::runs::ledger;
 use crate::operations::events::Selection;
 use crate::operations::replay::REPLAY;
-use crate::operations::replay::{self, Phase, Rehearsal, Replay, Request, Share, Tally};
+use crate::operations::replay::{self, Rehearsal, Request, Share, Tally};
 use crate::platform::database::PgPool;
 
-/// Which events, and how.
+/// The flags of `inbox replay`.
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// Which.
@@ -63,99 +60,76 @@ pub struct Arguments {
     #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
     pub reason: Option<String>,
 
-    /// How.
+    /// Consent.
     #[command(flatten)]
-    pub change: Change,
+    pub consent: Consent,
 
-    /// How the result is shown.
+    /// The form of the result.
     #[command(flatten)]
-    pub shown: Shown,
+    pub output: Output,
 }
 
-/// The last replays.
-#[derive(Debug, Args)]
-pub struct Replays {
-    /// The most replays shown: 1 to 10000
-    #[arg(long, value_name = "REPLAYS", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub limit: u32,
-
-    /// How they are shown.
-    #[command(flatten)]
-    pub shown: Shown,
-}
-
-pub(super) async fn list(pool: &PgPool, replays: &Replays) -> Result<(), Stop> {
-    let runs = replay::runs(pool, None, replays.limit).await.map_err(roles::refuse)?;
-    show(&replays.shown, &runs)
+pub(super) async fn list(pool: &PgPool, runs: &Runs) -> Result<(), Stop> {
+    output::list(&runs.output, &replay::runs(pool, None, runs.limit).await?)
 }
 
 pub(super) async fn run(pool: &PgPool, arguments: &Arguments, config: &Config) -> Result<(), Stop> {
     let request = request(pool, arguments, config).await?;
-    if arguments.change.dry_run {
+    if arguments.consent.dry_run {
         return rehearse(pool, arguments, &request, config).await;
     }
     let count = count(pool, &arguments.filter.resolve(pool).await?).await?;
-    arguments.change.consent(count, "replay")?;
+    arguments.consent.obtain(count, "replay")?;
     unpaused(pool, None).await?;
-    let performer = performing::performer(pool, config, &arguments.here, Judges::Events, arguments.detach).await?;
+    let executor = runs::executor(pool, config, &arguments.here, Rules::Events, arguments.detach).await?;
     let actor = arguments.operator.person(false)?;
-    let mut tx = pool.begin().await.map_err(roles::refuse)?;
-    let id = replay::ask(&mut tx, &request, arguments.reason.as_deref(), &actor).await.map_err(roles::refuse)?;
-    tx.commit().await.map_err(roles::refuse)?;
+    let mut tx = pool.begin().await?;
+    let id = replay::ask(&mut tx, &request, arguments.reason.as_deref(), &actor).await?;
+    tx.commit().await?;
     if arguments.detach {
-        let runs = replay::runs(pool, Some(id), 1).await.map_err(roles::refuse)?;
-        return show(&arguments.shown, &runs);
+        return output::list(&arguments.output, &replay::runs(pool, Some(id), 1).await?);
     }
-    perform(pool, arguments, id, count, &performer).await
+    perform(pool, arguments, id, count, &executor).await
 }
 
-/// What was asked for, with its ends: an event that comes later is none of it.
+/// The request, with its ends: an event that comes later is none of it.
 async fn request(pool: &PgPool, arguments: &Arguments, config: &Config) -> Result<Request, Stop> {
-    let Selection { window, order, payment, event, topic, outcome, reason } = arguments.filter.resolve(pool).await?;
-    let narrow = [&order, &payment, &event, &reason, &outcome].into_iter().any(Option::is_some);
+    let selection = arguments.filter.resolve(pool).await?;
+    let Selection { window, order, payment, event, outcome, reason, .. } = &selection;
+    let narrow = [order, payment, event, reason, outcome].into_iter().any(Option::is_some);
     if window.since.is_none() && !narrow {
         let hint = "--since 2h, or --outcome dead, --order, --payment, --event, --because";
         return Err(Stop::failed(Exit::Usage, "nothing says which events", hint));
     }
-    let now = ledger::now(pool).await.map_err(roles::refuse)?;
-    let kept = TimeDelta::from_std(config.worker.inbox.keep.keep_bodies).unwrap_or_default() + TimeDelta::days(1);
-    let kept = now.checked_sub_signed(kept).unwrap_or(DateTime::UNIX_EPOCH);
     Ok(Request {
-        since: window.since.unwrap_or(kept),
-        until: window.until.unwrap_or(now).min(now),
-        order,
-        payment,
-        event,
-        topic,
-        outcome,
-        reason,
         announce: arguments.announce,
         include_decided: arguments.include_decided,
         rate: arguments.rate,
         canary: arguments.canary.map(Share::of_10_000),
         most_failures: arguments.stop_after,
+        ..Request::of(selection, ledger::now(pool).await?, config.worker.inbox.keep.keep_bodies)
     })
 }
 
 async fn count(pool: &PgPool, selection: &Selection) -> Result<u64, Stop> {
-    let groups = crate::operations::events::groups(pool, selection).await.map_err(roles::refuse)?;
+    let groups = crate::operations::events::groups(pool, selection).await?;
     Ok(groups.iter().map(|group| group.events.unsigned_abs()).sum())
 }
 
 /// Says what would differ, grouped.
 async fn rehearse(pool: &PgPool, arguments: &Arguments, request: &Request, config: &Config) -> Result<(), Stop> {
-    let settings = performing::judging(pool, config, Judges::Events).await?;
+    let settings = runs::announced_settings(pool, config, Rules::Events).await?;
     let bar = counting("events looked at", None);
     let began = std::time::Instant::now();
     let seen = |tally: &Tally| {
         bar.set_position(tally.seen);
         true
     };
-    let rehearsal = replay::rehearse(pool, request, settings.events.mismatch, seen).await.map_err(roles::refuse)?;
+    let rehearsal = replay::rehearse(pool, request, settings.events.mismatch, seen).await?;
     bar.finish_and_clear();
     let Rehearsal { tally, groups, .. } = rehearsal;
     let seconds = began.elapsed().as_secs_f64();
-    match arguments.shown.output {
+    match arguments.output.format {
         Format::Json => {
             let groups: Vec<_> = groups
                 .iter()
@@ -185,51 +159,11 @@ async fn rehearse(pool: &PgPool, arguments: &Arguments, request: &Request, confi
     }
 }
 
-async fn perform(pool: &PgPool, arguments: &Arguments, id: i64, count: u64, performer: &Performer) -> Result<(), Stop> {
+async fn perform(pool: &PgPool, arguments: &Arguments, id: i64, count: u64, executor: &Executor) -> Result<(), Stop> {
     let bar = counting("events replayed", Some(count));
-    let failed = until_ended(pool, performer, REPLAY, id, &bar).await?;
-    show(&arguments.shown, &replay::runs(pool, Some(id), 1).await.map_err(roles::refuse)?)?;
+    let failed = until_ended(pool, executor, REPLAY, id, &bar).await?;
+    output::list(&arguments.output, &replay::runs(pool, Some(id), 1).await?)?;
     failed.map_or(Ok(()), |error| {
         Err(Stop::failed(Exit::Failed, format!("replay {id}: {error}"), "order-worker dead list"))
     })
-}
-
-fn show(shown: &Shown, runs: &[Replay]) -> Result<(), Stop> {
-    match shown.output {
-        Format::Json => output::json(&runs),
-        Format::Table => output::table(
-            [
-                "replay",
-                "asked",
-                "outcome",
-                "phase",
-                "seen",
-                "unchanged",
-                "again",
-                "changed",
-                "decided",
-                "announced",
-                "failed",
-                "error",
-            ],
-            runs.iter().map(|run| {
-                let tally = run.result.as_ref().map(|Json(tally)| tally.clone()).unwrap_or_default();
-                let phase = if tally.phase == Phase::Canary { "canary" } else { "rest" };
-                [
-                    run.id.to_string(),
-                    output::moment(run.asked_at),
-                    run.outcome.to_string(),
-                    phase.to_owned(),
-                    tally.seen.to_string(),
-                    tally.unchanged.to_string(),
-                    tally.again.to_string(),
-                    tally.changed.to_string(),
-                    tally.decided.to_string(),
-                    tally.announced.to_string(),
-                    tally.failed.to_string(),
-                    output::dash(run.error.as_deref()),
-                ]
-            }),
-        ),
-    }
 }

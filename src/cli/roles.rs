@@ -3,7 +3,6 @@
 use crate::app::config::{Config, Layers};
 use crate::app::schema::{self, SchemaState};
 use crate::app::worker::{self, Mode, WorkerError};
-use crate::operations;
 use crate::platform::database::{self, PgPool};
 use crate::platform::settings::DatabaseUrl;
 
@@ -28,9 +27,8 @@ pub(super) async fn work(config: Config, layers: Layers, mode: Mode) -> Result<(
 
 /// The database of the worker, for a command.
 pub(super) async fn database(config: &Config) -> Result<PgPool, Stop> {
-    let pool =
-        database::connect_for_a_command(config.database_url()?.expose(), &config.worker.database).map_err(refuse)?;
-    match schema::schema_state_directly(&pool).await.map_err(refuse)? {
+    let pool = database::connect_for_a_command(config.database_url()?.expose(), &config.worker.database)?;
+    match schema::schema_state_directly(&pool).await? {
         SchemaState::Fits => Ok(pool),
         SchemaState::Older(why) => Err(Stop::failed(Exit::Failed, why, "order-worker migrate")),
         SchemaState::Newer(why) => Err(Stop::failed(Exit::Failed, why, "deploy a newer order-worker")),
@@ -40,29 +38,7 @@ pub(super) async fn database(config: &Config) -> Result<PgPool, Stop> {
 /// The same for pages, which many look at for long.
 pub(super) async fn database_of_pages(config: &Config) -> Result<PgPool, Stop> {
     database(config).await?.close().await;
-    database::connect_for_pages(config.database_url()?.expose(), &config.worker.database).map_err(refuse)
-}
-
-/// Why something was not done, or what the database has answered, with the way out.
-pub(super) fn refuse(error: impl Into<operations::Error>) -> Stop {
-    let error = match error.into() {
-        operations::Error::Refused { what, next } => return Stop::failed(Exit::Failed, what, next),
-        operations::Error::Database(error) => error,
-    };
-    let error = &error;
-    let tls = database::tls_hint(error);
-    let hint = if let Some(hint) = &tls {
-        hint.as_str()
-    } else if database::lacks_rights(error) {
-        "run `order-worker migrate` with the owner in MIGRATE_DATABASE_URL and this role in DATABASE_URL"
-    } else if let Some(hint) = database::hint(error) {
-        hint
-    } else if database::class(error) != database::Class::Message {
-        "see that Postgres is there, and what DATABASE_URL or data.database.source names; then try again"
-    } else {
-        ""
-    };
-    Stop::because(error, hint)
+    Ok(database::connect_for_pages(config.database_url()?.expose(), &config.worker.database)?)
 }
 
 /// The migrations, with the rights of `owner`; `runtime` names the role that the worker runs as,

@@ -16,6 +16,7 @@ pub mod log;
 mod mask;
 pub mod messages;
 mod metrics;
+mod moment;
 pub mod pauses;
 pub mod proof;
 pub mod replay;
@@ -26,11 +27,13 @@ pub use bulk::DeadRows;
 pub use edit::edit;
 pub use mask::{masked, masked_json};
 pub use metrics::Metrics;
+pub use moment::{Moment, NoMoment};
 pub use replay::{Judging, Replays};
 
 use chrono::{DateTime, Utc};
 
 use crate::engine::queue::{Queue, is_drained};
+use crate::engine::runs::ledger;
 use crate::platform::database::PgPool;
 use crate::shop::{announcements, warehouse};
 
@@ -62,6 +65,14 @@ pub struct Window {
     pub since: Option<DateTime<Utc>>,
     /// The first moment behind it.
     pub until: Option<DateTime<Utc>>,
+}
+
+impl Window {
+    /// By the database's clock.
+    pub async fn between(pool: &PgPool, since: Option<Moment>, until: Option<Moment>) -> Result<Self, sqlx::Error> {
+        let now = ledger::now(pool).await?;
+        Ok(Self { since: since.map(|since| since.before(now)), until: until.map(|until| until.before(now)) })
+    }
 }
 
 /// Why something that an operator asked for was not done. The transaction is to be rolled back.

@@ -12,6 +12,7 @@ use super::{Mode, WorkerError};
 use crate::app::Metrics;
 use crate::app::config::{Config, Layers};
 use crate::app::health::Probe;
+use crate::app::pages;
 use crate::app::runs::topics;
 use crate::app::schema::{SchemaState, schema_state};
 use crate::dapr::broker;
@@ -23,7 +24,7 @@ use crate::platform::database::{self, PgPool};
 use crate::platform::health::Condition;
 use crate::platform::settings::{ListenAddr, Secret};
 use crate::web::admin::{self, Health, Reporter, Subscriptions};
-use crate::web::console::Site;
+use crate::web::console::Console;
 
 /// The foundation of a worker.
 #[derive(Debug)]
@@ -42,7 +43,7 @@ pub(super) struct Foundation {
     pub(super) health: Health,
     /// The worker's own condition, for `/readyz`.
     pub(super) condition: watch::Sender<Condition>,
-    site: Site,
+    console: Console,
 }
 
 impl Foundation {
@@ -61,9 +62,7 @@ impl Foundation {
         let consul = consul::Client::new(&config.worker.consul, metrics.process.clone())
             .map_err(|error| WorkerError::Configuration(error.to_string()))?;
         let app_token = watch::Sender::new(config.worker.eventbus.app_token.clone());
-        let inbox = &config.worker.inbox;
-        let site =
-            Site::new(pages.clone(), config.worker.console.clone(), inbox.payments.mismatch(), inbox.keep.keep_bodies);
+        let console = pages::console(&config, pages.clone());
         let wake = Wake::new(&QUEUES);
         let foundation = Self {
             config,
@@ -78,7 +77,7 @@ impl Foundation {
             app_token,
             health,
             condition,
-            site,
+            console,
         };
         Ok((foundation, reporter))
     }
@@ -91,7 +90,7 @@ impl Foundation {
             pool: self.pool.clone(),
             pages: self.pages.clone(),
             app_token: self.app_token.clone(),
-            site: self.site.clone(),
+            console: self.console.clone(),
         };
         tokio::spawn(stop.clone().run_until_cancelled_owned(renewal.keep()));
     }
@@ -136,17 +135,13 @@ impl Foundation {
 
     /// Opens console and board, where they are enabled and their ports can be had.
     pub(super) async fn start_pages(&self, stop: &CancellationToken) {
-        let (console, board) = (&self.config.worker.console, &self.config.worker.board);
+        let console = &self.config.worker.console;
         if console.enabled
             && let Some(listener) = console.addr.open_pages("Console").await
         {
-            tokio::spawn(self.site.clone().serve(listener, stop.clone()));
+            tokio::spawn(self.console.clone().serve(listener, stop.clone()));
         }
-        if board.enabled
-            && let Some(listener) = board.addr.open_pages("Board").await
-        {
-            tokio::spawn(self.site.clone().serve_board(listener, stop.clone()));
-        }
+        pages::start_board(&self.console, &self.config, stop).await;
     }
 }
 

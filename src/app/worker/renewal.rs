@@ -12,7 +12,7 @@ use crate::app::config::{Config, ConfigError, Layers};
 use crate::platform::database::{self, PgPool};
 use crate::platform::settings::{DatabaseUrl, Secret};
 use crate::platform::telemetry::LogOnce;
-use crate::web::console::Site;
+use crate::web::console::Console;
 
 const EVERY: Duration = Duration::from_secs(10);
 
@@ -34,7 +34,7 @@ pub(super) struct Renewal {
     pub pool: PgPool,
     pub pages: PgPool,
     pub app_token: watch::Sender<Option<Secret>>,
-    pub site: Site,
+    pub console: Console,
 }
 
 impl Renewal {
@@ -79,7 +79,7 @@ impl Renewal {
         // Whether there are users at all decides what the console shows, and to whom: that takes a restart.
         if new.worker.console.users != console.users && new.worker.console.users.is_some() && console.users.is_some() {
             console.users = new.worker.console.users;
-            self.site.set_users(console.users.as_ref());
+            self.console.set_users(console.users.as_ref());
             tracing::info!("New worker.console.users: who is not among them any more is logged out");
         }
         Ok(())

@@ -1,8 +1,9 @@
 //! The request of a replay, and its result.
 
 use std::str::FromStr;
+use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -11,6 +12,7 @@ use sqlx::types::Json;
 
 use crate::engine::audit;
 use crate::engine::runs::{Cursor, RunState};
+use crate::operations::events::Selection;
 use crate::operations::{Error, jobs};
 use crate::platform::database::PgPool;
 
@@ -110,6 +112,29 @@ pub struct Tally {
 }
 
 impl Request {
+    /// Every selected event that came before `now`. Without a beginning, from where bodies are kept, for `keep_bodies`.
+    #[must_use]
+    pub fn of(selection: Selection, now: DateTime<Utc>, keep_bodies: Duration) -> Self {
+        let Selection { window, order, payment, event, topic, outcome, reason } = selection;
+        let kept = TimeDelta::from_std(keep_bodies).unwrap_or_default() + TimeDelta::days(1);
+        let kept = now.checked_sub_signed(kept).unwrap_or(DateTime::UNIX_EPOCH);
+        Self {
+            since: window.since.unwrap_or(kept),
+            until: window.until.unwrap_or(now).min(now),
+            order,
+            payment,
+            event,
+            topic,
+            outcome,
+            reason,
+            announce: false,
+            include_decided: false,
+            rate: None,
+            canary: None,
+            most_failures: None,
+        }
+    }
+
     /// The counts at the beginning of a replay.
     #[must_use]
     pub fn begin(&self) -> Tally {

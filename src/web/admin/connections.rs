@@ -16,16 +16,16 @@ use tokio_util::sync::CancellationToken;
 /// Headers of one request, in bytes; more is answered with 431.
 const HEADER_BYTES: usize = 8 * 1024;
 const HEADERS: usize = 64;
-/// What one connection may have in memory, in bytes.
+/// Memory of one connection, in bytes.
 const BUFFER_BYTES: usize = 16 * 1024;
-/// How long to wait when the process has no file descriptor for another connection.
+/// The pause when the process has no file descriptor for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Who is at the other end of the connection, for whoever answers its requests.
+/// The address at the other end of the connection, for the handlers of its requests.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer(pub(crate) IpAddr);
 
-/// What one client, and all together, may take.
+/// Limits of one client, and of all together.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     /// Connections at once. For another one the oldest is closed: a liveness probe must not wait
@@ -35,7 +35,7 @@ pub(super) struct Limits {
     pub(super) headers: Duration,
     /// A connection in all, so that reading an answer slowly ends as well.
     pub(super) connection: Duration,
-    /// To finish what is in hand when a connection or the listener ends.
+    /// To finish the requests in hand when a connection or the listener ends.
     pub(super) finish: Duration,
 }
 

@@ -7,7 +7,7 @@
 //! | `/metrics` | Prometheus' text format |
 //! | `/dapr/subscribe` | the topics the worker consumes, as Dapr's HTTP apps answer it |
 //!
-//! Nothing here waits for a part: what is answered was seen before, by the probe.
+//! Nothing here waits for a part: the probe has looked before, and the answer tells what it saw.
 
 mod connections;
 mod health;
@@ -27,7 +27,7 @@ pub(crate) use connections::Peer;
 pub use health::{Health, Reporter};
 pub use subscriptions::Subscriptions;
 
-/// What the listener answers from.
+/// The state that the answers are made of.
 #[derive(Debug, Clone)]
 pub struct State {
     /// Behind `/readyz`.
@@ -51,7 +51,7 @@ pub(crate) async fn serve_router(listener: TcpListener, router: axum::Router, sh
     connections::serve(listener, router, Limits::default(), shutdown).await;
 }
 
-/// What every answer to a browser carries: what its page may load, and who may frame it: nobody.
+/// Sets the security headers of an answer to a browser: the files that its page may load, and that nobody may frame it.
 pub(crate) fn protect(headers: &mut HeaderMap, policy: &'static str) {
     for (name, value) in [
         (header::CONTENT_SECURITY_POLICY, policy),

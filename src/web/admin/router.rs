@@ -1,4 +1,4 @@
-//! What each path answers.
+//! The answer of each path.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::State;
 use crate::platform::health::Condition;
 
-/// How long an answer may take to be made.
+/// The longest time that an answer may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 const PATHS: [&str; 4] = ["/healthz", "/readyz", "/metrics", "/dapr/subscribe"];

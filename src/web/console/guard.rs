@@ -1,11 +1,11 @@
-//! Who asks, and whether they may: sessions, tokens against forged requests, headers of every answer.
+//! Visitors and their rights: sessions, tokens against forged requests, headers of every answer.
 
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use axum::extract::{Request, State};
 use axum::http::header::{self, HeaderValue};
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::{Extensions, HeaderMap, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum_extra::extract::cookie::{Cookie, Key, SameSite, SignedCookieJar};
@@ -13,7 +13,7 @@ use sha2::{Digest, Sha512};
 use subtle::ConstantTimeEq;
 use tokio::sync::Semaphore;
 
-use super::Desk;
+use super::Context;
 use super::tries::Tries;
 use super::users::Role;
 use crate::operations;
@@ -27,11 +27,11 @@ pub(super) const FORMS: &str = "order_worker_forms";
 /// Passwords that are checked at once: each takes memory and time on purpose.
 const CHECKS: usize = 2;
 
-/// What every page may load: nothing from elsewhere, no script and no style but its own files.
+/// The files that a page may load: nothing from elsewhere, no script and no style but its own files.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
                       form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
-/// Who asks.
+/// The person who asks.
 #[derive(Clone, Debug)]
 pub struct Visitor {
     user: Option<(String, Role)>,
@@ -40,40 +40,40 @@ pub struct Visitor {
 }
 
 impl Visitor {
-    /// Whether he may change something.
+    /// Whether they may change something.
     pub fn is_operator(&self) -> bool {
         self.user.as_ref().is_some_and(|(_, role)| *role == Role::Operator)
     }
 
-    /// What his forms have to carry.
+    /// The token that their forms have to carry.
     pub fn csrf(&self) -> &str {
         &self.csrf
     }
 
-    /// Whether he came in by a password, and can go.
+    /// Whether they came in by a password, and can log out.
     pub const fn logged_in(&self) -> bool {
         self.logged_in
     }
 
-    /// His name and role, as they are shown.
-    pub fn shown(&self) -> (String, String) {
+    /// Their name and role, for people.
+    pub fn name_and_role(&self) -> (String, String) {
         match &self.user {
             Some((name, role)) => (name.clone(), role.to_string()),
             None => ("nobody".into(), "viewer".into()),
         }
     }
 
-    /// Who did it, for the audit log.
+    /// Their name in the audit log.
     pub fn actor(&self) -> String {
-        format!("{} (console)", self.shown().0)
+        format!("{} (console)", self.name_and_role().0)
     }
 
-    /// Whether a form that carries `csrf` is from his own page.
+    /// Whether a form that carries `csrf` is from a page of their own.
     pub(super) fn sent(&self, csrf: &str) -> bool {
         is_token(&self.csrf, csrf)
     }
 
-    /// Whether he may make a change, which his own page has asked for.
+    /// Refuses a change by somebody who is no operator, and one that no page of their own has asked for.
     ///
     /// # Errors
     ///
@@ -92,7 +92,7 @@ impl Visitor {
     }
 }
 
-/// An answer that is no page.
+/// An answer that is no page: the status, and why.
 #[derive(Debug)]
 pub struct Refusal(pub StatusCode, pub String);
 
@@ -124,7 +124,7 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// What is needed to tell who asks.
+/// Tells who asks.
 #[derive(Debug)]
 pub struct Guard {
     pub(super) key: Key,
@@ -144,7 +144,7 @@ fn now() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-/// Whether what a form carries is its token.
+/// Whether a form carries its token.
 pub(super) fn is_token(token: &str, sent: &str) -> bool {
     !token.is_empty() && bool::from(token.as_bytes().ct_eq(sent.as_bytes()))
 }
@@ -166,22 +166,22 @@ fn session(value: &str) -> Option<Visitor> {
 }
 
 /// The cookie of a login.
-pub(super) fn session_of(desk: &Desk, headers: &HeaderMap, name: &str, role: Role) -> Cookie<'static> {
-    cookie(desk, headers, COOKIE, &token(), &format!("{role}|{name}"))
+pub(super) fn session_of(context: &Context, headers: &HeaderMap, name: &str, role: Role) -> Cookie<'static> {
+    cookie(context, headers, COOKIE, &token(), &format!("{role}|{name}"))
 }
 
 /// The cookie of forms that carry `csrf`.
-pub(super) fn forms_of(desk: &Desk, headers: &HeaderMap, csrf: &str) -> Cookie<'static> {
-    cookie(desk, headers, FORMS, csrf, "|")
+pub(super) fn forms_of(context: &Context, headers: &HeaderMap, csrf: &str) -> Cookie<'static> {
+    cookie(context, headers, FORMS, csrf, "|")
 }
 
-fn cookie(desk: &Desk, headers: &HeaderMap, name: &'static str, csrf: &str, user: &str) -> Cookie<'static> {
-    let expires = now() + desk.settings.session.as_secs();
+fn cookie(context: &Context, headers: &HeaderMap, name: &'static str, csrf: &str, user: &str) -> Cookie<'static> {
+    let expires = now() + context.settings.session.as_secs();
     let mut cookie = Cookie::new(name, format!("{expires}|{csrf}|{user}"));
     cookie.set_http_only(true);
     // Lax: whoever follows a link to a page comes with their session; what another site's page sends, or loads, comes without.
     cookie.set_same_site(SameSite::Lax);
-    cookie.set_secure(desk.settings.secure_cookies || came_by_tls(headers));
+    cookie.set_secure(context.settings.secure_cookies || came_by_tls(headers));
     cookie.set_path("/");
     cookie
 }
@@ -200,12 +200,17 @@ fn came_by_tls(headers: &HeaderMap) -> bool {
 }
 
 /// Tells who asks; sends those away to the login who have to say it first.
-pub async fn identify(State(desk): State<Arc<Desk>>, headers: HeaderMap, mut request: Request, next: Next) -> Response {
-    let (jar, known) = known(&desk, &headers);
+pub async fn identify(
+    State(context): State<Arc<Context>>,
+    headers: HeaderMap,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let (jar, known) = known(&context, &headers);
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).filter(|value| !value.is_empty());
     let by_proxy = || -> Option<(String, Role)> {
-        let name = text(Some(desk.settings.user_header.as_str()).filter(|name| !name.is_empty())?)?;
-        let role = Some(desk.settings.role_header.as_str()).filter(|name| !name.is_empty()).and_then(text);
+        let name = text(Some(context.settings.user_header.as_str()).filter(|name| !name.is_empty())?)?;
+        let role = Some(context.settings.role_header.as_str()).filter(|name| !name.is_empty()).and_then(text);
         Some((name.chars().take(64).collect(), role.and_then(Role::named).unwrap_or(Role::Viewer)))
     };
     let (visitor, jar) = if let Some(user) = by_proxy() {
@@ -215,16 +220,16 @@ pub async fn identify(State(desk): State<Arc<Desk>>, headers: HeaderMap, mut req
             None if request.method() != Method::GET => (String::new(), jar),
             None => {
                 let csrf = token();
-                let jar = jar.add(forms_of(&desk, &headers, &csrf));
+                let jar = jar.add(forms_of(&context, &headers, &csrf));
                 (csrf, jar)
             }
         };
         (Visitor { user: Some(user), csrf, logged_in: false }, jar)
-    } else if desk.settings.knows_its_users() {
+    } else if context.settings.knows_its_users() {
         match known {
             Some(known) => (known, jar),
-            None if desk.settings.users.is_none() => {
-                let words = format!("the proxy has to name the user: there is no {}", desk.settings.user_header);
+            None if context.settings.users.is_none() => {
+                let words = format!("the proxy has to name the user: there is no {}", context.settings.user_header);
                 return Refusal(StatusCode::UNAUTHORIZED, words).into_response();
             }
             // Told to htmx in its own way: it would put the login into the middle of the page that it keeps live.
@@ -241,7 +246,7 @@ pub async fn identify(State(desk): State<Arc<Desk>>, headers: HeaderMap, mut req
         // A page from elsewhere sees no answer, but would have the database work for it.
         return Refusal(StatusCode::FORBIDDEN, "pages of other sites ask for nothing here".into()).into_response();
     } else {
-        // Nobody can say who he is: everybody on this machine may look.
+        // Nobody can say who they are: everybody on this machine may look.
         (Visitor { user: None, csrf: String::new(), logged_in: false }, jar)
     };
     request.extensions_mut().insert(visitor);
@@ -257,7 +262,7 @@ fn is_this_machine(host: Option<&HeaderValue>) -> bool {
         || name.parse::<std::net::Ipv4Addr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-/// Whether the browser says that another site's page asks, as for a picture; somebody who follows a link is welcome.
+/// Whether the browser says that another site's page asks, as for a picture. Following a link is allowed.
 fn is_part_of_another_site(headers: &HeaderMap) -> bool {
     let is = |name: &str, value: &str| headers.get(name).is_some_and(|given| given == value);
     (is("sec-fetch-site", "cross-site") || is("sec-fetch-site", "same-site")) && !is("sec-fetch-mode", "navigate")
@@ -274,13 +279,19 @@ pub async fn headers(request: Request, next: Next) -> Response {
     response
 }
 
+/// The visitor of a request, as `identify` has found them.
+pub(super) fn visitor(extensions: &Extensions) -> Result<Visitor, Refusal> {
+    let visitor = extensions.get().cloned();
+    visitor.ok_or_else(|| Refusal(StatusCode::UNAUTHORIZED, "log in first".into()))
+}
+
 /// The session of a request, if it has one that still holds.
-pub(super) fn known(desk: &Desk, headers: &HeaderMap) -> (SignedCookieJar, Option<Visitor>) {
-    let jar = SignedCookieJar::from_headers(headers, desk.guard.key.clone());
+pub(super) fn known(context: &Context, headers: &HeaderMap) -> (SignedCookieJar, Option<Visitor>) {
+    let jar = SignedCookieJar::from_headers(headers, context.guard.key.clone());
     let known = jar.get(COOKIE).and_then(|cookie| session(cookie.value()));
     // Whoever is taken from the users is out at once.
     let known =
-        known.filter(|known| known.user.as_ref().is_some_and(|(name, role)| desk.users.borrow().has(name, *role)));
+        known.filter(|known| known.user.as_ref().is_some_and(|(name, role)| context.users.borrow().has(name, *role)));
     (jar, known)
 }
 

@@ -1,4 +1,4 @@
-//! The last hour, kept in memory: the backlog, for pictures, and how much went through.
+//! The last hour, kept in memory: the backlog, for pictures, and the throughput.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -16,20 +16,20 @@ const SAMPLES: usize = 360;
 const WIDTH: usize = 600;
 const HEIGHT: f64 = 120.0;
 
-/// One look.
+/// One sample.
 #[derive(Clone, Copy, Debug)]
 struct Moment {
     at: Instant,
     /// Rows to be done, by queue.
     pending: [i64; 4],
-    /// Rows that went into the journals since the look before: events accepted, events settled, messages sent.
+    /// Rows that went into the journals since the sample before: events accepted, events settled, messages sent.
     through: [i64; 3],
 }
 
-/// What went through, in rows a second.
+/// A throughput, in rows a second.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rate {
-    /// Of what.
+    /// The name of its rows.
     pub name: &'static str,
     /// In the last minute.
     pub minute: f64,
@@ -37,12 +37,12 @@ pub struct Rate {
     pub hour: f64,
 }
 
-/// The looks of the last hour, the oldest first.
+/// The samples of the last hour, the oldest first.
 #[derive(Debug, Default)]
 pub struct History(Mutex<VecDeque<Moment>>);
 
 impl History {
-    /// Looks for as long as it is polled.
+    /// Takes samples for as long as it is polled.
     pub async fn keep(&self, pool: &PgPool) {
         let mut before = None;
         loop {
@@ -55,7 +55,7 @@ impl History {
                     before = Some(counters);
                     self.add(Moment { at: Instant::now(), pending, through });
                 }
-                // What goes through while nobody looks belongs to no look.
+                // Rows that go through meanwhile belong to no sample.
                 Err(_) => before = None,
             }
             tokio::time::sleep(EVERY).await;
@@ -70,7 +70,7 @@ impl History {
         }
     }
 
-    /// What goes through. None before there are two looks.
+    /// The throughput. None before there are two samples.
     pub fn rates(&self) -> Option<[Rate; 3]> {
         let samples = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let last = samples.back()?.at;

@@ -1,4 +1,4 @@
-//! The way in and out: the login form, and what it sends.
+//! Login and logout.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,28 +10,28 @@ use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum_extra::extract::cookie::{Cookie, SignedCookieJar};
 use serde::Deserialize;
 
-use super::Desk;
+use super::Context;
 use super::guard::{COOKIE, Refusal, Visitor, forms, forms_of, is_token, known, session_of, token};
 use crate::web::admin::Peer;
 
-/// The form at which people come in.
+/// The login form.
 #[derive(Template)]
 #[template(path = "login.html")]
 struct Login<'a> {
     /// Why it is shown again; empty at first.
     problem: &'static str,
-    /// What it sends along.
+    /// The token that it sends along.
     csrf: &'a str,
 }
 
 /// The login form, with a token that only this browser has: nobody else logs it in, as somebody else.
-fn form(desk: &Desk, headers: &HeaderMap, problem: &'static str, status: StatusCode) -> Response {
-    let (jar, _) = known(desk, headers);
+fn form(context: &Context, headers: &HeaderMap, problem: &'static str, status: StatusCode) -> Response {
+    let (jar, _) = known(context, headers);
     let (jar, csrf) = match forms(&jar) {
         Some(csrf) => (jar, csrf),
         None => {
             let csrf = token();
-            (jar.add(forms_of(desk, headers, &csrf)), csrf)
+            (jar.add(forms_of(context, headers, &csrf)), csrf)
         }
     };
     match (Login { problem, csrf: &csrf }).render() {
@@ -41,14 +41,14 @@ fn form(desk: &Desk, headers: &HeaderMap, problem: &'static str, status: StatusC
 }
 
 /// `GET /login`.
-pub async fn show(State(desk): State<Arc<Desk>>, headers: HeaderMap) -> Response {
-    if desk.settings.users.is_none() || known(&desk, &headers).1.is_some() {
+pub async fn show(State(context): State<Arc<Context>>, headers: HeaderMap) -> Response {
+    if context.settings.users.is_none() || known(&context, &headers).1.is_some() {
         return Redirect::to("/").into_response();
     }
-    form(&desk, &headers, "", StatusCode::OK)
+    form(&context, &headers, "", StatusCode::OK)
 }
 
-/// What the login form sends.
+/// The fields of the login form.
 #[derive(Deserialize)]
 pub struct Credentials {
     name: String,
@@ -59,55 +59,55 @@ pub struct Credentials {
 
 /// `POST /login`.
 pub async fn login(
-    State(desk): State<Arc<Desk>>,
+    State(context): State<Arc<Context>>,
     Extension(Peer(from)): Extension<Peer>,
     headers: HeaderMap,
     Form(credentials): Form<Credentials>,
 ) -> Response {
     let Credentials { name, password, csrf } = credentials;
-    let refused = |problem, status| form(&desk, &headers, problem, status);
+    let refused = |problem, status| form(&context, &headers, problem, status);
     if password.len() > 1024 || name.len() > 64 {
         return refused("This name or password is too long.", StatusCode::BAD_REQUEST);
     }
-    let (jar, _) = known(&desk, &headers);
+    let (jar, _) = known(&context, &headers);
     if !forms(&jar).is_some_and(|token| is_token(&token, &csrf)) {
         return refused("This form was open for too long: try again.", StatusCode::FORBIDDEN);
     }
-    if !desk.guard.tries.begin(from, Instant::now()) {
+    if !context.guard.tries.begin(from, Instant::now()) {
         return refused("Too many failed logins: try again in a minute.", StatusCode::TOO_MANY_REQUESTS);
     }
-    let Ok(_permit) = desk.guard.checks.acquire().await else {
+    let Ok(_permit) = context.guard.checks.acquire().await else {
         return refused("The console is stopping.", StatusCode::SERVICE_UNAVAILABLE);
     };
-    let users = desk.users.borrow().clone();
+    let users = context.users.borrow().clone();
     let asked = name.clone();
     let role = tokio::task::spawn_blocking(move || users.login(&asked, &password)).await.ok().flatten();
     let Some(role) = role else {
         tracing::warn!(%from, "Console: a login failed");
         return refused("This name and password do not go together.", StatusCode::UNAUTHORIZED);
     };
-    desk.guard.tries.was_right(from);
+    context.guard.tries.was_right(from);
     tracing::info!(user = %name, %from, "Console: logged in as {role}");
-    (jar.add(session_of(&desk, &headers, &name, role)), Redirect::to("/")).into_response()
+    (jar.add(session_of(&context, &headers, &name, role)), Redirect::to("/")).into_response()
 }
 
-/// What the logout form sends.
+/// The fields of the logout form.
 #[derive(Deserialize)]
-pub struct Leaving {
+pub struct Logout {
     csrf: String,
 }
 
 /// `POST /logout`.
 pub async fn logout(
-    State(desk): State<Arc<Desk>>,
+    State(context): State<Arc<Context>>,
     Extension(visitor): Extension<Visitor>,
     headers: HeaderMap,
-    Form(leaving): Form<Leaving>,
+    Form(form): Form<Logout>,
 ) -> Response {
-    if !visitor.sent(&leaving.csrf) {
+    if !visitor.sent(&form.csrf) {
         return Refusal(StatusCode::FORBIDDEN, "this form is not from this session".into()).into_response();
     }
-    let jar = SignedCookieJar::from_headers(&headers, desk.guard.key.clone());
+    let jar = SignedCookieJar::from_headers(&headers, context.guard.key.clone());
     let mut gone = Cookie::from(COOKIE);
     gone.set_path("/");
     (jar.remove(gone), Redirect::to("/login")).into_response()

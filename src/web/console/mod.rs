@@ -2,9 +2,10 @@
 //!
 //! Server-rendered, with htmx to keep them live; nothing is loaded from elsewhere, and the strictest policy says so to the browser.
 //! Reading and changing go through [`crate::operations`] and its like: a page and a command are two views of one thing, and each
-//! section tells its command line. A change needs an operator, a form of his own session, and leaves a record under his name.
+//! section tells its command line. A change needs an operator, a form of their own session, and leaves a record under their name.
 //! With no users configured everybody on this machine may look, and nobody can change anything.
 
+mod change;
 mod guard;
 mod history;
 mod login;
@@ -34,14 +35,13 @@ use crate::web::admin;
 use crate::web::board;
 use guard::Guard;
 use history::History;
-use settings::Console;
 use users::Users;
 
-/// What the pages share.
+/// Everything that the pages share.
 #[derive(Debug)]
-pub struct Desk {
+pub struct Context {
     pool: PgPool,
-    settings: Console,
+    settings: settings::Console,
     users: watch::Sender<Users>,
     guard: Guard,
     history: History,
@@ -53,16 +53,16 @@ pub struct Desk {
 
 /// The console, and the board behind the same login.
 #[derive(Clone, Debug)]
-pub struct Site(Arc<Desk>);
+pub struct Console(Arc<Context>);
 
-impl Site {
-    /// Over the database of `pool`. What a rehearsal judges by is `on_mismatch`; bodies are there for `keep_bodies`.
+impl Console {
+    /// Over the database of `pool`. Rehearsals judge by `on_mismatch`; bodies are kept for `keep_bodies`.
     #[must_use]
-    pub fn new(pool: PgPool, settings: Console, on_mismatch: AmountMismatch, keep_bodies: Duration) -> Self {
+    pub fn new(pool: PgPool, settings: settings::Console, on_mismatch: AmountMismatch, keep_bodies: Duration) -> Self {
         let users = watch::Sender::new(read(settings.users.as_ref()));
         let guard = Guard::new(settings.session_key.as_ref());
         let (history, rehearsals) = (History::default(), Semaphore::new(1));
-        Self(Arc::new(Desk { pool, settings, users, guard, history, rehearsals, on_mismatch, keep_bodies }))
+        Self(Arc::new(Context { pool, settings, users, guard, history, rehearsals, on_mismatch, keep_bodies }))
     }
 
     /// Other users, from now on.
@@ -86,10 +86,10 @@ impl Site {
 
     /// Serves the board until `stop`.
     pub async fn serve_board(self, listener: TcpListener, stop: CancellationToken) {
-        let desk = self.0;
-        let router = board::router(&desk.pool)
-            .layer(middleware::from_fn_with_state(Arc::clone(&desk), guard::identify))
-            .merge(entrance().with_state(desk));
+        let context = self.0;
+        let router = board::router(&context.pool)
+            .layer(middleware::from_fn_with_state(Arc::clone(&context), guard::identify))
+            .merge(entrance().with_state(context));
         admin::serve_router(listener, router, stop).await;
     }
 }
@@ -99,8 +99,8 @@ fn read(users: Option<&Secret>) -> Users {
     users.and_then(|users| Users::parse(users.expose()).ok()).unwrap_or_default()
 }
 
-/// What nobody has to log in for.
-fn entrance() -> Router<Arc<Desk>> {
+/// The paths that need no login.
+fn entrance() -> Router<Arc<Context>> {
     let asset = |kind: &'static str, text: &'static str| get(move || async move { ([(CONTENT_TYPE, kind)], text) });
     Router::new()
         .route("/login", get(login::show).post(login::login))
@@ -112,11 +112,11 @@ fn entrance() -> Router<Arc<Desk>> {
         .layer(middleware::from_fn(guard::headers))
 }
 
-fn router(desk: Arc<Desk>) -> Router {
+fn router(context: Arc<Context>) -> Router {
     pages::router()
         .route("/logout", post(login::logout))
-        .layer(middleware::from_fn_with_state(Arc::clone(&desk), guard::identify))
+        .layer(middleware::from_fn_with_state(Arc::clone(&context), guard::identify))
         .layer(middleware::from_fn(guard::headers))
         .merge(entrance())
-        .with_state(desk)
+        .with_state(context)
 }

@@ -1,85 +1,36 @@
 //! A page as data: tables, pictures and forms. Every page is one, so that all look and work alike.
 
 use askama::Template;
-use chrono::{DateTime, Utc};
 
 use super::guard::Visitor;
+use crate::web::listing::{self, Cell, Listing, Reader, encoded};
 
-/// A cell of a table.
-#[derive(Clone, Debug)]
-pub enum Cell {
-    /// Words.
-    Text(String),
-    /// Words that lead somewhere.
-    Link {
-        /// Where.
-        href: String,
-        /// The words.
-        text: String,
-    },
-    /// A moment, shown in UTC and, by a script, in local time.
-    Time(DateTime<Utc>),
-    /// A state: shown as a badge.
-    State(String),
-    /// Lines of a diff.
-    Lines(Vec<String>),
-    /// Nothing.
-    Empty,
-}
-
-impl Cell {
-    /// Words, or nothing.
-    pub fn text(text: impl ToString) -> Self {
-        Self::Text(text.to_string())
-    }
-
-    /// What there may be.
-    pub fn maybe(text: Option<impl ToString>) -> Self {
-        text.map_or(Self::Empty, Self::text)
-    }
-
-    /// A moment that there may be.
-    pub fn when(at: Option<DateTime<Utc>>) -> Self {
-        at.map_or(Self::Empty, Self::Time)
-    }
-
-    /// Words that lead to a page.
-    pub fn link(href: impl Into<String>, text: impl ToString) -> Self {
-        Self::Link { href: href.into(), text: text.to_string() }
-    }
-
-    /// An order, whose story it leads to.
-    pub fn order(id: Option<String>) -> Self {
-        id.map_or(Self::Empty, |id| Self::link(format!("/order?id={}", encoded(&id)), id))
-    }
-
-    fn at(moment: &DateTime<Utc>) -> String {
-        moment.format("%Y-%m-%d %H:%M:%SZ").to_string()
-    }
-
-    fn machine(moment: &DateTime<Utc>) -> String {
-        moment.to_rfc3339()
-    }
-}
-
-/// Makes a part of an address of any text.
-pub fn encoded(text: &str) -> String {
-    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
-}
-
-/// A button that changes something, with what it sends.
+/// A button that changes something.
 #[derive(Clone, Debug)]
 pub struct Action {
-    /// What is on it.
+    /// Its words.
     pub label: &'static str,
-    /// Where it goes.
-    pub path: String,
-    /// What it sends along.
+    /// The address that it sends to.
+    pub path: &'static str,
+    /// The fields that it sends along.
     pub fields: Vec<(&'static str, String)>,
     /// Whether a reason is asked for.
     pub reason: bool,
-    /// What else may be said.
+    /// Further fields, which may be left empty.
     pub asks: &'static [&'static str],
+}
+
+impl Action {
+    /// A button that asks for a reason, and sends `name` with `value`.
+    pub fn new(label: &'static str, path: &'static str, name: &'static str, value: impl ToString) -> Self {
+        Self { label, path, fields: vec![(name, value.to_string())], reason: true, asks: &[] }
+    }
+
+    /// Sends this field too.
+    pub fn with(mut self, name: &'static str, value: impl ToString) -> Self {
+        self.fields.push((name, value.to_string()));
+        self
+    }
 }
 
 /// A row.
@@ -113,21 +64,45 @@ pub struct Section {
     pub title: String,
     /// The same thing's command line.
     pub command: String,
-    /// What the columns are.
+    /// The names of the columns.
     pub head: Vec<&'static str>,
     /// The rows.
     pub rows: Vec<Row>,
-    /// What is said when there are none.
+    /// The words that stand there when there are no rows.
     pub none: &'static str,
     /// A picture over time, and the value at its upper edge.
     pub picture: Option<(Vec<Line>, i64)>,
-    /// Where the rows go on, and the words that lead there.
+    /// A link to further rows, and its words.
     pub more: Option<(String, &'static str)>,
     /// Buttons below the table, for operators.
     pub actions: Vec<Action>,
 }
 
-/// What a page shows of itself; the rest is in the frame.
+impl Section {
+    /// A list of records.
+    pub fn list<R: Listing>(title: impl Into<String>, records: &[R]) -> Self {
+        Self::with_buttons(title, records, |_| Vec::new())
+    }
+
+    /// A list of records, each with its buttons.
+    pub fn with_buttons<R: Listing>(
+        title: impl Into<String>,
+        records: &[R],
+        buttons: impl Fn(&R) -> Vec<Action>,
+    ) -> Self {
+        let row = |record| Row { cells: listing::cells(record, Reader::Browser), actions: buttons(record) };
+        let rows = records.iter().map(row).collect();
+        Self { title: title.into(), head: listing::head::<R>(Reader::Browser), rows, ..Self::default() }
+    }
+
+    /// The fields of one thing.
+    pub fn fields<const N: usize>(title: String, fields: [(&str, Cell); N]) -> Self {
+        let rows = fields.map(|(name, cell)| vec![Cell::text(name), cell].into()).into();
+        Self { title, head: vec!["field", "value"], rows, ..Self::default() }
+    }
+}
+
+/// The sections of a page, without its frame.
 #[derive(Template)]
 #[template(path = "sections.html")]
 struct Sections<'a> {
@@ -156,11 +131,48 @@ struct Page<'a> {
 pub struct Field {
     /// Its name.
     pub name: &'static str,
-    /// What is in it.
+    /// Its text.
     pub value: String,
 }
 
-/// The pages that lists can be found on.
+/// The form above a list, as it was sent.
+#[derive(Clone, Debug, Default)]
+pub struct Filter(Vec<Field>);
+
+impl Filter {
+    /// A form with these fields.
+    pub fn new<const N: usize>(fields: [(&'static str, &String); N]) -> Self {
+        Self(fields.map(|(name, value)| Field { name, value: value.clone() }).into())
+    }
+
+    fn filled(&self) -> impl Iterator<Item = &Field> {
+        self.0.iter().filter(|field| !field.value.is_empty())
+    }
+
+    /// Whether every field is empty.
+    pub fn is_empty(&self) -> bool {
+        self.filled().next().is_none()
+    }
+
+    /// Every field with its text.
+    pub fn values(self) -> Vec<(&'static str, String)> {
+        self.0.into_iter().map(|field| (field.name, field.value)).collect()
+    }
+
+    /// The address of the filtered list.
+    pub fn path(&self, page: &str) -> String {
+        let query: Vec<String> =
+            self.filled().map(|field| format!("{}={}", field.name, encoded(&field.value))).collect();
+        format!("{page}?{}", query.join("&"))
+    }
+
+    /// The same filter in flags of the command line.
+    pub fn flags(&self) -> String {
+        self.filled().map(|field| format!(" --{} '{}'", field.name, field.value)).collect()
+    }
+}
+
+/// The pages of the navigation.
 pub const NAV: &[(&str, &str)] = &[
     ("/", "Overview"),
     ("/inbox", "Inbox"),
@@ -178,17 +190,18 @@ pub fn fragment(visitor: &Visitor, sections: &[Section]) -> Result<String, askam
     Sections { sections, operator: visitor.is_operator(), csrf: visitor.csrf() }.render()
 }
 
-/// The whole page. A live one asks for its sections every two seconds at `path`.
-pub fn whole(
+/// The full page. A live one asks for its sections every two seconds at `live`.
+pub fn full_page(
     visitor: &Visitor,
     title: &str,
-    path: &str,
-    live: bool,
-    filter: &[Field],
+    live: Option<&str>,
+    filter: &Filter,
     sections: &[Section],
 ) -> Result<String, askama::Error> {
     let sections = fragment(visitor, sections)?;
-    let (user, role) = visitor.shown();
+    let (user, role) = visitor.name_and_role();
     let (logged_in, csrf) = (visitor.logged_in(), visitor.csrf());
-    Page { title, path, live, filter, user: &user, role: &role, logged_in, csrf, sections, nav: NAV }.render()
+    let (path, live) = (live.unwrap_or_default(), live.is_some());
+    Page { title, path, live, filter: &filter.0, user: &user, role: &role, logged_in, csrf, sections, nav: NAV }
+        .render()
 }

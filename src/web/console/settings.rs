@@ -7,7 +7,7 @@ use crate::platform::settings::rule::{Malformed, optional};
 use crate::platform::settings::{ListenAddr, Rule, Secret, section};
 
 section! {
-    /// Where the console is, and who may see it.
+    /// The console: its address, its users, its sessions.
     pub struct Console {
         enabled: bool = Rule::Boolean,
         addr: ListenAddr = Rule::text::<ListenAddr>(ListenAddr::ALLOWED),

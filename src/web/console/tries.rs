@@ -1,14 +1,17 @@
-//! Logins that failed, by where they came from: who guesses has to wait, and nobody waits with him.
+//! Failed logins by address: whoever guesses passwords has to wait, and nobody else does.
+//!
+//! Not the crate `governor`: a right password gives its try back here, and at most 1,024 addresses are remembered. A limiter of governor
+//! can give nothing back, and its map of keys grows with every new address of a guesser.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Tries that one address has in a window.
+/// Tries of one address in a window.
 const MOST: u32 = 10;
 const WINDOW: Duration = Duration::from_secs(60);
-/// Addresses that are remembered; the one that was quiet for longest gives way.
+/// Remembered addresses; the one that was quiet for longest is forgotten first.
 const ADDRESSES: usize = 1024;
 
 #[derive(Clone, Copy, Debug)]
@@ -18,7 +21,7 @@ struct Tried {
     times: u32,
 }
 
-/// Who has tried.
+/// The tries of every address.
 #[derive(Debug, Default)]
 pub struct Tries(Mutex<HashMap<IpAddr, Tried>>);
 
@@ -47,7 +50,7 @@ impl Tries {
         true
     }
 
-    /// Gives a try back that was none: its password was right. Those that failed before it still count.
+    /// Gives a try back whose password was right. Failed tries before it still count.
     pub fn was_right(&self, from: IpAddr) {
         if let Some(one) = self.tried().get_mut(&network(from)) {
             one.times = one.times.saturating_sub(1);
@@ -55,7 +58,7 @@ impl Tries {
     }
 }
 
-/// What one guesser has many addresses of: of IPv6 the /64.
+/// The network of an address, of which one guesser has every address: of IPv6 the /64.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {

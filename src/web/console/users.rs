@@ -1,14 +1,14 @@
-//! Who may come in, and as what.
+//! The users of the console, their passwords and their roles.
 
 use std::fmt;
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
-use argon2::{Algorithm, Argon2, Params};
+use argon2::{Algorithm, Argon2, Params, password_hash};
 
 use crate::platform::settings::rule::Malformed;
 
-/// What somebody may do.
+/// The rights of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Look.
@@ -56,7 +56,7 @@ impl fmt::Debug for Entry {
 }
 
 impl Users {
-    /// What is allowed.
+    /// The allowed form.
     pub const ALLOWED: &str = "name:role:hash for each user, separated by spaces; role viewer or operator; hash by `order-worker console hash-password`";
 
     /// Reads them.
@@ -94,7 +94,7 @@ impl Users {
         self.0.iter().any(|user| user.name == name && user.role == role)
     }
 
-    /// The role of the user with this password. Takes as long for a name that there is not.
+    /// The role of the user with this password. An unknown name takes as long.
     #[must_use]
     pub fn login(&self, name: &str, password: &str) -> Option<Role> {
         let entry = self.0.iter().find(|entry| entry.name == name);
@@ -104,7 +104,7 @@ impl Users {
     }
 }
 
-/// Whether passwords can be held against it: another algorithm's hash, or one that was cut off, would let nobody in.
+/// Whether passwords can be checked against it: another algorithm's hash, or one that was cut off, would let nobody in.
 fn is_complete(hash: &str) -> bool {
     PasswordHash::new(hash).is_ok_and(|hash| {
         Algorithm::try_from(hash.algorithm.as_str()).is_ok()
@@ -119,8 +119,8 @@ fn is_complete(hash: &str) -> bool {
 /// # Errors
 ///
 /// When the system gives no randomness.
-pub fn hash(password: &str) -> Result<String, String> {
-    Argon2::default().hash_password(password.as_bytes()).map(|hash| hash.to_string()).map_err(|error| error.to_string())
+pub fn hash(password: &str) -> Result<String, password_hash::Error> {
+    Ok(Argon2::default().hash_password(password.as_bytes())?.to_string())
 }
 
 #[cfg(test)]

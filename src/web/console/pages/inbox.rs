@@ -1,20 +1,20 @@
 //! Events that came in.
 
-use std::sync::Arc;
-
-use axum::extract::{Extension, Path, Query, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::{Path, Query};
+use axum::http::StatusCode;
 use serde::Deserialize;
 
-use super::{Answer, Desk, Refusal, Visitor, given, live, since, still};
+use super::{Answer, View, given, window};
 use crate::operations::events::{self, Selection};
-use crate::operations::{Window, masked, masked_json};
-use crate::web::console::page::{Cell, Field, Section, encoded};
+use crate::operations::{masked, masked_json};
+use crate::web::console::guard::Refusal;
+use crate::web::console::page::{Filter, Section};
+use crate::web::listing::Cell;
 
-/// What is looked for.
+/// The fields of the filter.
 #[derive(Deserialize, Default)]
 #[serde(default)]
-pub struct Filter {
+pub struct Asked {
     order: String,
     event: String,
     payment: String,
@@ -22,91 +22,54 @@ pub struct Filter {
     since: String,
 }
 
-pub async fn list(
-    State(desk): State<Arc<Desk>>,
-    Extension(visitor): Extension<Visitor>,
-    headers: HeaderMap,
-    Query(filter): Query<Filter>,
-) -> Answer {
-    let fields: Vec<Field> = [
-        ("order", &filter.order),
-        ("event", &filter.event),
-        ("payment", &filter.payment),
-        ("outcome", &filter.outcome),
-        ("since", &filter.since),
-    ]
-    .map(|(name, value)| Field { name, value: value.clone() })
-    .into();
-    let asked = fields.iter().filter(|field| !field.value.is_empty());
-    let (query, flags): (Vec<_>, Vec<_>) = asked
-        .map(|field| {
-            (format!("{}={}", field.name, encoded(&field.value)), format!(" --{} {}", field.name, field.value))
-        })
-        .unzip();
-    let window = Window { since: since(&desk, &filter.since).await?, until: None };
+pub async fn list(view: View, Query(asked): Query<Asked>) -> Answer {
+    let filter = Filter::new([
+        ("order", &asked.order),
+        ("event", &asked.event),
+        ("payment", &asked.payment),
+        ("outcome", &asked.outcome),
+        ("since", &asked.since),
+    ]);
     let selection = Selection {
-        window,
-        order: given(filter.order),
-        payment: given(filter.payment),
-        event: given(filter.event),
-        outcome: given(filter.outcome),
+        window: window(view.pool(), &asked.since).await?,
+        order: given(&asked.order),
+        payment: given(&asked.payment),
+        event: given(&asked.event),
+        outcome: given(&asked.outcome),
         ..Selection::default()
     };
-    let events = events::list(&desk.pool, &selection, 100).await?;
     let section = Section {
-        title: "Events, the newest first".into(),
-        command: format!("order-worker inbox list{}", flags.concat()),
-        head: vec!["received", "topic", "event", "order", "payment", "outcome", "reason"],
-        rows: events
-            .into_iter()
-            .map(|event| {
-                vec![
-                    Cell::Time(event.received_at),
-                    Cell::text(event.topic),
-                    Cell::link(format!("/inbox/{}", event.id), event.event_id),
-                    Cell::order(event.order_id),
-                    Cell::maybe(event.payment_id),
-                    Cell::State(event.outcome),
-                    Cell::maybe(event.reason),
-                ]
-                .into()
-            })
-            .collect(),
+        command: format!("order-worker inbox list{}", filter.flags()),
         none: "No event is like that.",
-        ..Section::default()
+        ..Section::list("Events, the newest first", &events::list(view.pool(), &selection, 100).await?)
     };
-    live(&visitor, &headers, "Inbox", &format!("/inbox?{}", query.join("&")), &fields, &[section])
+    view.filtered("Inbox", "/inbox", &filter, &[section])
 }
 
-pub async fn show(
-    State(desk): State<Arc<Desk>>,
-    Extension(visitor): Extension<Visitor>,
-    Path(id): Path<i64>,
-) -> Answer {
-    let events = events::show(&desk.pool, &id.to_string()).await?;
-    let whole = events.into_iter().find(|whole| whole.event.id == id);
-    let whole = whole.ok_or_else(|| Refusal(StatusCode::NOT_FOUND, format!("there is no event {id}")))?;
-    let event = whole.event;
-    let row = |name: &str, cell: Cell| vec![Cell::text(name), cell].into();
+pub async fn show(view: View, Path(id): Path<i64>) -> Answer {
+    let events = events::show(view.pool(), &id.to_string()).await?;
+    let found = events.into_iter().find(|found| found.event.id == id);
+    let found = found.ok_or_else(|| Refusal(StatusCode::NOT_FOUND, format!("there is no event {id}")))?;
+    let event = found.event;
     let section = Section {
-        title: format!("Event {}", event.event_id),
         command: format!("order-worker inbox show {id}"),
-        head: vec!["field", "value"],
-        rows: vec![
-            row("topic", Cell::text(event.topic)),
-            row("source", Cell::text(event.source)),
-            row("order", Cell::order(event.order_id)),
-            row("payment", Cell::maybe(event.payment_id)),
-            row("outcome", Cell::State(event.outcome)),
-            row("reason", Cell::maybe(event.reason)),
-            row("received", Cell::Time(event.received_at)),
-            row("settled", Cell::when(event.settled_at)),
-            row("came again", Cell::maybe(event.duplicates)),
-            row("cause of its announcements", Cell::text(whole.cause)),
-            row("headers, what may be personal masked", Cell::text(masked_json(whole.headers))),
-            row("body, what may be personal masked", Cell::text(masked(&whole.body))),
-        ],
-        ..Section::default()
+        ..Section::fields(
+            format!("Event {}", event.event_id),
+            [
+                ("topic", Cell::text(event.topic)),
+                ("source", Cell::text(event.source)),
+                ("order", Cell::order(event.order_id.as_deref())),
+                ("payment", Cell::maybe(event.payment_id)),
+                ("outcome", Cell::State(event.outcome)),
+                ("reason", Cell::maybe(event.reason)),
+                ("received", Cell::Time(event.received_at)),
+                ("settled", Cell::when(event.settled_at)),
+                ("came again", Cell::maybe(event.duplicates)),
+                ("cause of its announcements", Cell::text(found.cause)),
+                ("headers, what may be personal masked", Cell::text(masked_json(found.headers))),
+                ("body, what may be personal masked", Cell::text(masked(&found.body))),
+            ],
+        )
     };
-    still(&visitor, "Inbox", &[section])
+    view.still("Inbox", &[section])
 }

@@ -1,124 +1,75 @@
 //! Incidents: what a person has to look at.
 
-use std::sync::Arc;
-
-use axum::extract::{Extension, Form, Path, Query, State};
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::Redirect;
+use axum::extract::{Path, Query};
+use axum::http::StatusCode;
 use serde::Deserialize;
 
-use super::{Answer, Desk, Refusal, Visitor, live, still, why};
+use super::{Answer, Done, View, done, given};
 use crate::operations::incidents::{self, Selection, next_step};
-use crate::web::console::page::{Action, Cell, Field, Section};
+use crate::web::console::change::Change;
+use crate::web::console::guard::Refusal;
+use crate::web::console::page::{Action, Filter, Section};
+use crate::web::listing::Cell;
 
-/// Whether resolved ones are shown too.
+/// The fields of the filter; `all`: resolved ones too.
 #[derive(Deserialize, Default)]
 #[serde(default)]
-pub struct Filter {
+pub struct Asked {
     kind: String,
     order: String,
     all: String,
 }
 
-pub async fn list(
-    State(desk): State<Arc<Desk>>,
-    Extension(visitor): Extension<Visitor>,
-    headers: HeaderMap,
-    Query(filter): Query<Filter>,
-) -> Answer {
-    let fields: Vec<Field> = [("kind", &filter.kind), ("order", &filter.order), ("all", &filter.all)]
-        .map(|(name, value)| Field { name, value: value.clone() })
-        .into();
-    let query: Vec<_> = fields
-        .iter()
-        .map(|field| format!("{}={}", field.name, crate::web::console::page::encoded(&field.value)))
-        .collect();
+pub async fn list(view: View, Query(asked): Query<Asked>) -> Answer {
+    let filter = Filter::new([("kind", &asked.kind), ("order", &asked.order), ("all", &asked.all)]);
     let selection = Selection {
-        resolved_too: !filter.all.is_empty(),
-        kind: super::given(filter.kind),
-        order: super::given(filter.order),
+        resolved_too: !asked.all.is_empty(),
+        kind: given(&asked.kind),
+        order: given(&asked.order),
         id: None,
     };
-    let incidents = incidents::list(&desk.pool, &selection, 200).await?;
     let section = Section {
-        title: "Incidents, the newest first".into(),
         command: "order-worker incident list".into(),
-        head: vec!["incident", "opened", "kind", "order", "state", "detail"],
-        rows: incidents
-            .into_iter()
-            .map(|incident| {
-                let state = if incident.resolved_at.is_some() { "resolved" } else { "open" };
-                vec![
-                    Cell::link(format!("/incidents/{}", incident.id), incident.id),
-                    Cell::Time(incident.opened_at),
-                    Cell::text(incident.kind),
-                    Cell::order(incident.order_id),
-                    Cell::State(state.into()),
-                    Cell::text(incident.detail),
-                ]
-                .into()
-            })
-            .collect(),
         none: "None is open.",
-        ..Section::default()
+        ..Section::list("Incidents, the newest first", &incidents::list(view.pool(), &selection, 200).await?)
     };
-    live(&visitor, &headers, "Incidents", &format!("/incidents?{}", query.join("&")), &fields, &[section])
+    view.filtered("Incidents", "/incidents", &filter, &[section])
 }
 
-pub async fn show(
-    State(desk): State<Arc<Desk>>,
-    Extension(visitor): Extension<Visitor>,
-    Path(id): Path<i64>,
-) -> Answer {
+pub async fn show(view: View, Path(id): Path<i64>) -> Answer {
     let selection = Selection { resolved_too: true, id: Some(id), ..Selection::default() };
-    let found = incidents::list(&desk.pool, &selection, 1).await?.into_iter().next();
+    let found = incidents::list(view.pool(), &selection, 1).await?.into_iter().next();
     let incident = found.ok_or_else(|| Refusal(StatusCode::NOT_FOUND, format!("there is no incident {id}")))?;
     let next = next_step(&incident);
     let open = incident.resolved_at.is_none();
-    let line = |name: &str, cell: Cell| vec![Cell::text(name), cell].into();
-    let resolve = Action {
-        label: "Resolve",
-        path: "/incidents/resolve".into(),
-        fields: vec![("id", id.to_string())],
-        reason: true,
-        asks: &[],
-    };
+    let resolve = Action::new("Resolve", "/incidents/resolve", "id", id);
     let section = Section {
-        title: format!("Incident {id}: {}", incident.kind),
         command: format!("order-worker incident show {id}"),
-        head: vec!["field", "value"],
-        rows: vec![
-            line("order", Cell::order(incident.order_id)),
-            line("what happened", Cell::text(incident.detail)),
-            line("what to do", Cell::text(next)),
-            line("opened", Cell::Time(incident.opened_at)),
-            line("resolved", Cell::when(incident.resolved_at)),
-            line("by", Cell::maybe(incident.resolved_by)),
-            line("cause", Cell::text(incident.cause)),
-        ],
         actions: if open { vec![resolve] } else { Vec::new() },
-        ..Section::default()
+        ..Section::fields(
+            format!("Incident {id}: {}", incident.kind),
+            [
+                ("order", Cell::order(incident.order_id.as_deref())),
+                ("what happened", Cell::text(incident.detail)),
+                ("what to do", Cell::text(next)),
+                ("opened", Cell::Time(incident.opened_at)),
+                ("resolved", Cell::when(incident.resolved_at)),
+                ("by", Cell::maybe(incident.resolved_by)),
+                ("cause", Cell::text(incident.cause)),
+            ],
+        )
     };
-    still(&visitor, "Incidents", &[section])
+    view.still("Incidents", &[section])
 }
 
-/// What the button sends.
+/// An incident, by its number.
 #[derive(Deserialize)]
-pub struct Resolved {
+pub struct Which {
     id: i64,
-    #[serde(default)]
-    reason: String,
-    csrf: String,
 }
 
-pub async fn resolve(
-    State(desk): State<Arc<Desk>>,
-    Extension(visitor): Extension<Visitor>,
-    Form(resolved): Form<Resolved>,
-) -> Result<Redirect, Refusal> {
-    visitor.may_change(&resolved.csrf)?;
-    let mut tx = desk.pool.begin().await?;
-    incidents::resolve(&mut tx, &[resolved.id], why(&resolved.reason)?, &visitor.actor()).await?;
-    tx.commit().await?;
-    Ok(Redirect::to("/incidents"))
+pub async fn resolve(change: Change<Which>) -> Done {
+    let mut tx = change.begin().await?;
+    incidents::resolve(&mut tx, &[change.form.id], change.reason()?, &change.actor).await?;
+    done(tx, "/incidents").await
 }

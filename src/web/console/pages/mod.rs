@@ -14,19 +14,23 @@ mod waiting;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::http::HeaderMap;
-use axum::response::Html;
+use axum::extract::FromRequestParts;
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::response::{Html, Redirect};
 use axum::routing::{get, post};
+use sqlx::PgTransaction;
 
-use super::Desk;
-use super::guard::{Refusal, Visitor};
-use super::page::{Field, Section, fragment, whole};
-use crate::operations;
-use crate::operations::pauses;
+use super::Context;
+use super::guard::{Refusal, Visitor, visitor};
+use super::page::{Filter, Section, fragment, full_page};
+use crate::engine::queue::Queue;
+use crate::operations::{self, Moment, NoMoment, Window, pauses};
+use crate::platform::database::PgPool;
 use crate::shop::jobs::Job;
 
 /// Every page, and every change.
-pub fn router() -> Router<Arc<Desk>> {
+pub fn router() -> Router<Arc<Context>> {
     Router::new()
         .route("/", get(overview::show))
         .route("/queues/pause", post(overview::pause))
@@ -62,65 +66,91 @@ pub fn router() -> Router<Arc<Desk>> {
 }
 
 type Answer = Result<Html<String>, Refusal>;
+type Done = Result<Redirect, Refusal>;
 
-/// A page that keeps itself live, or only its sections, when it is htmx that asks.
-fn live(
-    visitor: &Visitor,
-    headers: &HeaderMap,
-    title: &str,
-    path: &str,
-    filter: &[Field],
-    sections: &[Section],
-) -> Answer {
-    if headers.contains_key("hx-request") {
-        return Ok(Html(fragment(visitor, sections)?));
-    }
-    Ok(Html(whole(visitor, title, path, true, filter, sections)?))
+/// A page that somebody asks for.
+pub struct View {
+    /// Everything that the pages share.
+    context: Arc<Context>,
+    visitor: Visitor,
+    /// htmx asks for the sections alone.
+    sections_alone: bool,
 }
 
-/// A page that stands still: it is about what was chosen.
-fn still(visitor: &Visitor, title: &str, sections: &[Section]) -> Answer {
-    Ok(Html(whole(visitor, title, "", false, &[], sections)?))
+impl FromRequestParts<Arc<Context>> for View {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, context: &Arc<Context>) -> Result<Self, Refusal> {
+        let visitor = visitor(&parts.extensions)?;
+        let sections_alone = parts.headers.contains_key("hx-request");
+        Ok(Self { context: Arc::clone(context), visitor, sections_alone })
+    }
 }
 
-/// The moment so long ago; none where nothing was said, an error where it cannot be read.
-async fn since(desk: &Desk, text: &str) -> Result<Option<chrono::DateTime<chrono::Utc>>, Refusal> {
-    if text.is_empty() {
-        return Ok(None);
+impl View {
+    fn pool(&self) -> &PgPool {
+        &self.context.pool
     }
-    let ago = humantime_serde::re::humantime::parse_duration(text);
-    let ago =
-        ago.map_err(|_| Refusal(axum::http::StatusCode::BAD_REQUEST, "since is a time ago, as 2h or 3d".into()))?;
-    let now = crate::engine::runs::ledger::now(&desk.pool).await?;
-    Ok(chrono::TimeDelta::from_std(ago).ok().and_then(|ago| now.checked_sub_signed(ago)))
+
+    /// A page that keeps itself live.
+    fn live(&self, title: &str, path: &str, sections: &[Section]) -> Answer {
+        self.render(title, path, &Filter::default(), sections)
+    }
+
+    /// A list with a filter above it, which keeps itself live.
+    fn filtered(&self, title: &str, page: &str, filter: &Filter, sections: &[Section]) -> Answer {
+        self.render(title, &filter.path(page), filter, sections)
+    }
+
+    fn render(&self, title: &str, path: &str, filter: &Filter, sections: &[Section]) -> Answer {
+        if self.sections_alone {
+            return Ok(Html(fragment(&self.visitor, sections)?));
+        }
+        Ok(Html(full_page(&self.visitor, title, Some(path), filter, sections)?))
+    }
+
+    /// A page that stands still, for a choice among what it shows.
+    fn still(&self, title: &str, sections: &[Section]) -> Answer {
+        Ok(Html(full_page(&self.visitor, title, None, &Filter::default(), sections)?))
+    }
+}
+
+/// The window since a moment; without an end where nothing was said.
+async fn window(pool: &PgPool, since: &str) -> Result<Window, Refusal> {
+    let since = given(since).map(|since| since.parse::<Moment>()).transpose();
+    let since = since.map_err(|wrong: NoMoment| Refusal(StatusCode::BAD_REQUEST, format!("since: {wrong}")))?;
+    Ok(Window::between(pool, since, None).await?)
 }
 
 /// A text that was given, or none.
-fn given(text: String) -> Option<String> {
-    Some(text).filter(|text| !text.is_empty())
+fn given(text: &str) -> Option<String> {
+    Some(text).filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
-/// Refuses, as the commands do, what would wait for somebody to remember a pause, or for a worker that is not there.
-async fn performed(desk: &Desk, job: Option<Job>) -> Result<(), Refusal> {
-    let refused = |words: String| Err(Refusal(axum::http::StatusCode::CONFLICT, words));
-    if let Some((what, pause)) = pauses::blocking(&desk.pool, job.map(Job::as_str)).await? {
+/// The queue of this name.
+fn queue(name: &str) -> Result<Queue, Refusal> {
+    operations::queue(name).ok_or_else(|| Refusal(StatusCode::NOT_FOUND, format!("there is no queue {name}")))
+}
+
+/// Refuses, as the commands do, a run that would wait for the end of a pause, or for a worker that is not there.
+async fn refuse_without_worker(pool: &PgPool, job: Option<Job>) -> Result<(), Refusal> {
+    let refused = |words: String| Err(Refusal(StatusCode::CONFLICT, words));
+    if let Some((what, pause)) = pauses::blocking(pool, job.map(Job::as_str)).await? {
         return refused(format!("{} is paused by {}: resume it first", what.name(), pause.paused_by));
     }
-    match operations::nobody_performs(&desk.pool).await? {
+    match operations::nobody_performs(pool).await? {
         Some(nobody) => refused(format!("{nobody}: start one (the chart: mode: all)")),
         None => Ok(()),
     }
 }
 
-/// Why somebody makes a change; the form asks for it, and whoever sends it by other means has to say it too.
-fn why(reason: &str) -> Result<&str, Refusal> {
-    match reason.trim() {
-        "" => Err(Refusal(axum::http::StatusCode::BAD_REQUEST, "say why: a reason stands in the audit log".into())),
-        reason => Ok(reason),
-    }
-}
-
 /// Refuses a pause that there is, or the end of one that there is not.
 fn changed(changed: bool, words: &str) -> Result<(), Refusal> {
-    if changed { Ok(()) } else { Err(Refusal(axum::http::StatusCode::CONFLICT, words.to_owned())) }
+    if changed { Ok(()) } else { Err(Refusal(StatusCode::CONFLICT, words.to_owned())) }
+}
+
+/// Commits a change, and shows a page.
+async fn done(tx: PgTransaction<'static>, page: &str) -> Done {
+    tx.commit().await?;
+    Ok(Redirect::to(page))
 }

@@ -1,55 +1,32 @@
 //! One order's whole story.
 
-use std::sync::Arc;
-
-use axum::extract::{Extension, Query, State};
-use axum::http::HeaderMap;
+use axum::extract::Query;
 use serde::Deserialize;
 
-use super::{Answer, Desk, Visitor, live};
+use super::{Answer, View};
 use crate::operations::story;
-use crate::web::console::page::{Cell, Section, encoded};
+use crate::web::console::page::Section;
+use crate::web::listing::encoded;
 
-/// Which order.
+/// An order, by its id or its number.
 #[derive(Deserialize)]
 pub struct Asked {
     id: String,
 }
 
-pub async fn show(
-    State(desk): State<Arc<Desk>>,
-    Extension(visitor): Extension<Visitor>,
-    headers: HeaderMap,
-    Query(asked): Query<Asked>,
-) -> Answer {
-    let (order, steps) = story::of(&desk.pool, &asked.id).await?;
+pub async fn show(view: View, Query(Asked { id }): Query<Asked>) -> Answer {
+    let (order, steps) = story::of(view.pool(), &id).await?;
     let title = match &order {
         Some(order) => format!(
             "{}: {}, {} {}, paid by {}",
             order.id, order.status, order.total_amount, order.currency, order.payment_method
         ),
-        None => format!("{}: there is no such order", asked.id),
+        None => format!("{id}: there is no such order"),
     };
     let section = Section {
-        title,
-        command: format!("order-worker order show {}", asked.id),
-        head: vec!["at", "kind", "what", "state", "detail"],
-        rows: steps
-            .into_iter()
-            .map(|step| {
-                let state = step.state.map_or(Cell::Empty, Cell::State);
-                vec![
-                    Cell::Time(step.at),
-                    Cell::text(step.kind),
-                    Cell::maybe(step.what),
-                    state,
-                    Cell::maybe(step.detail),
-                ]
-                .into()
-            })
-            .collect(),
+        command: format!("order-worker order show {id}"),
         none: "Nothing is known of it.",
-        ..Section::default()
+        ..Section::list(title, &steps)
     };
-    live(&visitor, &headers, "Order", &format!("/order?id={}", encoded(&asked.id)), &[], &[section])
+    view.live("Order", &format!("/order?id={}", encoded(&id)), &[section])
 }

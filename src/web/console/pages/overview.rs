@@ -1,55 +1,50 @@
-//! What is going on: queues, workers, jobs, incidents.
+//! The overview: queues, rates, incidents, workers, jobs.
 
-use std::sync::Arc;
-
-use axum::extract::{Extension, Form, State};
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::Redirect;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
-
-use super::{Answer, Desk, Refusal, Visitor, changed, live, why};
-use crate::engine::queue::{Contents, Queue, contents};
-use crate::engine::runs::history;
-use crate::operations::pauses::Pausable;
-use crate::operations::{self, QUEUES, incidents};
-use crate::shop::jobs::Job;
-use crate::web::console::history::Rate;
-use crate::web::console::page::{Action, Cell, Row, Section};
 use strum::VariantNames;
 
-pub async fn show(State(desk): State<Arc<Desk>>, Extension(visitor): Extension<Visitor>, headers: HeaderMap) -> Answer {
-    let queues = contents(&desk.pool, &QUEUES).await?;
-    let mut sections = vec![Section {
-        title: "Queues".into(),
+use super::{Answer, Done, View, changed, done, queue};
+use crate::engine::queue::{Contents, contents};
+use crate::engine::runs::history;
+use crate::operations::pauses::Pausable;
+use crate::operations::{QUEUES, incidents};
+use crate::platform::database::PgPool;
+use crate::shop::jobs::Job;
+use crate::web::console::change::Change;
+use crate::web::console::guard::Refusal;
+use crate::web::console::history::Rate;
+use crate::web::console::page::{Action, Row, Section};
+use crate::web::listing::Cell;
+
+pub async fn show(view: View) -> Answer {
+    let pool = view.pool();
+    let queues = Section {
         command: "order-worker queue list".into(),
-        head: vec!["queue", "pending", "oldest", "dead", "parked", "state"],
-        rows: queues.into_iter().map(queue).collect(),
-        picture: desk.history.picture(),
-        ..Section::default()
-    }];
-    sections.push(Section {
+        picture: view.context.history.picture(),
+        ..Section::with_buttons("Queues", &contents(pool, &QUEUES).await?, |queue| vec![button(queue)])
+    };
+    let rates = Section {
         title: "Rates".into(),
         head: vec!["a second", "in the last minute", "in the last hour"],
-        rows: desk.history.rates().into_iter().flatten().map(rate).collect(),
+        rows: view.context.history.rates().into_iter().flatten().map(rate).collect(),
         none: "Counted from the second look on: in ten seconds.",
         ..Section::default()
-    });
-    let kinds = incidents::open(&desk.pool).await?;
-    sections.push(Section {
+    };
+    let open = incidents::open(pool).await?;
+    let open = open
+        .into_iter()
+        .map(|(kind, open)| vec![Cell::link(format!("/incidents?kind={kind}"), kind), Cell::text(open)].into());
+    let incidents = Section {
         title: "Open incidents".into(),
         command: "order-worker incident list".into(),
         head: vec!["kind", "open"],
-        rows: kinds
-            .into_iter()
-            .map(|(kind, open)| vec![Cell::link(format!("/incidents?kind={kind}"), kind), Cell::text(open)].into())
-            .collect(),
+        rows: open.collect(),
         none: "None is open.",
         ..Section::default()
-    });
-    sections.push(workers(&desk).await?);
-    sections.push(super::cron::section(history::list(&desk.pool, Job::VARIANTS).await?, false));
-    live(&visitor, &headers, "Overview", "/", &[], &sections)
+    };
+    let jobs = super::cron::section(&history::list(pool, Job::VARIANTS).await?, |_| Vec::new());
+    view.live("Overview", "/", &[queues, rates, incidents, workers(pool).await?, jobs])
 }
 
 fn rate(rate: Rate) -> Row {
@@ -57,90 +52,45 @@ fn rate(rate: Rate) -> Row {
         .into()
 }
 
-fn queue(queue: Contents) -> Row {
-    let name = queue.queue.clone();
-    let fields = vec![("queue", name.clone())];
-    let action = if queue.paused_at.is_some() {
-        Action { label: "Resume", path: "/queues/resume".into(), fields, reason: true, asks: &[] }
+fn button(queue: &Contents) -> Action {
+    if queue.paused_at.is_some() {
+        Action::new("Resume", "/queues/resume", "queue", &queue.queue)
     } else {
-        Action { label: "Pause", path: "/queues/pause".into(), fields, reason: true, asks: &[] }
-    };
-    let state = match (queue.paused_at, queue.paused_by) {
-        (Some(_), Some(by)) => Cell::text(format!(
-            "paused by {by}{}",
-            queue.pause_reason.map(|why| format!(": {why}")).unwrap_or_default()
-        )),
-        _ => Cell::text("runs"),
-    };
-    let dead = if queue.dead > 0 { Cell::link("/dead", queue.dead) } else { Cell::text(0) };
-    let oldest = Cell::text(format!("{:.0} s", queue.oldest_age));
-    let cells = vec![Cell::text(name), Cell::text(queue.pending), oldest, dead, Cell::text(queue.parked), state];
-    Row { cells, actions: vec![action] }
+        Action::new("Pause", "/queues/pause", "queue", &queue.queue)
+    }
 }
 
-async fn workers(desk: &Desk) -> Result<Section, Refusal> {
+async fn workers(pool: &PgPool) -> Result<Section, Refusal> {
     let workers: Vec<(String, String, DateTime<Utc>, i64, i32)> =
-        sqlx::query_as(include_str!("../sql/workers.sql")).fetch_all(&desk.pool).await?;
+        sqlx::query_as(include_str!("../sql/workers.sql")).fetch_all(pool).await?;
+    let row = |(worker, queue, since, lanes, in_hand): (_, _, _, _, _)| -> Row {
+        let lanes = Cell::text(format!("{lanes} of 64"));
+        vec![Cell::Text(worker), Cell::Text(queue), Cell::Time(since), lanes, Cell::text(in_hand)].into()
+    };
     Ok(Section {
         title: "Workers".into(),
         command: "order-worker doctor".into(),
         head: vec!["worker", "queue", "since", "lanes", "in hand"],
-        rows: workers
-            .into_iter()
-            .map(|(worker, queue, since, lanes, in_hand)| {
-                vec![
-                    Cell::text(worker),
-                    Cell::text(queue),
-                    Cell::Time(since),
-                    Cell::text(format!("{lanes} of 64")),
-                    Cell::text(in_hand),
-                ]
-                .into()
-            })
-            .collect(),
+        rows: workers.into_iter().map(row).collect(),
         none: "No worker is alive.",
         ..Section::default()
     })
 }
 
-/// What the buttons send.
+/// A queue, by its name.
 #[derive(Deserialize)]
 pub struct Which {
     queue: String,
-    #[serde(default)]
-    reason: String,
-    csrf: String,
 }
 
-impl Which {
-    fn queue(&self) -> Result<Queue, Refusal> {
-        operations::queue(&self.queue)
-            .ok_or_else(|| Refusal(StatusCode::NOT_FOUND, format!("there is no queue {}", self.queue)))
-    }
+pub async fn pause(change: Change<Which>) -> Done {
+    let (queue, mut tx) = (Pausable::Queue(queue(&change.form.queue)?), change.begin().await?);
+    changed(queue.pause(&mut tx, change.reason()?, &change.actor).await?, "it was paused already")?;
+    done(tx, "/").await
 }
 
-pub async fn pause(
-    State(desk): State<Arc<Desk>>,
-    Extension(visitor): Extension<Visitor>,
-    Form(which): Form<Which>,
-) -> Result<Redirect, Refusal> {
-    visitor.may_change(&which.csrf)?;
-    let mut tx = desk.pool.begin().await?;
-    let paused = Pausable::Queue(which.queue()?).pause(&mut tx, why(&which.reason)?, &visitor.actor()).await?;
-    changed(paused, "it was paused already")?;
-    tx.commit().await?;
-    Ok(Redirect::to("/"))
-}
-
-pub async fn resume(
-    State(desk): State<Arc<Desk>>,
-    Extension(visitor): Extension<Visitor>,
-    Form(which): Form<Which>,
-) -> Result<Redirect, Refusal> {
-    visitor.may_change(&which.csrf)?;
-    let mut tx = desk.pool.begin().await?;
-    let resumed = Pausable::Queue(which.queue()?).resume(&mut tx, why(&which.reason)?, &visitor.actor()).await?;
-    changed(resumed, "it was not paused")?;
-    tx.commit().await?;
-    Ok(Redirect::to("/"))
+pub async fn resume(change: Change<Which>) -> Done {
+    let (queue, mut tx) = (Pausable::Queue(queue(&change.form.queue)?), change.begin().await?);
+    changed(queue.resume(&mut tx, change.reason()?, &change.actor).await?, "it was not paused")?;
+    done(tx, "/").await
 }

@@ -1,155 +1,112 @@
-//! Replays: what one would change, and those that were made.
+//! Replays: the differences that one would make, and those that were made.
 
-use std::sync::Arc;
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
-use axum::extract::{Extension, Form, Query, State};
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::Redirect;
-use chrono::{DateTime, TimeDelta, Utc};
+use axum::extract::Query;
+use axum::http::StatusCode;
+use chrono::{DateTime, Utc};
 use serde::Deserialize;
-use sqlx::types::Json;
 
 use super::cron::cancel_button;
-use super::{Answer, Desk, Refusal, Visitor, given, live, performed, since, still, why};
+use super::{Answer, Done, View, done, given, refuse_without_worker, window};
 use crate::engine::runs::ledger;
 use crate::engine::terms;
-use crate::operations::replay::{self, Phase, Request};
+use crate::operations::events::Selection;
+use crate::operations::replay::{self, Request, Share};
+use crate::platform::database::PgPool;
 use crate::shop::payments;
-use crate::web::console::page::{Action, Cell, Field, Row, Section};
+use crate::web::console::change::Change;
+use crate::web::console::guard::Refusal;
+use crate::web::console::page::{Action, Filter, Section};
+use crate::web::listing::Cell;
 
-/// How long a rehearsal may take on a page; the command has all the time it needs.
+/// The longest rehearsal on a page; the command has all the time it needs.
 const LIMIT: Duration = Duration::from_secs(4);
 
-/// What is to be replayed.
+/// The events to be replayed.
 #[derive(Clone, Deserialize, Default)]
 #[serde(default)]
-pub struct Filter {
+pub struct Asked {
     since: String,
     outcome: String,
     order: String,
     because: String,
+    /// The end of a selection that was rehearsed: no event that came later is replayed.
+    until: Option<DateTime<Utc>>,
 }
 
-impl Filter {
-    fn fields(&self) -> Vec<Field> {
-        [("since", &self.since), ("outcome", &self.outcome), ("order", &self.order), ("because", &self.because)]
-            .map(|(name, value)| Field { name, value: value.clone() })
-            .into()
+impl Asked {
+    fn filter(&self) -> Filter {
+        Filter::new([
+            ("since", &self.since),
+            ("outcome", &self.outcome),
+            ("order", &self.order),
+            ("because", &self.because),
+        ])
     }
 
-    fn command(&self) -> String {
-        let flags = self.fields().into_iter().filter(|field| !field.value.is_empty());
-        let flags: Vec<String> = flags.map(|field| format!(" --{} '{}'", field.name, field.value)).collect();
-        format!("order-worker inbox replay{} --dry-run", flags.concat())
-    }
-
-    async fn request(&self, desk: &Desk, until: Option<DateTime<Utc>>) -> Result<Request, Refusal> {
-        if self.fields().iter().all(|field| field.value.is_empty()) {
+    async fn request(&self, pool: &PgPool, keep_bodies: Duration) -> Result<Request, Refusal> {
+        if self.filter().is_empty() {
             return Err(Refusal(StatusCode::BAD_REQUEST, "say which events: since, outcome, order or because".into()));
         }
-        let now = ledger::now(&desk.pool).await?;
-        let kept = TimeDelta::from_std(desk.keep_bodies).unwrap_or_default() + TimeDelta::days(1);
-        Ok(Request {
-            since: since(desk, &self.since)
-                .await?
-                .or_else(|| now.checked_sub_signed(kept))
-                .unwrap_or(DateTime::UNIX_EPOCH),
-            until: until.unwrap_or(now),
-            order: given(self.order.clone()),
-            payment: None,
-            event: None,
-            topic: None,
-            outcome: given(self.outcome.clone()),
-            reason: given(self.because.clone()),
-            announce: false,
-            include_decided: false,
-            rate: None,
-            canary: None,
-            most_failures: None,
-        })
+        let mut selection = Selection {
+            window: window(pool, &self.since).await?,
+            outcome: given(&self.outcome),
+            order: given(&self.order),
+            reason: given(&self.because),
+            ..Selection::default()
+        };
+        selection.window.until = self.until;
+        Ok(Request::of(selection, ledger::now(pool).await?, keep_bodies))
     }
 }
 
-pub async fn list(State(desk): State<Arc<Desk>>, Extension(visitor): Extension<Visitor>, headers: HeaderMap) -> Answer {
-    let runs = replay::runs(&desk.pool, None, 100).await?;
-    let row = |run: replay::Replay| -> Row {
-        let tally = run.result.map(|Json(tally)| tally).unwrap_or_default();
-        let phase = if tally.phase == Phase::Canary { "canary" } else { "rest" };
-        let numbers =
-            [tally.seen, tally.unchanged, tally.again, tally.changed, tally.decided, tally.announced, tally.failed];
-        let mut cells =
-            vec![Cell::text(run.id), Cell::Time(run.asked_at), Cell::State(run.outcome.to_string()), Cell::text(phase)];
-        cells.extend(numbers.map(Cell::text));
-        cells.push(Cell::maybe(run.error));
-        Row { cells, actions: cancel_button(run.id, run.finished_at) }
-    };
-    let ways = [
+pub async fn list(view: View) -> Answer {
+    let selections = [
         ("of the last two hours", "since=2h"),
         ("that are dead", "outcome=dead"),
         ("that were rejected", "since=1d&outcome=rejected"),
     ];
-    let sections = [
-        Section {
-            title: "See what would change".into(),
-            command: "order-worker inbox replay --since 2h --dry-run".into(),
-            head: vec!["events"],
-            rows: ways
-                .map(|(words, query)| vec![Cell::link(format!("/replays/rehearse?{query}"), words)].into())
-                .into(),
-            ..Section::default()
-        },
-        Section {
-            title: "Replays, the newest first".into(),
-            command: "order-worker inbox replays".into(),
-            head: vec![
-                "replay",
-                "asked",
-                "outcome",
-                "phase",
-                "seen",
-                "unchanged",
-                "again",
-                "changed",
-                "decided",
-                "announced",
-                "failed",
-                "error",
-            ],
-            rows: runs.into_iter().map(row).collect(),
-            none: "Nothing was replayed yet.",
-            ..Section::default()
-        },
-    ];
-    live(&visitor, &headers, "Replays", "/replays", &[], &sections)
+    let rehearse = Section {
+        title: "See what would change".into(),
+        command: "order-worker inbox replay --since 2h --dry-run".into(),
+        head: vec!["events"],
+        rows: selections
+            .map(|(words, query)| vec![Cell::link(format!("/replays/rehearse?{query}"), words)].into())
+            .into(),
+        ..Section::default()
+    };
+    let runs = replay::runs(view.pool(), None, 100).await?;
+    let runs = Section {
+        command: "order-worker inbox replays".into(),
+        none: "Nothing was replayed yet.",
+        ..Section::with_buttons("Replays, the newest first", &runs, |run| cancel_button(run.id, run.finished_at))
+    };
+    view.live("Replays", "/replays", &[rehearse, runs])
 }
 
-pub async fn rehearse(
-    State(desk): State<Arc<Desk>>,
-    Extension(visitor): Extension<Visitor>,
-    Query(filter): Query<Filter>,
-) -> Answer {
-    let request = filter.request(&desk, None).await?;
-    let Ok(_alone) = desk.rehearsals.try_acquire() else {
+pub async fn rehearse(view: View, Query(asked): Query<Asked>) -> Answer {
+    let (context, pool) = (&view.context, view.pool());
+    let request = asked.request(pool, context.keep_bodies).await?;
+    let Ok(_alone) = context.rehearsals.try_acquire() else {
         let words = "another rehearsal is under way: try again in a few seconds";
         return Err(Refusal(StatusCode::TOO_MANY_REQUESTS, words.into()));
     };
     let began = Instant::now();
-    let registered = terms::registered::<payments::Terms>(&desk.pool).await?;
+    let registered = terms::registered::<payments::Terms>(pool).await?;
     let by = registered
         .as_ref()
         .map_or("this console's settings".to_owned(), |one| format!("the settings of {}", one.worker));
-    let on_mismatch = registered.map_or(desk.on_mismatch, |one| one.terms.mismatch);
-    let rehearsal = replay::rehearse(&desk.pool, &request, on_mismatch, |_| began.elapsed() < LIMIT).await?;
+    let on_mismatch = registered.map_or(context.on_mismatch, |one| one.terms.mismatch);
+    let rehearsal = replay::rehearse(pool, &request, on_mismatch, |_| began.elapsed() < LIMIT).await?;
     let tally = &rehearsal.tally;
     let seen = if rehearsal.complete { "all" } else { "the first, in the time of a page" };
-    let mut fields: Vec<(&'static str, String)> =
-        filter.fields().into_iter().map(|field| (field.name, field.value)).collect();
-    // What was rehearsed is what is replayed: no event that comes later.
+    let mut fields = asked.filter().values();
     fields.push(("until", request.until.to_rfc3339()));
-    let go = Action {
+    let replay = Action {
         label: "Replay these",
-        path: "/replays/ask".into(),
+        path: "/replays/ask",
         fields,
         reason: true,
         asks: &["canary", "stop_after", "rate"],
@@ -161,31 +118,26 @@ pub async fn rehearse(
              {} would end otherwise",
             tally.seen, tally.unchanged, tally.decided, tally.again, tally.changed
         ),
-        command: filter.command(),
+        command: format!("order-worker inbox replay{} --dry-run", asked.filter().flags()),
         head: vec!["events", "example", "order", "what would differ"],
         rows: rehearsal
             .groups
             .into_iter()
             .map(|(lines, alike)| {
-                vec![
-                    Cell::text(alike.events),
-                    Cell::text(alike.event_id),
-                    Cell::order(Some(alike.order_id)),
-                    Cell::Lines(lines),
-                ]
-                .into()
+                let order = Cell::order(Some(&alike.order_id));
+                vec![Cell::text(alike.events), Cell::text(alike.event_id), order, Cell::Lines(lines)].into()
             })
             .collect(),
         none: "Nothing would differ.",
-        actions: if differs { vec![go] } else { Vec::new() },
+        actions: if differs { vec![replay] } else { Vec::new() },
         ..Section::default()
     };
-    still(&visitor, "Replays", &[section])
+    view.still("Replays", &[section])
 }
 
-/// What the form sends.
-#[derive(Deserialize)]
-pub struct Asked {
+/// A replay as it was rehearsed, and its limits.
+#[derive(Clone, Deserialize)]
+pub struct Replay {
     since: String,
     outcome: String,
     order: String,
@@ -197,36 +149,24 @@ pub struct Asked {
     stop_after: String,
     #[serde(default)]
     rate: String,
-    #[serde(default)]
-    reason: String,
-    csrf: String,
 }
 
-fn number<T: std::str::FromStr>(name: &str, text: &str) -> Result<Option<T>, Refusal> {
-    if text.is_empty() {
-        return Ok(None);
-    }
-    text.parse()
-        .map(Some)
-        .map_err(|_| Refusal(StatusCode::BAD_REQUEST, format!("{name} is a number, or a percentage for canary")))
+fn number<T: FromStr>(name: &str, text: &str) -> Result<Option<T>, Refusal> {
+    let wrong = |_| Refusal(StatusCode::BAD_REQUEST, format!("{name} is a number, or a percentage for canary"));
+    given(text).map(|text| text.parse().map_err(wrong)).transpose()
 }
 
-pub async fn ask(
-    State(desk): State<Arc<Desk>>,
-    Extension(visitor): Extension<Visitor>,
-    Form(asked): Form<Asked>,
-) -> Result<Redirect, Refusal> {
-    visitor.may_change(&asked.csrf)?;
-    let filter = Filter { since: asked.since, outcome: asked.outcome, order: asked.order, because: asked.because };
+pub async fn ask(change: Change<Replay>) -> Done {
+    let Replay { since, outcome, order, because, until, canary, stop_after, rate } = change.form.clone();
+    let asked = Asked { since, outcome, order, because, until: Some(until) };
     let request = Request {
-        canary: number::<replay::Share>("canary", &asked.canary)?.map(|share| share.of_10_000()),
-        most_failures: number("stop_after", &asked.stop_after)?,
-        rate: number::<u32>("rate", &asked.rate)?.map(|rate| rate.max(1)),
-        ..filter.request(&desk, Some(asked.until)).await?
+        canary: number::<Share>("canary", &canary)?.map(Share::of_10_000),
+        most_failures: number("stop_after", &stop_after)?,
+        rate: number::<u32>("rate", &rate)?.map(|rate| rate.max(1)),
+        ..asked.request(change.pool(), change.context.keep_bodies).await?
     };
-    performed(&desk, None).await?;
-    let mut tx = desk.pool.begin().await?;
-    replay::ask(&mut tx, &request, Some(why(&asked.reason)?), &visitor.actor()).await?;
-    tx.commit().await?;
-    Ok(Redirect::to("/replays"))
+    refuse_without_worker(change.pool(), None).await?;
+    let mut tx = change.begin().await?;
+    replay::ask(&mut tx, &request, Some(change.reason()?), &change.actor).await?;
+    done(tx, "/replays").await
 }

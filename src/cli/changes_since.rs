@@ -1,4 +1,4 @@
-//! What has happened to orders since rows about them were made, for people.
+//! Changes of orders since the rows about them were made.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! Runs that an operator asks for. Workers perform them, by their own settings; the command waits.
+//! Runs that an operator asks for. Workers make them by their own settings, and the command waits.
 
 use std::fmt::Display;
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::exit::{Exit, Stop};
-use super::{output, roles};
+use super::output;
 use crate::app::Metrics;
 use crate::app::config::Config;
 use crate::app::runs;
@@ -23,13 +23,13 @@ use crate::shop::payments;
 
 /// Between two looks at a run that a worker has in hand.
 const LOOK: Duration = Duration::from_millis(200);
-/// How long a command waits for a worker when the last one has gone: a rollout takes a moment.
+/// The time that a command waits for a worker when the last one has gone: a rollout takes a moment.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Who performs it.
+/// The flags for a run without a worker.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Here {
-    /// Perform it in this process, by the settings that workers have registered last: for when no worker is alive
+    /// Make the run in this process, by the settings that workers have registered last: for when no worker is alive
     #[arg(long)]
     pub here: bool,
 
@@ -38,29 +38,29 @@ pub struct Here {
     pub own_settings: bool,
 }
 
-/// What decides in a run.
+/// The settings that decide in a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Judges {
-    /// After how long the jobs give something up.
+pub(super) enum Rules {
+    /// Those of the jobs: after how long they give something up.
     Jobs,
-    /// How events are judged.
+    /// Those by which events are judged.
     Events,
-    /// Nothing: it does to each row what was said.
-    Nothing,
+    /// None: the same is done to each row.
+    None,
 }
 
-/// Who performs a run.
+/// The process that makes a run.
 #[derive(Debug)]
-pub(super) enum Performer {
+pub(super) enum Executor {
     /// Workers, some of which are alive.
     Workers,
     /// This process.
     Here(Box<Runner>),
 }
 
-/// Refuses a run that would wait for somebody to remember a pause.
+/// Refuses a run while its job, or the queue of all runs, is paused.
 pub(super) async fn unpaused(pool: &PgPool, job: Option<Job>) -> Result<(), Stop> {
-    let Some((what, pause)) = blocking(pool, job.map(Job::as_str)).await.map_err(roles::refuse)? else { return Ok(()) };
+    let Some((what, pause)) = blocking(pool, job.map(Job::as_str)).await? else { return Ok(()) };
     let of = what.name();
     let command = match what {
         Pausable::Job(_) => format!("order-worker cron resume {of} --reason TEXT"),
@@ -70,37 +70,38 @@ pub(super) async fn unpaused(pool: &PgPool, job: Option<Job>) -> Result<(), Stop
     Err(Stop::failed(Exit::Failed, format!("{of} is paused, since {at} by {by}"), command))
 }
 
-/// Who is to perform a run, before it is asked for: nobody asks for what nobody does, unless they do not wait for it.
-pub(super) async fn performer(
+/// Finds the process that will make a run, before it is asked for. Without a worker the command is refused, unless it does not wait
+/// for the end (`detach`).
+pub(super) async fn executor(
     pool: &PgPool,
     config: &Config,
     here: &Here,
-    judges: Judges,
+    rules: Rules,
     detach: bool,
-) -> Result<Performer, Stop> {
+) -> Result<Executor, Stop> {
     if here.here {
-        if judges != Judges::Nothing && !here.own_settings && !is_registered(pool, judges).await? {
+        if rules != Rules::None && !here.own_settings && !is_registered(pool, rules).await? {
             let what = "no worker has ever registered its settings in this database: those of this shell would decide";
             let hint = format!(
                 "start a worker (order-worker -mode all), or add --own-settings to perform {}",
-                Settings::of(config).told(judges)
+                Settings::of(config).told(rules)
             );
             return Err(Stop::failed(Exit::Failed, what, hint));
         }
-        return Ok(Performer::Here(Box::new(runner(pool, config, judges).await?)));
+        return Ok(Executor::Here(Box::new(runner(pool, config, rules).await?)));
     }
-    let Some(nobody) = nobody_performs(pool).await.map_err(roles::refuse)? else {
-        return Ok(Performer::Workers);
+    let Some(nobody) = nobody_performs(pool).await? else {
+        return Ok(Executor::Workers);
     };
     if detach {
         output::note(&format!("note: {nobody}: it waits for one"));
-        return Ok(Performer::Workers);
+        return Ok(Executor::Workers);
     }
-    let told = match judges {
-        Judges::Nothing => String::new(),
-        _ if is_registered(pool, judges).await? => {
-            let (settings, who) = settings(pool, config, judges).await?;
-            format!(", {}, as {who}", settings.told(judges))
+    let told = match rules {
+        Rules::None => String::new(),
+        _ if is_registered(pool, rules).await? => {
+            let (settings, who) = settings(pool, config, rules).await?;
+            format!(", {}, as {who}", settings.told(rules))
         }
         _ => ". No worker has registered its settings in this database yet: with --own-settings those of this shell decide".to_owned(),
     };
@@ -108,7 +109,7 @@ pub(super) async fn performer(
     Err(Stop::failed(Exit::Failed, format!("{nobody}: nothing was asked for"), hint))
 }
 
-/// What decides, whoever has said it.
+/// The settings that decide.
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
     pub(super) jobs: jobs::Terms,
@@ -120,21 +121,21 @@ impl Settings {
         Self { jobs: runs::terms(config), events: payments::Terms::from(&config.worker.inbox.payments) }
     }
 
-    fn told(&self, judges: Judges) -> String {
+    fn told(&self, rules: Rules) -> String {
         let by = |settings: &dyn Display| format!("by these settings: {settings}");
-        match judges {
-            Judges::Jobs => by(&self.jobs),
-            Judges::Events => by(&self.events),
-            Judges::Nothing => String::new(),
+        match rules {
+            Rules::Jobs => by(&self.jobs),
+            Rules::Events => by(&self.events),
+            Rules::None => String::new(),
         }
     }
 }
 
-async fn is_registered(pool: &PgPool, judges: Judges) -> Result<bool, Stop> {
-    Ok(match judges {
-        Judges::Jobs => registered::<jobs::Terms>(pool).await?.is_some(),
-        Judges::Events => registered::<payments::Terms>(pool).await?.is_some(),
-        Judges::Nothing => true,
+async fn is_registered(pool: &PgPool, rules: Rules) -> Result<bool, Stop> {
+    Ok(match rules {
+        Rules::Jobs => registered::<jobs::Terms>(pool).await?.is_some(),
+        Rules::Events => registered::<payments::Terms>(pool).await?.is_some(),
+        Rules::None => true,
     })
 }
 
@@ -145,19 +146,20 @@ async fn registered<T: Terms>(pool: &PgPool) -> Result<Option<Registered<T>>, St
             format!("the settings that a worker has registered cannot be read by this version: {error}"),
             "use the order-worker of the workers' version",
         ),
-        error => roles::refuse(error),
+        error => error.into(),
     })
 }
 
-/// By which settings a command judges that has to judge by itself, and whose they are.
-async fn settings(pool: &PgPool, config: &Config, judges: Judges) -> Result<(Settings, String), Stop> {
+/// The settings by which a command decides by itself: those that a worker has registered last, else those of this shell. Also says
+/// whose they are.
+async fn settings(pool: &PgPool, config: &Config, rules: Rules) -> Result<(Settings, String), Stop> {
     fn who<T>(of: &Registered<T>) -> String {
         format!("{} (v{}) has registered them at {}", of.worker, of.version, output::moment(of.registered_at))
     }
     let (jobs, events) = (registered::<jobs::Terms>(pool).await?, registered::<payments::Terms>(pool).await?);
-    let said = match judges {
-        Judges::Jobs => jobs.as_ref().map(who),
-        Judges::Events | Judges::Nothing => events.as_ref().map(who),
+    let said = match rules {
+        Rules::Jobs => jobs.as_ref().map(who),
+        Rules::Events | Rules::None => events.as_ref().map(who),
     };
     let mut settings = Settings::of(config);
     if let Some(registered) = jobs {
@@ -170,18 +172,18 @@ async fn settings(pool: &PgPool, config: &Config, judges: Judges) -> Result<(Set
     Ok((settings, said))
 }
 
-/// By which settings a rehearsal judges; says which, on stderr.
-pub(super) async fn judging(pool: &PgPool, config: &Config, judges: Judges) -> Result<Settings, Stop> {
-    let (settings, who) = settings(pool, config, judges).await?;
-    output::note(&format!("note: judged {}, as {who}", settings.told(judges)));
+/// The settings that decide in this process, announced on stderr.
+pub(super) async fn announced_settings(pool: &PgPool, config: &Config, rules: Rules) -> Result<Settings, Stop> {
+    let (settings, who) = settings(pool, config, rules).await?;
+    output::note(&format!("note: judged {}, as {who}", settings.told(rules)));
     Ok(settings)
 }
 
-/// What makes the runs of this process, by the settings that workers have registered.
-pub(super) async fn runner(pool: &PgPool, config: &Config, judges: Judges) -> Result<Runner, Stop> {
-    let settings = match judges {
-        Judges::Nothing => Settings::of(config),
-        judges => judging(pool, config, judges).await?,
+/// The runner of this process, with the settings that workers have registered.
+pub(super) async fn runner(pool: &PgPool, config: &Config, rules: Rules) -> Result<Runner, Stop> {
+    let settings = match rules {
+        Rules::None => Settings::of(config),
+        rules => announced_settings(pool, config, rules).await?,
     };
     let metrics = metrics()?;
     let works = runs::works(config, pool, &settings.jobs, Judging::Own(settings.events.mismatch));
@@ -197,7 +199,7 @@ pub(super) fn metrics() -> Result<Metrics, Stop> {
 /// worker's to finish.
 pub(super) async fn until_ended(
     pool: &PgPool,
-    performer: &Performer,
+    executor: &Executor,
     name: &str,
     run: i64,
     bar: &ProgressBar,
@@ -205,11 +207,11 @@ pub(super) async fn until_ended(
     let mut told = None;
     let mut seen_alive = Instant::now();
     loop {
-        let turned = match performer {
-            Performer::Here(runner) => runner.turn(&[name]).await.map_err(stopped)?,
-            Performer::Workers => Turned::Nothing,
+        let turned = match executor {
+            Executor::Here(runner) => runner.turn(&[name]).await.map_err(stopped)?,
+            Executor::Workers => Turned::Nothing,
         };
-        let Some(status) = history::status(pool, run).await.map_err(roles::refuse)? else {
+        let Some(status) = history::status(pool, run).await? else {
             return Err(Stop::failed(Exit::Failed, format!("run {run} of {name} is gone"), "order-worker audit log"));
         };
         bar.set_position(status.seen.unsigned_abs());
@@ -222,8 +224,8 @@ pub(super) async fn until_ended(
             bar.finish_and_clear();
             return Ok(status.error);
         }
-        if let Performer::Workers = performer {
-            if is_drained(pool, Queue::RUNS).await.map_err(roles::refuse)? {
+        if let Executor::Workers = executor {
+            if is_drained(pool, Queue::RUNS).await? {
                 seen_alive = Instant::now();
             } else if seen_alive.elapsed() > PATIENCE {
                 bar.finish_and_clear();
@@ -243,7 +245,7 @@ pub(super) async fn until_ended(
 /// Why a batch could not be made.
 fn stopped(fault: Fault) -> Stop {
     match fault {
-        Fault::Database(error) => roles::refuse(error),
+        Fault::Database(error) => error.into(),
         fault => Stop::because(&fault, "see the log of the workers, and report it"),
     }
 }
